@@ -1,0 +1,37 @@
+# Everything a fresh machine needs: `make demo` and `make test` set up .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+RUN := HF_HUB_OFFLINE=1 $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check bench notebooks wheel
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: $(READY)  ## make .venv with the package and its development tools
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md and demo/plot.png
+	$(RUN) -m kdfeatures demo output_dir=demo existing=overwrite
+
+test: $(READY)  ## run all tests; FAST=1 leaves out the slow ones
+	$(RUN) -m pytest $(if $(FAST),-m "not slow")
+
+check: $(READY)  ## lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+bench: $(READY)  ## run the benchmarks and append their rows to benchmarks/results
+	$(RUN) -m benchmarks.capture
+
+notebooks: $(READY)  ## execute the notebooks
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	$(RUN) -m jupyter nbconvert --execute --to notebook --output-dir /tmp/kdfeatures-notebooks notebooks/*.ipynb
+
+wheel: $(READY)  ## build dist/*.whl
+	$(VENV)/bin/python -m build --wheel --no-isolation

@@ -1,0 +1,1 @@
+"""kdfeatures: distil BERT-style encoders by their features."""
