@@ -1,0 +1,65 @@
+"""Losses between the attention of student and teacher, head by head."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from kdfeatures.errors import UserError
+from kdfeatures.features import AttentionStates
+from kdfeatures.losses.pairwise import relation_kl, score_mse
+
+
+class AttentionLoss(nn.Module):
+    """Base of the losses on attention operands: says before training whether two models can be compared."""
+
+    takes: ClassVar[str] = "attention"
+
+    def check(self, student_heads: int, student_width: int, teacher_heads: int, teacher_width: int) -> None:
+        """Raise UserError when models of these head counts and attention widths (H * d) cannot be compared.
+
+        Here: when the head counts differ; the widths may.
+        """
+        if student_heads != teacher_heads:
+            raise UserError(
+                f"{type(self).__name__} needs equal head counts, but the student has {student_heads} heads "
+                f"and the teacher {teacher_heads}; RelationKL (recipe=minilmv2) does not."
+            )
+
+    def check_states(self, student: AttentionStates, teacher: AttentionStates) -> None:
+        """Raise UserError as `check` does, for captured states."""
+        _, heads_s, _, width_s = student.value.shape
+        _, heads_t, _, width_t = teacher.value.shape
+        self.check(heads_s, heads_s * width_s, heads_t, heads_t * width_t)
+
+
+class AttentionScoreMSE(AttentionLoss):
+    """Squared difference of the scaled scores before softmax, TinyBERT eq. 7 (arXiv:1909.10351).
+
+    Averaged over heads and over the query-key pairs that are real and that both models may attend to (sliding
+    windows). Unlike AttentionKL it also matches what a softmax ignores: a constant added to a row. Unlike
+    RelationKL it needs equal head counts. TinyBERT's official code counts padded pairs too, as 0 on both
+    sides.
+    """
+
+    def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
+        """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
+        self.check_states(student, teacher)
+        allowed = (student.keep_mask(), teacher.keep_mask())
+        return score_mse(student.attention, teacher.attention, mask, allowed=allowed)
+
+
+class AttentionKL(AttentionLoss):
+    """1/(H |x|) * sum over heads and rows of KL(A_t || A_s), MiniLM's L_AT (arXiv:2002.10957).
+
+    A is the attention after softmax, without dropout, over the real keys that both models may attend to:
+    where one has a sliding window, the other's attention is normalised within it. Unlike ValueRelation it
+    compares queries with keys; MiniLM sums the two, for the last layer only. Needs equal head counts.
+    """
+
+    def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
+        """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
+        self.check_states(student, teacher)
+        allowed = (student.keep_mask(), teacher.keep_mask())
+        return relation_kl(student.attention, teacher.attention, mask, allowed=allowed)

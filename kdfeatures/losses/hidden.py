@@ -1,0 +1,69 @@
+"""Losses between hidden states, (B, L, D) each, after projection to one width."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdfeatures.errors import UserError
+from kdfeatures.masking import blank_padding, real_tokens, sequence_mean
+
+
+class HiddenLoss(nn.Module):
+    """Base of the losses on hidden states. Raises UserError when the shapes, or shape and mask, disagree."""
+
+    takes: ClassVar[str] = "hidden"
+
+    def real_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return student and teacher with blank padding, and the boolean mask (B, L)."""
+        if student.ndim != 3 or student.shape != teacher.shape:
+            raise UserError(
+                f"{type(self).__name__} compares hidden states (batch, tokens, width) of one shape, but the "
+                f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; project one "
+                "width to the other and feed both the same tokens."
+            )
+        real = real_tokens(mask, student)
+        return blank_padding(student, real), blank_padding(teacher, real), real
+
+
+class HiddenMSE(HiddenLoss):
+    """Squared difference averaged over the width, per real token: TinyBERT eq. 8 (arXiv:1909.10351).
+
+    FitNets' hint loss 1/2 ||t - s||^2 (arXiv:1412.6550) of a token is D/2 times this. Unlike HiddenCosine it
+    also matches the length of the vectors. TinyBERT's official code averages over padding too.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        return sequence_mean((student - teacher).square().mean(-1), real)
+
+
+class HiddenCosine(HiddenLoss):
+    """1 - cos(s, t) per real token, DistilBERT's L_cos (arXiv:1910.01108).
+
+    Between 0 and 2. Unlike HiddenMSE it ignores the length of the vectors. DistilBERT averages over all
+    tokens of the batch; here each sequence weighs the same.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        return sequence_mean(1 - F.cosine_similarity(student, teacher, dim=-1), real)
+
+
+class NormalizedClsMSE(HiddenLoss):
+    """Squared difference of L2-normalised [CLS] vectors, mean over the width: PKD eq. 7 (arXiv:1908.09355).
+
+    The mean over the width is the official code's, so the paper's beta carries over; the equation, and
+    TextBrewer, sum, which is D times larger. It is 2/D times HiddenCosine of the first token. [CLS] is
+    position 0: pad on the right. A sequence whose position 0 is masked is left out.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        difference = F.normalize(student[:, 0], dim=-1) - F.normalize(teacher[:, 0], dim=-1)
+        return sequence_mean(difference.square().mean(-1), real[:, 0])

@@ -1,0 +1,50 @@
+"""Loss between the student's output and the labels of the data."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdfeatures.errors import UserError
+from kdfeatures.masking import full_precision, sequence_mean
+
+UNLABELLED = -100  # the class id that torch and transformers ignore
+
+
+class HardLabel(nn.Module):
+    """Cross-entropy with the true class, or squared error if C == 1, averaged over the labelled examples.
+
+    Unlabelled examples (class -100; NaN for regression) are left out, so that a transfer pool without labels
+    can be mixed in; a batch without any label gives a differentiable 0. Unlike PseudoLabel it never asks the
+    teacher. The mean is over the labelled examples of this batch: with accumulation, a label in a batch of
+    few counts more.
+    """
+
+    takes: ClassVar[str] = "labels"
+
+    def forward(self, student: Tensor, labels: Tensor) -> Tensor:
+        """student: (B, C). labels: (B,), class ids, or floats when C == 1. Returns a scalar.
+
+        Raises UserError for other shapes and for float labels with classes. An id outside 0..C-1 other than
+        -100 fails in torch: checking it here would wait for the device at every step.
+        """
+        if student.ndim != 2 or labels.shape != student.shape[:1]:
+            raise UserError(
+                "HardLabel needs logits (batch, classes) and one label an example, but the logits are "
+                f"{tuple(student.shape)} and the labels {tuple(labels.shape)}."
+            )
+        student = full_precision(student)
+        if student.shape[1] == 1:
+            labelled = ~labels.isnan()
+            targets = torch.where(labelled, labels, 0).to(student.dtype)
+            return sequence_mean((student[:, 0] - targets).square(), labelled)
+        if labels.is_floating_point():
+            raise UserError(
+                f"HardLabel needs integer labels for {student.shape[1]} classes, but they are "
+                f"{labels.dtype}; for regression build the models with num_labels=1."
+            )
+        errors = F.cross_entropy(student, labels, ignore_index=UNLABELLED, reduction="none")
+        return sequence_mean(errors, labels != UNLABELLED)

@@ -1,0 +1,127 @@
+"""A case for each loss that compares student and teacher: how to call it, and the oracle to compare with.
+
+States are lists: [hidden (B, L, D)], [query, key, value (B, H, L, d)] or [logits (B, C)].
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import references
+import torch
+from torch import Tensor, nn
+
+from kdfeatures.features import AttentionStates
+from kdfeatures.losses import (
+    AttentionKL,
+    AttentionScoreMSE,
+    HiddenCosine,
+    HiddenMSE,
+    LogitKD,
+    LogitMSE,
+    NormalizedClsMSE,
+    RelationKL,
+    SoftCrossEntropy,
+    ValueRelation,
+)
+
+SCALE_S, SCALE_T = 0.37, 0.21  # not 1/sqrt(d): the loss must take the model's own
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    loss: nn.Module
+    oracle: Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], Tensor]
+    student: tuple[int, ...]  # (D,), (H, d) or (C,)
+    teacher: tuple[int, ...]
+
+    def states(self, side: str, batch: int, length: int, seed: int) -> list[Tensor]:
+        """Return random float64 states of the "student" or the "teacher"."""
+        random = torch.Generator().manual_seed(seed)
+        size = getattr(self, side)
+        if self.loss.takes == "logits":
+            shapes = [(batch, *size)]
+        elif self.loss.takes == "hidden":
+            shapes = [(batch, length, *size)]
+        else:
+            shapes = [(batch, size[0], length, size[1])] * 3
+        return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
+
+    def value(
+        self,
+        student: Sequence[Tensor],
+        teacher: Sequence[Tensor],
+        mask: Tensor | None,
+        scale_t: float = SCALE_T,
+    ) -> Tensor:
+        if self.loss.takes == "logits":
+            return self.loss(student[0], teacher[0])
+        if self.loss.takes == "hidden":
+            return self.loss(student[0], teacher[0], mask)
+        return self.loss(AttentionStates(*student, scale=SCALE_S), AttentionStates(*teacher, scale=scale_t), mask)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def relations(*operands: int, heads: int) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], Tensor]:
+    return lambda s, t, mask: sum(references.relation_kl(s[i], t[i], heads, mask) for i in operands)
+
+
+LOGITS = [
+    Case("logit kd", LogitKD(temperature=2.5), lambda s, t, _: references.logit_kd(*s, *t, 2.5), (5,), (5,)),
+    Case(
+        "soft cross-entropy",
+        SoftCrossEntropy(temperature=0.7),
+        lambda s, t, _: references.soft_cross_entropy(*s, *t, 0.7),
+        (3,),
+        (3,),
+    ),
+    Case("logit mse", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (4,), (4,)),
+    Case("score mse of a regression", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (1,), (1,)),
+]
+HIDDEN = [
+    Case("hidden mse", HiddenMSE(), lambda s, t, mask: references.hidden_mse(*s, *t, mask), (11,), (11,)),
+    Case(
+        "hidden cosine",
+        HiddenCosine(),
+        lambda s, t, mask: references.hidden_cosine(*s, *t, mask),
+        (11,),
+        (11,),
+    ),
+    Case(
+        "cls",
+        NormalizedClsMSE(),
+        lambda s, t, mask: references.normalized_cls_mse(*s, *t, mask),
+        (11,),
+        (11,),
+    ),
+]
+ATTENTION = [
+    Case(
+        "attention scores",
+        AttentionScoreMSE(),
+        lambda s, t, mask: references.attention_score_mse(s[0], s[1], SCALE_S, t[0], t[1], SCALE_T, mask),
+        (4, 5),
+        (4, 3),
+    ),
+    Case(
+        "attention kl",
+        AttentionKL(),
+        lambda s, t, mask: references.attention_kl(s[0], s[1], SCALE_S, t[0], t[1], SCALE_T, mask),
+        (4, 5),
+        (4, 3),
+    ),
+    Case("value relation", ValueRelation(), relations(2, heads=4), (4, 5), (4, 3)),
+    Case(
+        "relations, own heads",
+        RelationKL(relations=["query", "value"], heads=None),
+        relations(0, 2, heads=3),
+        (3, 2),
+        (3, 5),
+    ),
+    Case("relations, 12 heads", RelationKL(heads=12), relations(0, 1, 2, heads=12), (6, 4), (4, 9)),
+    Case("relations, 1 head", RelationKL(relations=["key"], heads=1), relations(1, heads=1), (2, 3), (5, 2)),
+]
+MASKED = HIDDEN + ATTENTION
+COMPARING = LOGITS + MASKED
