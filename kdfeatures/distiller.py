@@ -1,0 +1,90 @@
+"""One module that holds student, projections and objective, and looks at a frozen teacher."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+
+from kdfeatures.capture import Recorder
+from kdfeatures.errors import UserError
+from kdfeatures.objective import Objective, Outputs
+
+
+class Distiller(nn.Module):
+    """Student + projections + objective; forward returns the distillation loss in training, the plain student in eval.
+
+    All that is trained is inside, so that accumulation, DDP and clipping see it. The teacher is frozen, always in eval
+    mode, and neither a submodule nor in the state dict, so it is not wrapped, saved or switched to train mode.
+    teacher_columns: teacher_logits[:, teacher_columns] are in the student's label order (kdfeatures.labels).
+    """
+
+    accepts_loss_kwargs = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        objective: Objective,
+        teacher_columns: list[int],
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self._unregistered = (teacher.eval().requires_grad_(False),)  # a tuple hides it from nn.Module
+        self.teacher_columns = teacher_columns
+        self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
+        self._student_recorder = self._recorder(student, "student")
+        self._teacher_recorder = self._recorder(teacher, "teacher")
+        self._student_recorder.attach()
+        self._teacher_recorder.attach()
+
+    def _recorder(self, model: PreTrainedModel, side: str) -> Recorder:
+        return Recorder(
+            model, hidden=self.objective.layers("hidden", side), attention=self.objective.layers("attention", side)
+        )
+
+    @property
+    def teacher(self) -> PreTrainedModel:
+        return self._unregistered[0]
+
+    @property
+    def config(self):
+        """The student's config: what the Trainer and its loggers describe the run by."""
+        return self.student.config
+
+    def _apply(self, fn, recurse: bool = True):
+        self.teacher._apply(fn)  # follows .to(device)
+        return super()._apply(fn, recurse)
+
+    def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **options) -> None:
+        """Checkpoint the student. Re-entrant checkpointing is refused: it drops gradients of captured tensors."""
+        kwargs = {"use_reentrant": False} | (activation_checkpointing_kwargs or {})
+        if kwargs["use_reentrant"]:
+            raise UserError(
+                "checkpointing with use_reentrant=True loses the gradients of captured features; set it to false."
+            )
+        self.student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
+
+    def detach(self) -> None:
+        """Take the hooks off both models. The distiller cannot be trained afterwards."""
+        self._student_recorder.detach()
+        self._teacher_recorder.detach()
+
+    def forward(self, labels: Tensor | None = None, **inputs: Tensor) -> ModelOutput:
+        if not self.training:
+            return self.student(**inputs, labels=labels)
+        with self._student_recorder.recording() as student_features:
+            student = Outputs(self.student(**inputs).logits, student_features)
+        teacher = None
+        if self.objective.needs_teacher:
+            with self._teacher_recorder.recording() as teacher_features, torch.no_grad():
+                logits = self.teacher(**inputs).logits
+            teacher = Outputs(logits[:, self.teacher_columns], teacher_features)
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            mask = torch.ones_like(inputs["input_ids"])
+        total, self.parts = self.objective(student, teacher, labels, mask)
+        # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
+        return ModelOutput(loss=total)

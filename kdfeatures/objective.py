@@ -1,0 +1,86 @@
+"""The training objective: named, weighted terms over mapped layer pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kdfeatures.features import Features
+from kdfeatures.mapping import Pair
+
+
+class Outputs(NamedTuple):
+    """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features."""
+
+    logits: Tensor
+    features: Features
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss, its weight, the layer pairs it compares, and how the pairs are put together.
+
+    pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
+    weight then keeps its meaning when the map changes).
+    """
+
+    loss: nn.Module
+    weight: float
+    pairs: tuple[Pair, ...] = ()
+    over_pairs: Literal["sum", "mean"] = "mean"
+
+
+class Objective(nn.Module):
+    """Weighted sum of the terms. Returns the total and every term's unweighted value, by name."""
+
+    def __init__(self, terms: Mapping[str, Term], projections: nn.Module) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError("an objective needs at least one term.")
+        self.terms = dict(terms)
+        self.projections = projections
+
+    def layers(self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"]) -> list[int]:
+        """The layers of one side whose hidden states or attention some term compares."""
+        pairs = (pair for term in self.terms.values() if term.loss.takes == takes for pair in term.pairs)
+        return sorted({getattr(pair, side) for pair in pairs})
+
+    @property
+    def needs_teacher(self) -> bool:
+        """False when every term compares with labels only."""
+        return any(term.loss.takes != "labels" for term in self.terms.values())
+
+    @property
+    def reaches_the_head(self) -> bool:
+        """False when no term sees the student's logits, so that its head gets no gradient."""
+        return any(term.loss.takes in ("labels", "logits") for term in self.terms.values())
+
+    def forward(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        parts: dict[str, Tensor] = {}
+        for name, term in self.terms.items():
+            takes = term.loss.takes
+            if takes == "labels":
+                parts[name] = term.loss(student.logits, labels)
+            elif takes == "logits":
+                parts[name] = term.loss(student.logits, teacher.logits)
+            else:
+                values = [
+                    self._compare(term.loss, pair, student.features, teacher.features, mask) for pair in term.pairs
+                ]
+                stacked = torch.stack(values)
+                parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
+        total = torch.stack([self.terms[name].weight * value for name, value in parts.items()]).sum()
+        return total, {name: value.detach() for name, value in parts.items()}
+
+    def _compare(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features, mask: Tensor) -> Tensor:
+        if loss.takes == "attention":
+            operands = student.attention[pair.student], teacher.attention[pair.teacher]
+        else:
+            operands = self.projections(pair, student.hidden[pair.student], teacher.hidden[pair.teacher])
+        return loss(*operands, mask)

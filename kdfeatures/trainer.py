@@ -1,0 +1,109 @@
+"""The Hugging Face Trainer for a Distiller: logs every term, trains the projections, saves a clean student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from transformers.trainer import TRAINING_ARGS_NAME
+
+from kdfeatures.buckets import BucketedTrainer
+from kdfeatures.distiller import Distiller
+
+PROJECTIONS = "projections.safetensors"
+
+
+class DistillationTrainer(BucketedTrainer):
+    """Trains a Distiller; everything else (accumulation, bf16, DDP, resume, callbacks) is the Trainer's own.
+
+    The output folder and each checkpoint hold the student alone as a Hugging Face model, and the projections in
+    `projections.safetensors` beside it. The log has `loss/<term>`, the mean unweighted value of every term since the
+    last log. projection_learning_rate, projection_weight_decay: None takes the student's.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model: Distiller,
+        *args,
+        projection_learning_rate: float | None = None,
+        projection_weight_decay: float | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(model, *args, **kwargs)
+        self.projection_learning_rate = projection_learning_rate
+        self.projection_weight_decay = projection_weight_decay
+        self._sums: dict[str, torch.Tensor] = {}
+        self._batches = 0
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """Build one optimiser with a group each for student and projections, with and without weight decay."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[bool, bool], list] = {}
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    groups.setdefault(("objective.projections." in name, name in decayed), []).append(parameter)
+            self.optimizer = optimizer_class(
+                [
+                    {"params": parameters, **self._group_options(is_projection, decays)}
+                    for (is_projection, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
+                ],
+                **options,
+            )
+        return self.optimizer
+
+    def _group_options(self, is_projection: bool, decays: bool) -> dict[str, float]:
+        learning_rate, weight_decay = self.args.learning_rate, self.args.weight_decay
+        if is_projection and self.projection_learning_rate is not None:
+            learning_rate = self.projection_learning_rate
+        if is_projection and self.projection_weight_decay is not None:
+            weight_decay = self.projection_weight_decay
+        return {"lr": learning_rate, "weight_decay": weight_decay if decays else 0.0}
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if model.training:
+            for name, value in self.model.parts.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            self._batches += 1
+        return result
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._batches:
+            means = torch.stack(list(self._sums.values())) / self._batches
+            means = self.accelerator.reduce(means, "mean").tolist()
+            logs |= {f"loss/{name}": round(value, 6) for name, value in zip(self._sums, means, strict=True)}
+            self._sums, self._batches = {}, 0
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir if output_dir is not None else self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        self.model.student.save_pretrained(folder, state_dict=_below(state, "student."))
+        projections = _below(state, "objective.projections.")
+        if projections:
+            safetensors.torch.save_file(projections, folder / PROJECTIONS)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+        torch.save(self.args, folder / TRAINING_ARGS_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model=self.model.student)
+        if self.model.objective.projections.state_dict():
+            state = safetensors.torch.load_file(Path(resume_from_checkpoint) / PROJECTIONS)
+            self.model.objective.projections.load_state_dict(state)
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

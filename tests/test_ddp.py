@@ -1,0 +1,44 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from runs_for_tests import small_distiller, small_trainer
+from transformers import AutoModelForSequenceClassification
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("terms", ["", "hidden,relations"], ids=["all terms", "no term reaches the head"])
+def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, terms):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    result = subprocess.run(
+        [*command, str(TESTS / "two_processes.py"), str(tmp_path), terms],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+    assert ranks[0]["world"] == 2
+    one = small_trainer(
+        small_distiller(terms=tuple(filter(None, terms.split(",")))),
+        tmp_path / "one",
+        per_device_train_batch_size=8,
+        max_steps=6,
+        train_sampling_strategy="group_by_length",
+    )
+    one.train()
+    # projections are in here too: outside the wrapped module their gradients would differ between ranks, silently
+    for name, expected in one.model.state_dict().items():
+        assert torch.equal(ranks[0]["state"][name], ranks[1]["state"][name]), name
+        torch.testing.assert_close(ranks[0]["state"][name], expected, atol=2e-5, rtol=1e-4, msg=name)
+    for two, single in zip(ranks[0]["log"][:6], one.state.log_history[:6], strict=True):
+        for term in (key for key in single if key.startswith("loss")):
+            assert two[term] == pytest.approx(single[term], abs=2e-4), term
+    AutoModelForSequenceClassification.from_pretrained(tmp_path)
