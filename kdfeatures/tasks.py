@@ -1,0 +1,140 @@
+"""A task is one row of facts: where its data lie, which columns to read, its classes and its metrics.
+
+The rows are the files of conf/task/; a new task is one YAML there and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.metrics import METRICS, REGRESSION_METRICS
+
+SPLITS = ("train", "validation", "extra", "test", "test_extra")
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
+SOURCES = ("dataset", "files", "embedded")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The facts of one task; raises UserError when they contradict each other.
+
+    name     what results are filed under
+    text     one or two text columns
+    label    the label column
+    labels   class names in the order of their ids; empty means regression
+    metrics  names from `kdfeatures.metrics.METRICS`; with several, models are selected by their mean
+    splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
+             (MNLI mismatched). Left empty with `files`, whose keys are the splits.
+
+    Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split ->
+    path of a user's own file) or `embedded` (the name of a generated task).
+    """
+
+    name: str
+    text: tuple[str, ...]
+    label: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    splits: Mapping[str, str]
+    config: str | None = None
+    dataset: str | None = None
+    files: Mapping[str, str] | None = None
+    embedded: str | None = None
+
+    @property
+    def is_regression(self) -> bool:
+        return not self.labels
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of a classifier for this task: one per class, 1 for regression."""
+        return len(self.labels) or 1
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Task:
+        """Build a task from the mapping of a conf/task file; raises UserError for unknown or missing keys."""
+        known = [field.name for field in fields(cls)]
+        for key in config:
+            if key not in known:
+                raise UserError(f"unknown task key '{key}'{nearest(key, known)} (known: {', '.join(known)})")
+        missing = [key for key in ("name", "text", "label", "labels", "metrics") if _is_missing(config, key)]
+        splits, files = config.get("splits") or {}, config.get("files") or {}
+        missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
+        missing += [f"files.{split}" for split in files if _is_missing(files, split)]
+        if missing:
+            raise UserError(f"the task lacks {', '.join(missing)}; set task.{missing[0]}=...")
+        facts = dict(config)
+        for key in ("text", "labels", "metrics"):
+            facts[key] = _names(key, config[key])
+        if files and splits:
+            raise UserError("task.files already names the splits; leave task.splits empty")
+        facts["files"] = dict(files) or None
+        facts["splits"] = dict(splits) or {split: split for split in files}
+        return cls(**facts)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.text) <= 2:
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text one or two")
+        if self.label in self.text:
+            raise UserError(f"task '{self.name}' has '{self.label}' both as text column and as label column")
+        if len(self.labels) == 1 or len(set(self.labels)) != len(self.labels):
+            raise UserError(
+                f"task '{self.name}' has labels {list(self.labels)}; give two or more different class names, "
+                "or none for regression"
+            )
+        self._check_metrics()
+        self._check_source()
+
+    def _check_metrics(self) -> None:
+        if not self.metrics:
+            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(METRICS)}")
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise UserError(
+                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, METRICS)} "
+                    f"(known: {', '.join(METRICS)})"
+                )
+            if (metric in REGRESSION_METRICS) != self.is_regression:
+                kind = "regression (no labels)" if self.is_regression else f"{len(self.labels)} classes"
+                fitting = [name for name in METRICS if (name in REGRESSION_METRICS) == self.is_regression]
+                raise UserError(f"metric '{metric}' does not fit task '{self.name}', {kind}; use {', '.join(fitting)}")
+        if "f1" in self.metrics and len(self.labels) != 2:
+            raise UserError(
+                f"metric 'f1' scores class 1 of 2, but task '{self.name}' has {len(self.labels)} classes; use f1_macro"
+            )
+
+    def _check_source(self) -> None:
+        given = [source for source in SOURCES if getattr(self, source)]
+        if len(given) != 1:
+            raise UserError(
+                f"task '{self.name}' needs exactly one source of data: dataset, files or embedded; "
+                f"it has {', '.join(given) or 'none'}"
+            )
+        for split, path in (self.files or {}).items():
+            if PurePath(path).suffix not in FILE_ENDINGS:
+                raise UserError(f"task.files.{split}='{path}' must end in {', '.join(FILE_ENDINGS)}")
+        if not self.splits:
+            raise UserError(f"task '{self.name}' names no splits; give task.splits some of {', '.join(SPLITS)}")
+        for split in self.splits:
+            if split not in SPLITS:
+                known = ", ".join(SPLITS)
+                raise UserError(f"unknown split '{split}'{nearest(split, SPLITS)} (known: {known})")
+
+
+def _is_missing(config: Mapping[str, Any], key: str) -> bool:
+    # "???" is how a YAML marks a value that the user must give
+    return key not in config or config[key] is None or config[key] == "???"
+
+
+def _names(key: str, values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        values = [values]
+    for value in values:
+        if isinstance(value, bool):
+            # YAML reads a bare yes, no, on or off as a truth value
+            raise UserError(f"task.{key} holds the truth value {value}; put names such as 'no' in quotes")
+    return tuple(str(value) for value in values)
