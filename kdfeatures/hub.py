@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from huggingface_hub import constants, get_session, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 
 from kdfeatures.errors import UserError
 
@@ -17,8 +18,11 @@ def require_model(name: str, option: str) -> None:
 
     option: how the user asked for it, such as "teacher.path=org/name".
     """
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return
+    except HFValidationError as error:
+        raise UserError(f"{option}: no such folder, and no model on the Hub can have this name.") from error
     if constants.HF_HUB_OFFLINE:
         raise UserError(
             f"{option}: no such folder, and the model '{name}' is not in the local cache while HF_HUB_OFFLINE=1; "

@@ -62,7 +62,7 @@ class OrthonormalProjections(nn.Module):
         _narrowing(student_width, teacher_width, "orthonormal")
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(teacher_width, student_width, generator=generator, dtype=torch.float64)
-        self.register_buffer("basis", torch.linalg.qr(random).Q.float())
+        self.register_buffer("basis", torch.linalg.qr(random).Q.float().contiguous())
 
     def forward(self, pair: Pair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         return student, teacher @ self.basis.to(teacher.dtype)

@@ -74,7 +74,7 @@ class DistillationTrainer(BucketedTrainer):
         return result
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self._batches:
+        if self._batches and ("loss" in logs or "train_loss" in logs):  # a window, or the end of training
             means = torch.stack(list(self._sums.values())) / self._batches
             means = self.accelerator.reduce(means, "mean").tolist()
             logs |= {f"loss/{name}": round(value, 6) for name, value in zip(self._sums, means, strict=True)}

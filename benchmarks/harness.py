@@ -1,0 +1,56 @@
+"""Alternate between variants, so that whatever else the machine does hits all of them, and file the ratios."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kdfeatures.results import device_name, versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def time_ratios(
+    variants: Mapping[str, Callable[[], object]], *, rounds: int, warm_ups: int = 3
+) -> dict[str, tuple[float, float, float]]:
+    """Return median, 20th and 80th percentile over rounds of each variant's time over the first variant's."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for step in range(warm_ups + rounds):
+        for name, variant in variants.items():
+            start = time.perf_counter()
+            variant()
+            if step >= warm_ups:
+                seconds[name].append(time.perf_counter() - start)
+    reference = next(iter(seconds.values()))
+    found = {}
+    for name, taken in seconds.items():
+        ratios = [own / base for own, base in zip(taken, reference, strict=True)]
+        cuts = statistics.quantiles(ratios, n=5)
+        found[name] = statistics.median(ratios), cuts[0], cuts[-1]
+    return found
+
+
+def append_rows(name: str, rows: list[dict]) -> None:
+    """Append rows to results/<name>.csv, each with the date, device, versions and commit, and print them."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    common = {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "device": device_name(),
+        "torch": versions()["torch"],
+        "transformers": versions()["transformers"],
+    }
+    path = RESULTS / f"{name}.csv"
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [*rows[0], *common])
+        if is_new:
+            writer.writeheader()
+        for row in rows:
+            writer.writerow(row | common)
+            print("  ".join(f"{key}={value}" for key, value in row.items()))

@@ -1,0 +1,94 @@
+"""From a composed run config to its layer pairs and its objective, checked against both models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.mapping import Pair, validate
+from kdfeatures.objective import Objective, Term
+from kdfeatures.targets import instantiate
+
+TERM_FIELDS = ("weight", "over_pairs", "mapping", "regression")  # the rest of a loss node are its own arguments
+
+
+def build_pairs(
+    mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
+) -> tuple[Pair, ...]:
+    """Apply a mapping rule, which the user knows as `option`, to two depths and validate what it gives."""
+    pairs = instantiate(mapping, option, allow_targets, student_layers, teacher_layers)
+    validate(pairs, student_layers, teacher_layers)
+    return pairs
+
+
+def build_objective(
+    cfg: DictConfig, student_config, teacher_config, *, regression: bool
+) -> tuple[Objective, tuple[Pair, ...]]:
+    """Build the objective of a composed run config and check it against both models, before any training.
+
+    Returns it with the pairs whose hidden states are projected. Raises UserError for a layer that does not exist, a
+    term without pairs, an unknown `over_pairs`, or heads and widths that a loss cannot compare.
+    """
+    depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
+    terms = {}
+    for name, node in cfg.losses.items():
+        terms[name] = _term(name, node, cfg, depths, regression=regression)
+        _check_heads(terms[name], student_config, teacher_config)
+    if not terms:
+        raise UserError(
+            "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
+        )
+    hidden = [pair for term in terms.values() if term.loss.takes == "hidden" for pair in term.pairs]
+    pairs = tuple(dict.fromkeys(hidden))
+    widths = student_config.hidden_size, teacher_config.hidden_size
+    projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
+    return Objective(terms, projections), pairs
+
+
+def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int], *, regression: bool) -> Term:
+    option = f"losses.{name}"
+    if not isinstance(node, DictConfig):
+        raise UserError(f"{option}={node} is no term; choose one with +loss@{option}=..., or drop it with ~{option}.")
+    own = OmegaConf.masked_copy(node, [key for key in node if key not in TERM_FIELDS])
+    if regression and node.get("regression") is not None:
+        own = node.regression
+    loss = instantiate(own, option, cfg.allow_targets)
+    if not hasattr(loss, "takes"):
+        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
+    on_layers = loss.takes not in ("labels", "logits")
+    for key in ("weight", "over_pairs", "mapping") if on_layers else ("weight",):
+        if key not in node:
+            raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")
+    weight = node.weight
+    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+        raise UserError(f"{option}.weight={weight} must be a finite number that is not negative.")
+    if not on_layers:
+        return Term(loss, weight)
+    if node.over_pairs not in ("sum", "mean"):
+        raise UserError(
+            f"{option}.over_pairs={node.over_pairs} is unknown{nearest(node.over_pairs, ('sum', 'mean'))}; "
+            "choose sum or mean."
+        )
+    if node.mapping is None:
+        pairs = build_pairs(cfg.mapping, "mapping", *depths, cfg.allow_targets)
+    else:
+        pairs = build_pairs(node.mapping, f"{option}.mapping", *depths, cfg.allow_targets)
+    if loss.takes == "attention":
+        # the embeddings have hidden states but no attention
+        pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
+    if not pairs:
+        raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
+    return Term(loss, weight, pairs, node.over_pairs)
+
+
+def _check_heads(term: Term, student_config, teacher_config) -> None:
+    if term.loss.takes == "attention":
+        term.loss.check(
+            student_heads=student_config.num_attention_heads,
+            student_width=student_config.hidden_size,
+            teacher_heads=teacher_config.num_attention_heads,
+            teacher_width=teacher_config.hidden_size,
+        )

@@ -1,0 +1,78 @@
+"""kdfeatures evaluate: score a fine-tuned model on a split, or write its predictions where labels are hidden."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.config import DataConfig, EvaluatedConfig, section
+from kdfeatures.errors import UserError
+from kdfeatures.labels import align_labels
+from kdfeatures.metrics import main_metric, predictions_from_logits
+from kdfeatures.models import load_tokenizer, load_trained_classifier
+from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
+from kdfeatures.runs import is_finished, open_output
+from kdfeatures.tasks import Task
+
+
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+    """Score `model` on `split`; its logits are brought into the task's label order by name."""
+    start = time.monotonic()
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    evaluated = section(cfg, "model", EvaluatedConfig)
+    open_output(output_dir, cfg.existing)
+    if cfg.existing == "resume" and is_finished(output_dir):
+        return read_results(output_dir)
+    if evaluated.path is None:
+        raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
+    model = load_trained_classifier(evaluated.path, "model.path", force=evaluated.force)
+    columns = align_labels(
+        model.config.id2label,
+        task.labels,
+        whose=f"the model {evaluated.path}",
+        force=evaluated.force,
+        option="model.force",
+    )
+    tokenizer = load_tokenizer(evaluated.path, "model.path")
+    splits = TaskData.load(task, data, tokenizer).reported(cfg.split)
+    logits = logits_of(model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
+    labelled = {name: split for name, split in splits.items() if is_labelled(split).all()}
+    for name in splits.keys() - labelled.keys():
+        file = output_dir / f"predictions_{name}.csv"
+        _write_predictions(file, predictions_from_logits(logits[name], task), task)
+        print(f"The labels of {task.name} {name} are hidden; predictions are in {file}.")
+    results = {
+        "command": "evaluate",
+        "task": task.name,
+        "recipe": None,
+        "mapping": None,
+        "seed": cfg.seed,
+        "split": cfg.split,
+        "metric": main_metric(task),
+        "teacher": None,
+        "student": describe_model(evaluated.path, model, scores_of(logits, labelled, task)),
+        "retained": None,
+        "train_examples": None,
+        "labelled_examples": None,
+        "seconds": {"train": None, "total": time.monotonic() - start},
+        "losses": {},
+        "versions": versions(),
+        "device": device_name(),
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+    write_results(output_dir, results)
+    return results
+
+
+def _write_predictions(file: Path, predictions: np.ndarray, task: Task) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["index", "prediction"])
+        for index, prediction in enumerate(predictions):
+            writer.writerow([index, f"{prediction:.3f}" if task.is_regression else task.labels[prediction]])

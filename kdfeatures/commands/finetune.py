@@ -1,0 +1,108 @@
+"""kdfeatures finetune: train a classifier on labels, as a teacher or as a hard-label student."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
+
+from kdfeatures.card import write_card
+from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.config import DataConfig, ModelConfig, section
+from kdfeatures.embedded import tokenizer as embedded_tokenizer
+from kdfeatures.errors import UserError
+from kdfeatures.metrics import main_metric
+from kdfeatures.models import label_settings, load_for_task, load_tokenizer
+from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
+from kdfeatures.runs import is_finished, open_output
+from kdfeatures.tasks import Task
+from kdfeatures.training import make_trainer, train, training_arguments
+
+
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+    """Fine-tune `model` on the labelled examples of `task`; the folder is then a teacher for `distill`."""
+    return finetune(
+        cfg, output_dir, model=section(cfg, "model", ModelConfig), trainer=cfg.trainer, existing=cfg.existing
+    )
+
+
+def finetune(
+    cfg: DictConfig, output_dir: Path, *, model: ModelConfig, trainer: DictConfig, existing: str
+) -> dict[str, Any]:
+    """The same with the model and trainer settings named: `distill` trains its own teacher of a generated task."""
+    start = time.monotonic()
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    set_seed(cfg.seed)
+    checkpoint = open_output(output_dir, existing)
+    if existing == "resume" and is_finished(output_dir):
+        return read_results(output_dir)
+    classifier, tokenizer = _start(model, task)
+    inputs = TaskData.load(task, data, tokenizer)
+    reported = inputs.reported(cfg.split)
+    examples = inputs.train(data, cfg.seed)
+    examples = examples.select(np.flatnonzero(is_labelled(examples)))
+    arguments = training_arguments(trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
+    made = make_trainer(classifier, arguments, trainer, task, tokenizer, examples, inputs.validation())
+    seconds = train(made, checkpoint)
+    logits = logits_of(
+        classifier,
+        reported,
+        tokenizer,
+        list(range(task.num_labels)),
+        batch_size=arguments.per_device_eval_batch_size,
+        title="model",
+    )
+    results = {
+        "command": "finetune",
+        "task": task.name,
+        "recipe": None,
+        "mapping": None,
+        "seed": cfg.seed,
+        "split": cfg.split,
+        "metric": main_metric(task),
+        "teacher": None,
+        "student": describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
+        "retained": None,
+        "train_examples": len(examples),
+        "labelled_examples": len(examples),
+        "seconds": {"train": seconds, "total": time.monotonic() - start},
+        "losses": {},
+        "versions": versions(),
+        "device": device_name(),
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+    if made.is_world_process_zero():
+        np.savez_compressed(output_dir / "logits.npz", **logits)
+        write_card(output_dir, results, task)
+        write_results(output_dir, results)
+    return results
+
+
+def _start(model: ModelConfig, task: Task) -> tuple[PreTrainedModel, Any]:
+    if model.path is not None:
+        return load_for_task(model.path, "model.path", task), load_tokenizer(model.path, "model.path")
+    if task.embedded is None:
+        raise UserError(
+            f"task={task.name} needs a pretrained encoder: give model.path=FOLDER_OR_HUB_ID (only generated tasks "
+            "start from nothing)."
+        )
+    tokenizer = embedded_tokenizer()
+    return AutoModelForSequenceClassification.from_config(embedded_config(model, task)), tokenizer
+
+
+def embedded_config(model: ModelConfig, task: Task) -> BertConfig:
+    """Return the config of a random encoder for a generated task."""
+    tokenizer = embedded_tokenizer()
+    return BertConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=model.layers,
+        hidden_size=model.hidden_size,
+        num_attention_heads=model.heads,
+        intermediate_size=model.intermediate_size,
+        pad_token_id=tokenizer.pad_token_id,
+        **label_settings(task),
+    )

@@ -1,0 +1,87 @@
+"""What finetune, distill and evaluate start from: the encoded splits of a task, and scores of a model on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.config import DataConfig
+from kdfeatures.data import encode, load_task, split_of
+from kdfeatures.metrics import predictions_from_logits, score
+from kdfeatures.predict import predict_logits
+from kdfeatures.subsets import hide_labels, subset
+from kdfeatures.tasks import Task
+
+DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's splits, encoded on demand with one tokenizer."""
+
+    task: Task
+    raw: DatasetDict
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+    @classmethod
+    def load(cls, task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TaskData:
+        """Load the task's data; see kdfeatures.data.load_task for what may be wrong with them."""
+        return cls(task, load_task(task, data.path, seed=DATA_SEED), tokenizer, data.max_length)
+
+    def split(self, name: str) -> Dataset:
+        """Return an encoded split; raises UserError when it is missing."""
+        return encode(split_of(self.raw, self.task, name), self.tokenizer, self.task, self.max_length)
+
+    def validation(self) -> Dataset | None:
+        """Return the encoded validation split, or None for data that have none."""
+        present = self.task.splits.get("validation") in self.raw
+        return self.split("validation") if present else None
+
+    def train(self, data: DataConfig, seed: int) -> Dataset:
+        """Return `data.train_examples` training examples, of which `data.labelled` keep their label."""
+        raw = split_of(self.raw, self.task, "train")
+        stratify = None if self.task.is_regression else self.task.label
+        chosen = subset(raw, data.train_examples, seed, stratify=stratify)
+        return hide_labels(encode(chosen, self.tokenizer, self.task, self.max_length), data.labelled, seed)
+
+    def reported(self, split: str) -> dict[str, Dataset]:
+        """Return the splits to report: `split`, and MNLI mismatched beside matched."""
+        names = [split]
+        for second, of in (("extra", "validation"), ("test_extra", "test")):
+            if split == of and self.task.splits.get(second) in self.raw:
+                names.append(second)
+        return {name: self.split(name) for name in names}
+
+
+def is_labelled(dataset: Dataset) -> np.ndarray:
+    """Return which examples have a label, boolean (examples,)."""
+    labels = np.asarray(dataset["labels"][:])
+    return ~np.isnan(labels) if np.issubdtype(labels.dtype, np.floating) else labels >= 0
+
+
+def logits_of(
+    model: PreTrainedModel,
+    splits: dict[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+    columns: list[int],
+    *,
+    batch_size: int,
+    title: str,
+) -> dict[str, np.ndarray]:
+    """Return logits (examples, C) in the task's label order for every split."""
+    return {
+        name: predict_logits(model, split, tokenizer, batch_size=batch_size, title=f"{title} on {name}")[:, columns]
+        for name, split in splits.items()
+    }
+
+
+def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:
+    """Return {split: {metric: value}}."""
+    return {
+        name: score(task.metrics, predictions_from_logits(logits[name], task), np.asarray(splits[name]["labels"][:]))
+        for name in splits
+    }

@@ -1,0 +1,91 @@
+"""The texts of --help: what the commands do, and which groups and options they take, read from conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from kdfeatures.paths import conf_dir
+
+SUMMARIES = {
+    "finetune": "train a classifier on labels: a teacher, or a hard-label student",
+    "distill": "train a student on a teacher's features, attention and logits, and report both",
+    "evaluate": "score a fine-tuned model on a split",
+    "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
+}
+GROUPS = {
+    "task": "what to learn: a GLUE task, a generated task, or your own files",
+    "recipe": "which losses, as a published method has them",
+    "mapping": "which student layer learns from which teacher layer",
+    "projection": "how hidden states of two widths are brought together",
+    "loss": "one more term: +loss@losses.NAME=...",
+    "trainer": "settings of the Hugging Face Trainer",
+    "experiment": "a named set of overrides",
+}
+
+
+def overview() -> str:
+    """Return the list of commands."""
+    lines = ["kdfeatures distils BERT-style encoders by their features.", "", "Commands:"]
+    lines += [f"  {name:<10} {text}" for name, text in SUMMARIES.items()]
+    return "\n".join([*lines, "", "kdfeatures COMMAND --help lists the options of a command."])
+
+
+def command_help(command: str) -> str:
+    """Return usage, config groups with their choices, and every option with default and meaning."""
+    conf = conf_dir()
+    text = (conf / f"{command}.yaml").read_text(encoding="utf-8")
+    lines = [
+        f"kdfeatures {command}: {SUMMARIES[command]}",
+        "",
+        "Example:",
+        f"  {text.splitlines()[0].lstrip('# ')}",
+        "",
+    ]
+    chosen = _defaults(text)
+    groups = [group for group in (*chosen, "loss") if group in GROUPS and (group != "loss" or "recipe" in chosen)]
+    if groups:
+        lines.append("Groups (GROUP=CHOICE):")
+    for group in groups:
+        choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        if choices:
+            lines += [f"  {group}: {GROUPS[group]}", f"      {', '.join(choices)}"]
+    lines += ["", "Options (NAME=VALUE), with their defaults:"]
+    lines += _options(conf / f"{command}.yaml", "")
+    lines += _options(conf / "common.yaml", "")
+    for group in ("data", "model", "teacher", "student"):
+        if group in chosen:
+            lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
+    if "trainer" in chosen:
+        lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
+    return "\n".join(
+        [*lines, "", "-m with comma-separated values runs every combination: -m recipe=hard,tinybert seed=1,2,3"]
+    )
+
+
+def _defaults(text: str) -> dict[str, str]:
+    chosen = {}
+    for entry in yaml.safe_load(text).get("defaults", []):
+        if isinstance(entry, dict):
+            ((group, choice),) = entry.items()
+            chosen[group.removeprefix("optional ")] = choice
+    return chosen
+
+
+def _options(path: Path, prefix: str) -> Iterator[str]:
+    parents: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("hydra:"):
+            return
+        body, _, comment = line.partition("  # ")
+        name, colon, value = body.strip().partition(":")
+        if not colon or body.lstrip().startswith(("#", "-")) or name == "defaults":
+            continue
+        parents = parents[: (len(body) - len(body.lstrip())) // 2]
+        if not value.strip():
+            parents.append(name)
+            continue
+        option = prefix + ".".join([*parents, name]) + "=" + value.strip().strip('"')
+        yield f"  {option:<44} {comment}".rstrip()

@@ -1,0 +1,44 @@
+"""Plots of results, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BLUE, GREY = "#0b5fa5", "#6b6b6b"  # told apart in greyscale and by colour-blind readers
+
+
+def interval_plot(bars: Sequence[tuple[str, float, float, float]], title: str, path: Path) -> None:
+    """Draw one point with its interval per model and save it as PNG. bars: (name, value, low, high), drawn top down.
+
+    The first is the teacher: drawn in grey, with a line through its value.
+    """
+    figure = Figure(figsize=(7.5, 0.5 * len(bars) + 1.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for row, (_, value, low, high) in enumerate(bars):
+        colour = GREY if row == 0 else BLUE
+        axes.errorbar(
+            value,
+            row,
+            xerr=[[value - low], [high - value]],
+            fmt="o",
+            color=colour,
+            capsize=4,
+            markersize=6,
+            linewidth=1.8,
+        )
+        axes.annotate(f"{value:.1f}", (value, row), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=9)
+    axes.axvline(bars[0][1], color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.7)
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,125 @@
+"""results.json, what every run leaves behind, and the short table printed from it.
+
+Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
+    schema            1
+    command           finetune | distill | evaluate
+    task, recipe      names; recipe is null but for distill
+    mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
+    seed              of student initialisation, shuffling and subsets
+    split             the split that `metrics` are of
+    metric            the name of the metric that models are compared by
+    teacher, student  {path, model_type, layers, hidden_size, heads, parameters, metrics}; finetune and evaluate fill
+                      `student` only. metrics: {split: {metric: value}}
+    retained          student metric / teacher metric; null without a teacher, or where the teacher has 0 or less
+    train_examples    examples trained on; labelled_examples: those whose label was used
+    seconds           {train, total}, wall clock
+    losses            the mean unweighted value of every term in the last logging window
+    versions          of kdfeatures, python, torch, transformers, datasets
+    device            name of the device trained on
+    config            the resolved configuration
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kdfeatures.models import parameter_count
+
+FILE = "results.json"
+SCHEMA = 1
+
+
+def describe_model(path: str, model: PreTrainedModel, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the entry of one model."""
+    return {
+        "path": path,
+        "model_type": model.config.model_type,
+        "layers": model.config.num_hidden_layers,
+        "hidden_size": model.config.hidden_size,
+        "heads": model.config.num_attention_heads,
+        "parameters": parameter_count(model),
+        "metrics": metrics,
+    }
+
+
+def retained(student: float, teacher: float) -> float | None:
+    """Return the share of the teacher's metric that the student keeps; None where the share has no meaning."""
+    return student / teacher if teacher > 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a run depends on."""
+    named = {name: version(name) for name in ("kdfeatures", "torch", "transformers", "datasets")}
+    return named | {"python": platform.python_version()}
+
+
+def device_name() -> str:
+    """Return the accelerator's name, or what the CPU calls itself and how many threads torch uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write results.json at once: a reader sees the old file or the new one, never half of it."""
+    text = json.dumps({"schema": SCHEMA, **results}, indent=2, default=str)
+    unfinished = folder / f".{FILE}.{os.getpid()}"
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(folder / FILE)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read a results.json."""
+    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+
+def run_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return a markdown table, the teacher first, then a row per run; all runs must be of one task and metric."""
+    rows, seen = [], set()
+    for run in results:
+        if run.get("teacher") and run["teacher"]["path"] not in seen:
+            seen.add(run["teacher"]["path"])
+            rows.append(_row("teacher", run["teacher"], run, None))
+    for run in results:
+        rows.append(_row(run["recipe"] or run["command"], run["student"], run, run["retained"]))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return markdown([{name: row.get(name, "") for name in names} for row in rows])
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows with equal keys as an aligned markdown table; all columns but the first are right-aligned."""
+    names = list(rows[0])
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(names), rule, *(line([row[name] for name in names]) for row in rows)])
+
+
+def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: float | None) -> dict[str, str]:
+    row = {
+        "model": name,
+        "size": f"{model['layers']} x {model['hidden_size']}",
+        "parameters": f"{model['parameters'] / 1e6:.2f}M",
+    }
+    for split, metrics in model["metrics"].items():
+        for metric, value in metrics.items():
+            row[f"{metric} ({split})"] = f"{100 * value:.1f}"
+    if kept is not None:
+        row["retained"] = f"{100 * kept:.1f}%"
+    if name != "teacher":
+        row["seed"] = str(run["seed"])
+    return row

@@ -1,0 +1,49 @@
+"""The output folder of a run: what may be written there, and where a stopped run goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers.trainer_utils import get_last_checkpoint
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.results import FILE
+
+EXISTING = ("refuse", "resume", "overwrite")
+
+
+def open_output(folder: Path, existing: str) -> str | None:
+    """Make sure that a run may write to `folder`, and return the checkpoint to go on from, or None.
+
+    existing: what to do when the folder already holds a run. Raises UserError when it does and this is "refuse".
+    """
+    if existing not in EXISTING:
+        raise UserError(
+            f"existing={existing} is unknown{nearest(existing, EXISTING)}; choose from {', '.join(EXISTING)}."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = get_last_checkpoint(str(folder))
+    holds = [name for name in (FILE, "model.safetensors") if (folder / name).exists()]
+    if existing == "refuse" and (holds or checkpoint):
+        found = ", ".join(holds or [Path(checkpoint).name])
+        raise UserError(
+            f"output_dir={folder} already holds a run ({found}); go on with existing=resume, start anew with "
+            "existing=overwrite, or choose another folder."
+        )
+    if existing == "overwrite":
+        _clear(folder)
+        return None
+    return checkpoint
+
+
+def is_finished(folder: Path) -> bool:
+    """True when the run in `folder` has written its results."""
+    return (folder / FILE).exists()
+
+
+def _clear(folder: Path) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    for name in (FILE, "model.safetensors", "projections.safetensors", "trainer_state.json"):
+        (folder / name).unlink(missing_ok=True)

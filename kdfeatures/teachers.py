@@ -1,0 +1,61 @@
+"""Load a teacher, and refuse one that has nothing to teach."""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.errors import UserError
+from kdfeatures.labels import align_labels
+from kdfeatures.metrics import accuracy, majority_score, predictions_from_logits
+from kdfeatures.models import load_tokenizer, load_trained_classifier
+from kdfeatures.tasks import Task
+
+
+def load_teacher(path: str, task: Task, *, force: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int]]:
+    """Return teacher, tokenizer and the columns that put its logits into the task's label order.
+
+    Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
+    takes it as it is.
+    """
+    model = load_trained_classifier(path, "teacher.path", force=force)
+    columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
+    return model, load_tokenizer(path, "teacher.path"), columns
+
+
+def check_teacher(logits: np.ndarray, labels: np.ndarray, task: Task, split: str) -> None:
+    """Raise UserError when the teacher answers no better than a constant would.
+
+    logits: (examples, C) in the task's label order. Classification: accuracy against the majority class. Regression:
+    squared error against that of the mean score, so a teacher on another scale is noticed as well.
+    """
+    predictions = predictions_from_logits(logits, task)
+    if task.is_regression:
+        error, constant = np.mean((predictions - labels) ** 2), np.var(labels)
+        if error < constant:
+            return
+        found = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
+    else:
+        right, constant = accuracy(predictions, labels), majority_score(labels)
+        if right > constant:
+            return
+        found = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
+    raise UserError(
+        f"the teacher is no better than a constant on {task.name} {split} ({found}); fine-tune it for the task, or "
+        "distil it all the same with teacher.force=true."
+    )
+
+
+def check_tokenizers(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, path: str) -> None:
+    """Raise UserError unless both tokenizers give the same ids: features are compared token by token."""
+    if teacher.get_vocab() != student.get_vocab():
+        raise UserError(
+            f"student.path={path} has another tokenizer than the teacher ({len(student)} against {len(teacher)} "
+            "entries, or other ids); features are compared token by token, so choose a student with the teacher's."
+        )
+    probe = "It's 3.5% Naïve — kdfeatures, isn't it?"
+    if teacher(probe)["input_ids"] != student(probe)["input_ids"]:
+        raise UserError(
+            f"student.path={path} shares the teacher's vocabulary but splits text differently (casing or special "
+            "tokens); choose a student with the teacher's tokenizer."
+        )

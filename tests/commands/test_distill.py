@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from kdfeatures.cli import main
+
+RECIPES = ("hard", "pseudo", "logits", "fitnets", "pkd", "tinybert", "minilm", "minilmv2")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_distils_a_student_that_keeps_most_of_the_teacher(workspace, recipe):
+    results = workspace.distil(f"recipe_{recipe}", f"recipe={recipe}", "student.layers=3")
+    assert results["recipe"] == recipe
+    assert results["student"]["layers"] == 3 and results["teacher"]["layers"] == 4
+    assert results["student"]["parameters"] < results["teacher"]["parameters"]
+    assert results["retained"] > 0.85
+    assert (results["labelled_examples"] > 0) == (recipe in ("hard", "logits", "fitnets", "pkd"))
+    folder = workspace.folder / f"recipe_{recipe}"
+    answers = pipeline("text-classification", model=str(folder))(["the dog that barked slept", "the dog slept"])
+    assert {answer["label"] for answer in answers} <= {"plain", "relative"}
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    terms = {key for entry in log for key in entry if key.startswith("loss/")}
+    assert terms == {f"loss/{name}" for name in results["config"]["losses"]}
+
+
+@pytest.mark.parametrize("projection", ["linear", "orthonormal", "pca"])
+def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(workspace, projection):
+    results = workspace.distil(
+        f"narrow_{projection}",
+        "recipe=minilmv2",
+        "+loss@losses.hidden=hidden_mse",
+        "losses.relations.heads=8",
+        f"projection={projection}",
+        "student.init=random",
+        "student.layers=2",
+        "student.hidden_size=24",
+        "student.heads=2",
+        "trainer.num_train_epochs=6",
+        "trainer.logging_steps=5",
+    )
+    assert (results["student"]["hidden_size"], results["student"]["heads"]) == (24, 2)
+    assert results["mapping"] == [[0, 0], [1, 2], [2, 4]]
+    log = json.loads((workspace.folder / f"narrow_{projection}" / "trainer_state.json").read_text())["log_history"]
+    assert results["losses"]["hidden"] < 0.7 * log[0]["loss/hidden"]
+
+
+def test_results_follow_the_documented_schema(workspace):
+    from kdfeatures import results as module
+
+    results = workspace.distil("schema", "recipe=logits")
+    documented = {"schema", "command", "task", "recipe", "mapping", "seed", "split", "metric", "teacher", "student"}
+    documented |= {
+        "retained",
+        "train_examples",
+        "labelled_examples",
+        "seconds",
+        "losses",
+        "versions",
+        "device",
+        "config",
+    }
+    assert results.keys() == documented
+    assert all(name in module.__doc__ for name in documented)
+    metric = results["metric"]
+    assert metric == "combined_score"
+    student, teacher = (results[side]["metrics"]["validation"][metric] for side in ("student", "teacher"))
+    assert results["retained"] == pytest.approx(student / teacher)
+
+
+def test_evaluate_agrees_with_what_distill_reported(workspace):
+    reported = workspace.distil("evaluated", "recipe=logits")["student"]["metrics"]
+    folder = workspace.folder / "evaluation"
+    main(["evaluate", *workspace.task, f"model.path={workspace.folder / 'evaluated'}", f"output_dir={folder}"])
+    assert json.loads((folder / "results.json").read_text())["student"]["metrics"] == reported
+
+
+def test_a_teacher_with_its_labels_in_another_order_teaches_the_same(workspace):
+    straight = workspace.distil("straight", "recipe=logits", "student.layers=4")
+    model = AutoModelForSequenceClassification.from_pretrained(workspace.teacher)
+    with torch.no_grad():
+        for tensor in model.classifier.parameters():
+            tensor.copy_(tensor.flip(0))
+    model.config.id2label, model.config.label2id = {0: "Relative", 1: "PLAIN"}, {"Relative": 0, "PLAIN": 1}
+    turned_dir = workspace.folder / "turned_teacher"
+    model.save_pretrained(turned_dir)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (turned_dir / name).write_bytes((workspace.teacher / name).read_bytes())
+    turned = workspace.distil("turned", "recipe=logits", "student.layers=4", f"teacher.path={turned_dir}")
+    assert turned["teacher"]["metrics"] == straight["teacher"]["metrics"]
+    logits = [np.load(workspace.folder / name / "logits.npz")["validation"] for name in ("straight", "turned")]
+    np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+def test_a_regression_task_distils_by_squared_error(workspace):
+    regression = [
+        "task.name=length",
+        "task.label=score",
+        "task.labels=[]",
+        "task.metrics=[pearson,spearmanr]",
+        f"model.path={workspace.encoder}",
+        "trainer.disable_tqdm=true",
+        "trainer.learning_rate=3e-3",
+        "trainer.per_device_train_batch_size=16",
+        "trainer.num_train_epochs=8",
+    ]
+    teacher = workspace.folder / "regression_teacher"
+    main(["finetune", *workspace.task, *regression, f"output_dir={teacher}"])
+    overrides = [text for text in regression if not text.startswith(("model.", "trainer."))]
+    results = workspace.distil(
+        "regression", *overrides, f"teacher.path={teacher}", "recipe=tinybert", "student.layers=3"
+    )
+    assert results["teacher"]["metrics"]["validation"]["pearson"] > 0.8
+    assert results["retained"] > 0.9
+
+
+def test_a_pretrained_student_is_taken_as_it_is(workspace):
+    results = workspace.distil(
+        "pretrained", "recipe=minilm", f"student.path={workspace.encoder}", "student.layers=null"
+    )
+    assert results["student"]["layers"] == 4
+
+
+def test_an_output_folder_that_holds_a_run_offers_resume_and_overwrite(workspace, capsys):
+    workspace.distil("existing", "recipe=hard")
+    before = (workspace.folder / "existing" / "results.json").read_text()
+    with pytest.raises(SystemExit, match="2"):
+        workspace.distil("existing", "recipe=hard")
+    assert "already holds a run" in capsys.readouterr().err
+    workspace.distil("existing", "recipe=hard", "existing=resume")  # finished: nothing to do
+    assert (workspace.folder / "existing" / "results.json").read_text() == before
+    workspace.distil("existing", "recipe=hard", "seed=2", "existing=overwrite")
+    assert json.loads((workspace.folder / "existing" / "results.json").read_text())["seed"] == 2
+
+
+def test_a_sweep_gives_every_combination_its_own_folder(workspace, capsys):
+    folder = workspace.folder / "sweep"
+    settings = [
+        "trainer.max_steps=2",
+        "trainer.disable_tqdm=true",
+        "trainer.eval_strategy=no",
+        "trainer.save_strategy=no",
+    ]
+    main(["distill", "-m", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={folder}", *settings,
+          "recipe=hard,logits", "seed=1,2"])  # fmt: skip
+    found = [json.loads(path.read_text()) for path in folder.glob("*/results.json")]
+    assert sorted((run["recipe"], run["seed"]) for run in found) == [
+        ("hard", 1),
+        ("hard", 2),
+        ("logits", 1),
+        ("logits", 2),
+    ]
+    assert "retained" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_student(workspace):
+    def command(folder):
+        return [
+            sys.executable, "-m", "kdfeatures", "distill", *workspace.task, f"teacher.path={workspace.teacher}",
+            f"output_dir={folder}", "recipe=tinybert", "student.layers=3", "trainer.num_train_epochs=6",
+            "trainer.disable_tqdm=true", "trainer.eval_strategy=no", "projection.always=true",
+        ]  # fmt: skip
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    whole, killed = workspace.folder / "whole", workspace.folder / "killed"
+    subprocess.run(command(whole), check=True, capture_output=True, env=environment)
+    process = subprocess.Popen(command(killed), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "results.json").exists()
+    subprocess.run([*command(killed), "existing=resume"], check=True, capture_output=True, env=environment)
+    for file in ("model.safetensors", "projections.safetensors"):
+        one, other = (safetensors.torch.load_file(folder / file) for folder in (whole, killed))
+        for name in one:
+            assert torch.equal(one[name], other[name]), name
