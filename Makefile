@@ -13,7 +13,7 @@ setup: $(READY)  ## make .venv with the package and its development tools
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,peers]"
 	touch $@
 
 demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md and demo/plot.png
@@ -29,9 +29,10 @@ check: $(READY)  ## lint
 bench: $(READY)  ## run the benchmarks and append their rows to benchmarks/results
 	$(RUN) -m benchmarks.capture
 
-notebooks: $(READY)  ## execute the notebooks
+notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/notebooks
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
-	$(RUN) -m jupyter nbconvert --execute --to notebook --output-dir /tmp/kdfeatures-notebooks notebooks/*.ipynb
+	mkdir -p outputs/notebooks
+	for file in notebooks/*.ipynb; do $(RUN) -m jupyter execute $$file --output=../outputs/notebooks/$$(basename $$file) || exit 1; done
 
 wheel: $(READY)  ## build dist/*.whl
 	$(VENV)/bin/python -m build --wheel --no-isolation

@@ -11,13 +11,14 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -70,7 +71,9 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
 
     Returns the keys that all jobs of a sweep share, or None when it is not a sweep.
     """
-    arguments = get_args_parser().parse_args(rest)
+    parser = get_args_parser()
+    parser.error = _raise
+    arguments = parser.parse_args(rest)
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []
     try:
         jobs, fixed = [arguments.overrides], None
@@ -83,15 +86,34 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for overrides in jobs:
             try:
-                hydra.compose(command, [*overrides, *directories])
+                cfg = hydra.compose(command, [*overrides, *directories])
             except (HydraException, OmegaConfBaseException) as error:
                 raise UserError(_explain(error, command, overrides)) from error
+            _check_common(cfg)
     return fixed
+
+
+def _raise(message: str) -> NoReturn:
+    raise UserError(f"{message}; try kdfeatures --help")
+
+
+def _check_common(cfg: DictConfig) -> None:
+    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
+        raise UserError(f"seed={cfg.seed} must be a whole number from 0 to 2^32 - 1.")
+    folder = OmegaConf.to_container(cfg)["output_dir"]
+    # Hydra makes the folder before the job starts; what stands in its way would be a traceback
+    made = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
+    if not made.is_dir():
+        raise UserError(f"output_dir={folder} cannot be made, because {made} is a file; choose another folder.")
+    if not os.access(made, os.W_OK):
+        raise UserError(f"output_dir={folder} cannot be made in {made}: permission denied.")
 
 
 def _explain(error: Exception, command: str, overrides: list[str]) -> str:
     """Say in one line what Hydra says in several, with the nearest name that exists."""
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}': {text.splitlines()[0]}; write NAME=VALUE, in quotes for the shell."
     missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if missing:
         group, wanted = missing.groups()

@@ -5,8 +5,10 @@ Merging a composed config into these classes turns `student.layers=three` into o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, make_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdfeatures.errors import UserError
 
 Section = TypeVar("Section")
+PLAIN = {bool, int, float, str, NoneType}
 
 
 @dataclass
@@ -35,6 +38,8 @@ class ModelConfig:
     hidden_size: int
     heads: int
     intermediate_size: int
+    dropout: float
+    initializer_range: float
 
 
 @dataclass
@@ -61,7 +66,10 @@ class EvaluatedConfig:
 
 @dataclass
 class StudentConfig:
-    """path: a pretrained student; otherwise sizes (None: as the teacher) and init = teacher | random."""
+    """path: a pretrained student; otherwise init = teacher | random, and sizes.
+
+    None: half of the teacher's layers, and in all else the teacher's.
+    """
 
     path: str | None
     init: str
@@ -78,8 +86,30 @@ def section(cfg: DictConfig, name: str, kind: type[Section]) -> Section:
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind(**_nothing(kind))), node))
     except OmegaConfBaseException as error:
-        key = error.full_key or ""
-        raise UserError(f"{name}.{key}: {str(error.msg or error).splitlines()[0]}") from error
+        raise _explained(error, name) from error
+
+
+def typed(values: Mapping[str, Any], declared: Mapping[str, Any], option: str) -> dict[str, Any]:
+    """Return `values` with those of a declared plain type (bool, int, float, str, or None) converted to it.
+
+    So `no` is false where a bool is declared. Raises UserError that names the key below `option` and the value.
+    """
+    types = {name: kind for name, kind in declared.items() if name in values and _is_plain(kind)}
+    kind = make_dataclass("Values", types.items())
+    try:
+        shape = OmegaConf.structured(kind(**_nothing(kind)))
+        converted = OmegaConf.to_container(OmegaConf.merge(shape, {name: values[name] for name in types}))
+    except OmegaConfBaseException as error:
+        raise _explained(error, option) from error
+    return {**values, **converted}
+
+
+def _explained(error: OmegaConfBaseException, option: str) -> UserError:
+    return UserError(f"{option}.{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}")
+
+
+def _is_plain(kind: Any) -> bool:
+    return set(get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]) <= PLAIN
 
 
 def _nothing(kind: type) -> dict[str, Any]:

@@ -32,17 +32,7 @@ def build_student(
                     f"effect; set student.{name}=null, or leave out the path."
                 )
         return load_for_task(config.path, "student.path", task)
-    if config.init not in INITS:
-        raise UserError(
-            f"student.init={config.init} is unknown{nearest(config.init, INITS)}; choose from {', '.join(INITS)}."
-        )
-    if config.init != "teacher" and config.layers_from is not None:
-        raise UserError(
-            f"student.layers_from={list(config.layers_from)} names layers to copy, but student.init={config.init} "
-            "copies none; leave out one of them."
-        )
-    student_config = planned_config(config, teacher.config, task)
-    student = AutoModelForSequenceClassification.from_config(student_config)
+    student = AutoModelForSequenceClassification.from_config(planned_config(config, teacher.config, task))
     if config.init == "teacher":
         _copy_layers(config, student, teacher, teacher_columns)
     return student
@@ -67,9 +57,13 @@ def copied_layers(config: StudentConfig, student_layers: int, teacher_layers: in
 
 
 def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task) -> PreTrainedConfig:
-    """Return the config of a student that is cut from a teacher; raises UserError for sizes that do not fit."""
+    """Return the config of a student that is cut from a teacher; raises UserError for options that do not fit."""
+    if config.init not in INITS:
+        raise UserError(
+            f"student.init={config.init} is unknown{nearest(config.init, INITS)}; choose from {', '.join(INITS)}."
+        )
     made = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
-    made.num_hidden_layers = _positive(config.layers, "layers", teacher.num_hidden_layers)
+    made.num_hidden_layers = _positive(config.layers, "layers", (teacher.num_hidden_layers + 1) // 2)
     made.hidden_size = _positive(config.hidden_size, "hidden_size", teacher.hidden_size)
     made.num_attention_heads = _positive(config.heads, "heads", teacher.num_attention_heads)
     if made.hidden_size % made.num_attention_heads:
@@ -81,7 +75,29 @@ def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task)
     same_width = made.hidden_size == teacher.hidden_size
     usual = getattr(teacher, name) if same_width else 4 * made.hidden_size
     setattr(made, name, _positive(config.intermediate_size, "intermediate_size", usual))
+    if config.init == "teacher":
+        _check_copy(config, made, teacher)
+    elif config.layers_from is not None:
+        raise UserError(
+            f"student.layers_from={list(config.layers_from)} names layers to copy, but student.init={config.init} "
+            "copies none; leave out one of them."
+        )
     return made
+
+
+def _check_copy(config: StudentConfig, made: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
+    name = family_of(teacher).intermediate_size
+    for option, own, theirs in (
+        ("hidden_size", made.hidden_size, teacher.hidden_size),
+        ("heads", made.num_attention_heads, teacher.num_attention_heads),
+        ("intermediate_size", getattr(made, name), getattr(teacher, name)),
+    ):
+        if own != theirs:
+            raise UserError(
+                f"student.init=teacher copies whole layers, but student.{option}={own} and the teacher has {theirs}; "
+                "use student.init=random for another size."
+            )
+    copied_layers(config, made.num_hidden_layers, teacher.num_hidden_layers)
 
 
 def _positive(value: int | None, name: str, otherwise: int) -> int:
@@ -93,17 +109,6 @@ def _positive(value: int | None, name: str, otherwise: int) -> int:
 def _copy_layers(
     config: StudentConfig, student: PreTrainedModel, teacher: PreTrainedModel, teacher_columns: list[int]
 ) -> None:
-    name = family_of(teacher.config).intermediate_size
-    for option, own, theirs in (
-        ("hidden_size", student.config.hidden_size, teacher.config.hidden_size),
-        ("heads", student.config.num_attention_heads, teacher.config.num_attention_heads),
-        ("intermediate_size", getattr(student.config, name), getattr(teacher.config, name)),
-    ):
-        if own != theirs:
-            raise UserError(
-                f"student.init=teacher copies whole layers, but student.{option}={own} and the teacher has {theirs}; "
-                "use student.init=random for another size."
-            )
     mine, theirs = encoder_of(student).layers, encoder_of(teacher).layers
     for layer, source in zip(mine, copied_layers(config, len(mine), len(theirs)), strict=True):
         layer.load_state_dict(theirs[source - 1].state_dict())

@@ -7,19 +7,15 @@ needs the user's word: `allow_targets=[my_package]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import make_dataclass
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import hydra.errors
 import hydra.utils
 from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from kdfeatures.config import typed
 from kdfeatures.errors import UserError
-
-PLAIN = {bool, int, float, str, NoneType}
 
 
 def instantiate(node: DictConfig, option: str, allow_targets: Sequence[str], *args) -> Any:
@@ -36,8 +32,9 @@ def instantiate(node: DictConfig, option: str, allow_targets: Sequence[str], *ar
         raise UserError(f"{option}.{missing[0]} has no default; give {option}.{missing[0]}=...")
     for target in _targets(OmegaConf.to_container(node)):
         _check_allowed(target, option, allow_targets)
+    declared = _declared(_find(node["_target_"], option))
     try:
-        return hydra.utils.instantiate(_typed(node, option, _find(node["_target_"], option)), *args)
+        return hydra.utils.instantiate(typed(OmegaConf.to_container(node), declared, option), *args)
     except hydra.errors.InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
@@ -74,22 +71,11 @@ def _find(target: str, option: str) -> Any:
         raise UserError(f"{option}._target_={target} cannot be found: {_one_line(error)}") from error
 
 
-def _typed(node: DictConfig, option: str, target: Callable) -> DictConfig:
+def _declared(target: Callable) -> dict[str, Any]:
     try:
-        declared = get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return get_type_hints(target.__init__ if isinstance(target, type) else target)
     except (NameError, TypeError):
-        declared = {}  # a user's target whose annotations cannot be resolved
-    types = {name: hint for name, hint in declared.items() if name in node and _is_plain(hint)}
-    shape = OmegaConf.structured(make_dataclass("Arguments", types.items())(**dict.fromkeys(types, "???")))
-    try:
-        values = OmegaConf.merge(shape, {name: node[name] for name in types})
-    except OmegaConfBaseException as error:
-        raise UserError(f"{option}.{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
-    return OmegaConf.merge(node, OmegaConf.to_container(values))
-
-
-def _is_plain(hint: Any) -> bool:
-    return set(get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]) <= PLAIN
+        return {}  # a user's target whose annotations cannot be resolved
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 from datasets import Dataset
@@ -20,6 +21,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.buckets import BucketedTrainer
+from kdfeatures.config import typed
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric, predictions_from_logits, score
@@ -27,7 +29,11 @@ from kdfeatures.tasks import Task
 from kdfeatures.trainer import DistillationTrainer
 
 # settings of conf/trainer that are not TrainingArguments
-OWN_SETTINGS = ("projection_learning_rate", "projection_weight_decay", "early_stopping_patience")
+OWN_SETTINGS = {
+    "projection_learning_rate": float | None,
+    "projection_weight_decay": float | None,
+    "early_stopping_patience": int | None,
+}
 
 
 def training_arguments(
@@ -35,6 +41,7 @@ def training_arguments(
 ) -> TrainingArguments:
     """Turn conf/trainer into TrainingArguments; raises UserError for a setting or value they do not take."""
     given = OmegaConf.to_container(settings, resolve=True)
+    given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS, "trainer")
     given = {name: value for name, value in given.items() if name not in OWN_SETTINGS}
     try:
         return TrainingArguments(

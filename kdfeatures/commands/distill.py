@@ -56,6 +56,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         examples = examples.select(np.flatnonzero(labelled))
 
     options = {"batch_size": arguments.per_device_eval_batch_size}
+    teacher.to(arguments.device)
     teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
     if not teacher_config.force and objective.needs_teacher:
         truth = np.asarray(reported[cfg.split]["labels"][:])
@@ -109,10 +110,11 @@ def _train_teacher(cfg: DictConfig, config: TeacherConfig, student: StudentConfi
             f"task={task.name} needs a teacher: give teacher.path=FOLDER_OR_HUB_ID, for instance one that "
             f"`kdfeatures finetune task={task.name} model.path=...` made."
         )
+    # what is wrong with the student, the map or the trainer shall not be found out after the teacher is trained
     if student.path is None:
-        # what is wrong with the student or the map shall not be found out after the teacher is trained
         planned = embedded_config(config.model, task)
         build_objective(cfg, planned_config(student, planned, task), planned, regression=task.is_regression)
+    training_arguments(cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
     folder = output_dir / "teacher"
     print(f"No teacher.path given: training a teacher for the generated task '{task.name}' in {folder}.")
     whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None}})
@@ -131,7 +133,7 @@ def _fit_pca(objective: Objective, teacher: PreTrainedModel, examples, tokenizer
     states: dict[int, list[torch.Tensor]] = {layer: [] for layer in projections.layers}
     with capture(teacher, hidden=projections.layers) as features, torch.no_grad():
         for start in range(0, len(chosen), 32):
-            batch = collate([chosen[i] for i in range(start, min(start + 32, len(chosen)))])
+            batch = collate([chosen[i] for i in range(start, min(start + 32, len(chosen)))]).to(teacher.device)
             teacher(**batch)
             for layer, found in states.items():
                 found.append(features.hidden[layer][batch["attention_mask"].bool()])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
@@ -32,6 +33,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     if evaluated.path is None:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
     model = load_trained_classifier(evaluated.path, "model.path", force=evaluated.force)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     columns = align_labels(
         model.config.id2label,
         task.labels,

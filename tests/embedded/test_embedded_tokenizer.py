@@ -26,6 +26,12 @@ def test_the_form_is_that_of_bert():
     assert tokens.pad_token_id == 0
 
 
+def test_the_ending_of_plural_nouns_and_of_verbs_is_a_token_of_its_own():
+    tokens = tokenizer()
+    found = tokens.tokenize("the boys that the queen sees are old")
+    assert found == "the boy ##s that the queen see ##s are old".split()
+
+
 def test_an_unknown_word_becomes_unk():
     tokens = tokenizer()
     assert tokens.convert_ids_to_tokens(tokens("zebra")["input_ids"]) == ["[CLS]", "[UNK]", "[SEP]"]
