@@ -74,6 +74,8 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
     parser = get_args_parser()
     parser.error = _raise
     arguments = parser.parse_args(rest)
+    if arguments.config_dir and not Path(arguments.config_dir).is_dir():
+        raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []
     try:
         jobs, fixed = [arguments.overrides], None
@@ -87,7 +89,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
         for overrides in jobs:
             try:
                 cfg = hydra.compose(command, [*overrides, *directories])
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
                 raise UserError(_explain(error, command, overrides)) from error
             _check_common(cfg)
     return fixed
@@ -118,7 +120,8 @@ def _explain(error: Exception, command: str, overrides: list[str]) -> str:
     if missing:
         group, wanted = missing.groups()
         choices = re.findall(r"^\t([\w.-]+)$", text, flags=re.MULTILINE)
-        return f"unknown {group} '{wanted}'{nearest(wanted, choices)}; choose from {', '.join(choices)}."
+        known = f"choose from {', '.join(choices)}" if choices else f"conf/{group} is empty"
+        return f"unknown {group} '{wanted}'{nearest(wanted, choices)}; {known}."
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         *parents, wanted = unknown[1].split(".")

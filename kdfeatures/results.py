@@ -22,6 +22,7 @@ Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -71,10 +72,19 @@ def device_name() -> str:
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     """Write results.json at once: a reader sees the old file or the new one, never half of it."""
-    text = json.dumps({"schema": SCHEMA, **results}, indent=2, default=str)
+    text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
     unfinished = folder / f".{FILE}.{os.getpid()}"
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(folder / FILE)
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN, and a diverged loss is one
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_results(folder: Path) -> dict[str, Any]:

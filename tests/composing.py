@@ -10,20 +10,6 @@ from omegaconf import DictConfig
 
 from kdfeatures.paths import conf_dir
 
-# what a choice leaves to the user
-MANDATORY = {
-    "mapping=explicit": ["mapping.pairs=[[0,0],[1,2],[2,4]]"],
-    "task=files": [
-        "task.name=reviews",
-        "task.text=[review]",
-        "task.label=stars",
-        "task.labels=[bad,good]",
-        "task.metrics=[accuracy]",
-        "task.files.train=train.csv",
-        "task.files.validation=dev.csv",
-    ],
-}
-
 
 def compose(command: str, *overrides: str) -> DictConfig:
     """Return the config of `kdfeatures COMMAND OVERRIDES`, the caller's own."""

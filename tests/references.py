@@ -33,17 +33,17 @@ def logit_mse(student, teacher):
 
 
 def cross_entropy(student, classes):
-    """Over the examples whose class is not -100."""
+    """Over all examples; a class of -100 adds nothing."""
     terms = [
         -torch.log(torch.exp(z)[c] / torch.exp(z).sum()) for z, c in zip(student, classes, strict=True) if c != -100
     ]
-    return sum(terms) / len(terms)
+    return sum(terms) / len(student)
 
 
 def regression(student, targets):
-    """Over the examples whose target is a number."""
+    """Over all examples; a target that is no number adds nothing."""
     terms = [(z[0] - y) ** 2 for z, y in zip(student, targets.tolist(), strict=True) if not math.isnan(y)]
-    return sum(terms) / len(terms)
+    return sum(terms) / len(student)
 
 
 def _per_sequence(loss, mask):

@@ -47,3 +47,16 @@ def tiny_batch(lengths: tuple[int, ...] = (9, 5, 7)) -> dict[str, torch.Tensor]:
         ids[row, :length] = torch.randint(5, VOCABULARY, (length,))
         mask[row, :length] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def model_entry(path: str = "somewhere", *, parameters: int = 2_500_000, metrics: dict | None = None) -> dict:
+    """Return what results.json says of a model."""
+    return {
+        "path": path,
+        "model_type": "bert",
+        "layers": 4,
+        "hidden_size": 128,
+        "heads": 4,
+        "parameters": parameters,
+        "metrics": metrics or {"validation": {"accuracy": 0.875}},
+    }

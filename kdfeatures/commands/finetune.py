@@ -97,7 +97,15 @@ def _start(model: ModelConfig, task: Task) -> tuple[PreTrainedModel, Any]:
 
 
 def embedded_config(model: ModelConfig, task: Task) -> BertConfig:
-    """Return the config of a random encoder for a generated task."""
+    """Return the config of a random encoder for a generated task; raises UserError for sizes that do not fit."""
+    for name in ("layers", "hidden_size", "heads", "intermediate_size"):
+        if getattr(model, name) < 1:
+            raise UserError(f"model.{name}={getattr(model, name)} must be at least 1.")
+    if model.hidden_size % model.heads:
+        raise UserError(
+            f"model.hidden_size={model.hidden_size} is not a multiple of model.heads={model.heads}; choose model.heads "
+            "so that it divides the width."
+        )
     tokenizer = embedded_tokenizer()
     return BertConfig(
         vocab_size=len(tokenizer),

@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdfeatures.errors import UserError
-from kdfeatures.masking import full_precision, sequence_mean
+from kdfeatures.masking import full_precision
 
 UNLABELLED = -100  # the class id that torch and transformers ignore
 
 
 class HardLabel(nn.Module):
-    """Cross-entropy with the true class, or squared error if C == 1, averaged over the labelled examples.
+    """Cross-entropy with the true class, or squared error if C == 1, averaged over the batch.
 
-    Unlabelled examples (class -100; NaN for regression) are left out, so that a transfer pool without labels
-    can be mixed in; a batch without any label gives a differentiable 0. Unlike PseudoLabel it never asks the
-    teacher. The mean is over the labelled examples of this batch: with accumulation, a label in a batch of
-    few counts more.
+    Unlabelled examples (class -100; NaN for regression) count as 0, so that a transfer pool without labels can be
+    mixed in. Unlike PseudoLabel it never asks the teacher.
+    The sum over labelled examples is divided by all examples: every label then weighs the same, whatever batch it is
+    in. Divided by the labelled ones alone, a single label among 63 unlabelled examples would weigh as much as 64.
     """
 
     takes: ClassVar[str] = "labels"
@@ -40,11 +40,10 @@ class HardLabel(nn.Module):
         if student.shape[1] == 1:
             labelled = ~labels.isnan()
             targets = torch.where(labelled, labels, 0).to(student.dtype)
-            return sequence_mean((student[:, 0] - targets).square(), labelled)
+            return torch.where(labelled, (student[:, 0] - targets).square(), 0).mean()
         if labels.is_floating_point():
             raise UserError(
                 f"HardLabel needs integer labels for {student.shape[1]} classes, but they are "
                 f"{labels.dtype}; for regression build the models with num_labels=1."
             )
-        errors = F.cross_entropy(student, labels, ignore_index=UNLABELLED, reduction="none")
-        return sequence_mean(errors, labels != UNLABELLED)
+        return F.cross_entropy(student, labels, ignore_index=UNLABELLED, reduction="none").mean()

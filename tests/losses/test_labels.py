@@ -16,12 +16,19 @@ def logits(classes):
 
 
 @pytest.mark.parametrize(("classes", "labels", "oracle"), [(3, CLASSES, cross_entropy), (1, SCORES, regression)])
-def test_value_and_gradient_equal_the_oracle_over_labelled_examples(classes, labels, oracle):
+def test_value_and_gradient_equal_the_oracle(classes, labels, oracle):
     student = logits(classes)
     value, expected = HardLabel()(student, labels), oracle(student, labels)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(torch.autograd.grad(value, student), torch.autograd.grad(expected, student))
     assert torch.autograd.gradcheck(lambda x: HardLabel()(x, labels), student)
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(3, CLASSES), (1, SCORES)])
+def test_micro_batches_average_to_the_whole_batch_however_labels_are_spread(classes, labels):
+    student = logits(classes)
+    parts = [HardLabel()(student[rows], labels[rows]) for rows in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close((parts[0] + parts[1]) / 2, HardLabel()(student, labels))
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(3, torch.full((4,), -100)), (1, torch.full((4,), NAN))])

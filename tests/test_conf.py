@@ -1,0 +1,199 @@
+import configparser
+import dataclasses
+import shlex
+
+import pytest
+import torch
+import yaml
+from composing import compose
+from omegaconf import OmegaConf
+from setuptools import find_packages
+from shared_data import ROOT
+from tiny import tiny_config
+
+from kdfeatures import config, paths
+from kdfeatures.build import build_objective, build_pairs
+from kdfeatures.cli import COMMANDS
+from kdfeatures.tasks import Task
+
+CONF = ROOT / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+TEACHER = tiny_config("bert", layers=12, width=48, heads=3)
+STUDENT = tiny_config("bert", layers=4, width=24, heads=3)
+# a student of 4 x 24 has no 16 relation heads
+HEADS = {"minilmv2": {"losses.relations.heads": 12}}
+
+
+def names(group):
+    found = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    assert found
+    return found
+
+
+def plain(name):
+    return yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def head_comment(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    # Hydra reads its package directive from the first line
+    return [line for line in lines if not line.startswith("# @package")][0]
+
+
+def opened(path):
+    """Return the config of the command that a file opens with."""
+    _, command, *overrides = shlex.split(head_comment(path).removeprefix("# "))
+    return compose(command, *overrides)
+
+
+def choice(group, name):
+    return opened(CONF / group / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_it(path):
+    comment = head_comment(path)
+    assert comment.startswith("# ") and len(comment) > 12
+    group = path.parent.name
+    if path.parent == CONF:
+        if path.stem in COMMANDS:
+            assert comment.startswith(f"# kdfeatures {path.stem} ")
+        return
+    if group == "regime":  # taken along with the task of its name
+        assert f"task={path.stem}" in comment
+        return
+    command = shlex.split(comment.removeprefix("# "))
+    assert command[0] == "kdfeatures" and command[1] in COMMANDS
+
+
+@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "trainer"])
+def test_the_command_of_a_choice_names_the_choice(group):
+    for name in names(group):
+        command = shlex.split(head_comment(CONF / group / f"{name}.yaml").removeprefix("# "))
+        if name != "default":
+            assert f"{group}={name}" in command
+
+
+COMMENTED = [path for path in FILES if head_comment(path).startswith("# kdfeatures ")]
+
+
+@pytest.mark.parametrize("path", COMMENTED, ids=lambda path: str(path.relative_to(CONF)))
+def test_the_command_that_a_file_opens_with_composes(path):
+    assert opened(path).seed == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes_without_overrides(command):
+    assert compose(command).seed == 1
+
+
+@pytest.mark.parametrize("task", names("task"))
+def test_every_task_is_complete_and_named_like_its_file(task):
+    made = Task.from_config(OmegaConf.to_container(choice("task", task).task))
+    assert made.name == ("reviews" if task == "files" else task)
+
+
+@pytest.mark.parametrize("task", names("regime"))
+def test_a_generated_task_brings_its_regime_and_overrides_win(task):
+    rate = plain(f"regime/{task}")["trainer"]["learning_rate"]
+    assert plain(f"task/{task}")["embedded"] == task
+    assert choice("task", task).trainer.learning_rate == rate
+    assert compose("distill", f"task={task}", "trainer.learning_rate=0.5").trainer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("recipe", names("recipe"))
+def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
+    cfg = choice("recipe", recipe)
+    for key, value in HEADS.get(recipe, {}).items():
+        OmegaConf.update(cfg, key, value)
+    assert cfg.recipe_name == recipe
+    for regression in (False, True):
+        objective, pairs = build_objective(cfg, STUDENT, TEACHER, regression=regression)
+        assert set(objective.terms) == set(cfg.losses)
+        assert bool(pairs) == any(term.loss.takes == "hidden" for term in objective.terms.values())
+
+
+def test_every_recipe_builds_between_the_sizes_of_bert_as_it_stands():
+    teacher = tiny_config("bert", layers=12, width=768, heads=12)
+    for recipe in names("recipe"):
+        build_objective(choice("recipe", recipe), teacher, teacher, regression=False)
+
+
+@pytest.mark.parametrize("mapping", names("mapping"))
+def test_every_mapping_gives_pairs(mapping):
+    assert build_pairs(choice("mapping", mapping).mapping, "mapping", 4, 12, [])
+
+
+@pytest.mark.parametrize("projection", names("projection"))
+def test_every_projection_builds(projection):
+    objective, pairs = build_objective(choice("projection", projection), STUDENT, TEACHER, regression=False)
+    student, teacher = objective.projections(pairs[0], torch.zeros(1, 2, 24), torch.zeros(1, 2, 48))
+    assert student.shape == teacher.shape
+
+
+@pytest.mark.parametrize("loss", names("loss"))
+def test_every_loss_can_be_added_to_a_run(loss):
+    cfg = compose("distill", "recipe=hard")
+    OmegaConf.update(cfg, "losses.extra", plain(f"loss/{loss}"), force_add=True)
+    if "heads" in cfg.losses.extra:
+        cfg.losses.extra.heads = 12
+    objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
+    assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"
+    assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes in ("hidden", "attention"))
+
+
+@pytest.mark.parametrize("trainer", names("trainer"))
+def test_every_trainer_composes_with_the_same_keys(trainer):
+    assert choice("trainer", trainer).trainer.keys() == plain("trainer/default").keys()
+
+
+def test_every_experiment_composes():
+    for path in (CONF / "experiment").glob("*.yaml"):
+        assert f" experiment={path.stem}" in head_comment(path)
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("data/default", config.DataConfig),
+        ("student/default", config.StudentConfig),
+        ("model/embedded", config.ModelConfig),
+        ("teacher/default", config.TeacherConfig),
+        ("evaluate", config.EvaluatedConfig),
+    ],
+)
+def test_the_keys_of_a_section_are_the_fields_of_its_class(file, kind):
+    content = plain(file)
+    if file == "evaluate":
+        content = content["model"]
+    keys = set(content) - {"defaults"}
+    # model and trainer of a teacher come from the groups in its defaults
+    keys |= {key.split("@")[1].split(":")[0] for entry in content.get("defaults", []) for key in entry if "@" in key}
+    assert keys == {field.name for field in dataclasses.fields(kind)}
+
+
+def test_the_wheel_holds_every_package_and_the_configuration():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["options"]["packages"].split()
+    assert listed == sorted(listed)
+    assert set(listed) == {*find_packages(str(ROOT), include=["kdfeatures", "kdfeatures.*"]), "kdfeatures.conf"}
+    assert setup["options"]["package_dir"].strip() == "kdfeatures.conf = conf"
+
+
+def test_the_configuration_is_found_in_a_checkout():
+    assert paths.conf_dir() == CONF
+
+
+def test_the_configuration_is_found_inside_an_installed_package(tmp_path, monkeypatch):
+    (tmp_path / "kdfeatures" / "conf").mkdir(parents=True)
+    (tmp_path / "kdfeatures" / "conf" / "distill.yaml").touch()
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "kdfeatures" / "paths.py"))
+    assert paths.conf_dir() == tmp_path / "kdfeatures" / "conf"
+
+
+def test_an_installation_without_configuration_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "kdfeatures" / "paths.py"))
+    with pytest.raises(FileNotFoundError, match="installed without its configuration"):
+        paths.conf_dir()

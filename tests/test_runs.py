@@ -1,0 +1,76 @@
+import pytest
+
+from kdfeatures.errors import UserError
+from kdfeatures.runs import is_finished, open_output
+
+
+def checkpoint(folder, step):
+    made = folder / f"checkpoint-{step}"
+    made.mkdir(parents=True)
+    (made / "model.safetensors").touch()
+    return made
+
+
+@pytest.mark.parametrize("existing", ["refuse", "resume", "overwrite"])
+def test_a_new_folder_is_made_with_its_parents(tmp_path, existing):
+    folder = tmp_path / "a" / "b"
+    assert open_output(folder, existing) is None
+    assert folder.is_dir()
+
+
+def test_a_folder_with_other_files_is_no_run(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".hydra").mkdir()
+    assert open_output(tmp_path, "refuse") is None
+
+
+@pytest.mark.parametrize("name", ["results.json", "model.safetensors"])
+def test_a_folder_that_holds_a_run_is_refused_with_the_way_out(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError) as caught:
+        open_output(tmp_path, "refuse")
+    told = str(caught.value)
+    assert told.startswith(f"output_dir={tmp_path} already holds a run ({name})") and "\n" not in told
+    assert "existing=resume" in told and "existing=overwrite" in told
+
+
+def test_a_folder_with_a_checkpoint_is_refused(tmp_path):
+    checkpoint(tmp_path, 10)
+    with pytest.raises(UserError, match="already holds a run .checkpoint-10."):
+        open_output(tmp_path, "refuse")
+
+
+def test_resume_goes_on_from_the_last_checkpoint_by_number(tmp_path):
+    for step in (5, 20, 100):
+        checkpoint(tmp_path, step)
+    assert open_output(tmp_path, "resume") == str(tmp_path / "checkpoint-100")
+
+
+def test_resume_without_checkpoint_starts_anew(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    assert open_output(tmp_path, "resume") is None
+
+
+def test_overwrite_clears_the_run_and_nothing_else(tmp_path):
+    made = ["results.json", "model.safetensors", "projections.safetensors", "trainer_state.json"]
+    for name in (*made, "notes.txt"):
+        (tmp_path / name).touch()
+    checkpoint(tmp_path, 5)
+    (tmp_path / "teacher").mkdir()
+    assert open_output(tmp_path, "overwrite") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "teacher"]
+
+
+def test_another_word_is_refused_with_the_choices(tmp_path):
+    with pytest.raises(
+        UserError, match="existing=resum is unknown; did you mean 'resume'.; choose from refuse, resume"
+    ):
+        open_output(tmp_path / "new", "resum")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_is_finished_when_its_results_are_there(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    assert not is_finished(tmp_path)
+    (tmp_path / "results.json").touch()
+    assert is_finished(tmp_path)
