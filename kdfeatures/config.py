@@ -68,7 +68,7 @@ class EvaluatedConfig:
 class StudentConfig:
     """path: a pretrained student; otherwise init = teacher | random, and sizes.
 
-    None: half of the teacher's layers, and in all else the teacher's.
+    None: as many layers as layers_from, or half of the teacher's, and in all else the teacher's.
     """
 
     path: str | None

@@ -63,7 +63,8 @@ def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task)
             f"student.init={config.init} is unknown{nearest(config.init, INITS)}; choose from {', '.join(INITS)}."
         )
     made = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
-    made.num_hidden_layers = _positive(config.layers, "layers", (teacher.num_hidden_layers + 1) // 2)
+    usual_depth = len(config.layers_from) if config.layers_from else (teacher.num_hidden_layers + 1) // 2
+    made.num_hidden_layers = _positive(config.layers, "layers", usual_depth)
     made.hidden_size = _positive(config.hidden_size, "hidden_size", teacher.hidden_size)
     made.num_attention_heads = _positive(config.heads, "heads", teacher.num_attention_heads)
     if made.hidden_size % made.num_attention_heads:

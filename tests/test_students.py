@@ -1,13 +1,13 @@
 import pytest
 import torch
 from shared_data import glue_task
-from tiny import tiny_batch, tiny_classifier
+from tiny import tiny_batch, tiny_classifier, tiny_config
 
 from kdfeatures.config import StudentConfig
 from kdfeatures.embedded import tokenizer
 from kdfeatures.encoders import FAMILIES, encoder_of, family_of
 from kdfeatures.errors import UserError
-from kdfeatures.students import build_student, copied_layers
+from kdfeatures.students import build_student, copied_layers, planned_config
 
 RTE, STSB = glue_task("rte"), glue_task("stsb")  # entailment, not_entailment; a score
 
@@ -109,12 +109,21 @@ def test_copied_layers_are_spread_evenly_unless_named():
     assert copied_layers(student_config(layers_from=[1, 2, 12]), 3, 12) == [1, 2, 12]
 
 
-def test_sizes_left_out_are_the_teachers():
-    teacher = trained()
+def test_a_student_has_half_of_the_layers_and_all_else_of_the_teacher_where_nothing_is_said():
     for init in ("teacher", "random"):
-        made = build(teacher, init=init).config
-        assert (made.num_hidden_layers, made.hidden_size, made.num_attention_heads) == (4, 24, 4)
+        made = build(trained(), init=init).config
+        assert (made.num_hidden_layers, made.hidden_size, made.num_attention_heads) == (2, 24, 4)
         assert made.intermediate_size == 48
+
+
+@pytest.mark.parametrize(("depth", "half"), [(1, 1), (2, 1), (3, 2), (4, 2), (12, 6)])
+def test_half_of_the_layers_is_rounded_up(depth, half):
+    planned = planned_config(student_config(), tiny_config("bert", layers=depth), RTE)
+    assert planned.num_hidden_layers == half
+
+
+def test_layers_to_copy_say_how_many_there_are_to_be():
+    assert len(encoder_of(build(trained(), layers_from=[4, 1, 2])).layers) == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
