@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
 from kdfeatures.objective import Objective, Term
@@ -86,9 +87,11 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
 
 def _check_heads(term: Term, student_config, teacher_config) -> None:
     if term.loss.takes == "attention":
+        # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
+        student, teacher = family_of(student_config), family_of(teacher_config)
         term.loss.check(
-            student_heads=student_config.num_attention_heads,
-            student_width=student_config.hidden_size,
-            teacher_heads=teacher_config.num_attention_heads,
-            teacher_width=teacher_config.hidden_size,
+            student_heads=student.heads(student_config),
+            student_width=student.width(student_config),
+            teacher_heads=teacher.heads(teacher_config),
+            teacher_width=teacher.width(teacher_config),
         )

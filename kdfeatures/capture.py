@@ -1,34 +1,33 @@
 """Capture hidden states and attention operands of chosen layers with hooks, while the model stays on sdpa.
 
 Hidden states: a forward pre-hook on layer 1 (its input is "layer 0") and forward hooks on the chosen layers.
-Attention: transformers looks its attention function up by `module.config._attn_implementation` at call time.
-Each *chosen* attention module gets a copy of that config naming a function that notes q, k, v and passes the
-call on unchanged. The model's own config is not touched, so masks stay as they were, all other layers keep their
-kernel, and outputs are bit-identical.
+Attention: kdfeatures.taps where the model dispatches through transformers' attention functions, kdfeatures.eager
+where the attention module computes it by itself. Nothing is computed anew, so outputs are bit-identical.
 """
 
 from __future__ import annotations
 
-import copy
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
-from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+import torch
+from torch import nn
+from transformers import PreTrainedModel
 
+from kdfeatures.eager import EagerTap
 from kdfeatures.encoders import Encoder, encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates, Features
+from kdfeatures.taps import DispatchTap, check_implementation
 
-# no "sdpa", "flash", "flex_attention" or "/" inside: transformers matches those as substrings
-IMPLEMENTATION = "kdfeatures_capture"
+FINAL = "final"
+Layers = Sequence["int | Literal['final']"]
 
 
 @contextmanager
-def capture(model: PreTrainedModel, *, hidden: Sequence[int] = (), attention: Sequence[int] = ()) -> Iterator[Features]:
+def capture(model: PreTrainedModel, *, hidden: Layers = (), attention: Sequence[int] = ()) -> Iterator[Features]:
     """Record features of every forward pass inside the `with` block; nothing stays attached after it.
 
         with capture(model, hidden=[0, 3, 6], attention=[3, 6]) as features:
@@ -36,9 +35,11 @@ def capture(model: PreTrainedModel, *, hidden: Sequence[int] = (), attention: Se
         features.hidden[3]            # (B, L, D)
         features.probabilities(6)     # (B, H, L, L)
 
-    hidden: layers whose output to keep, 0 = embeddings. attention: layers whose q, k, v to keep, from 1.
-    Each forward pass replaces the features of the one before. Raises UserError when a layer does not exist or
-    the model's family is unknown, before anything is attached.
+    hidden: layers whose output to keep, 0 = embeddings; "final" keeps the last hidden state that the base model
+    returns, which differs from the last layer's output where a norm follows it (ModernBERT, EuroBERT, ESM, ...).
+    attention: layers whose q, k, v to keep, from 1.
+    Each forward pass replaces the features of the one before. Raises UserError when a layer does not exist or the
+    model cannot be captured, before anything is attached. See `extract` for a pass that ends early.
     """
     recorder = Recorder(model, hidden=hidden, attention=attention)
     recorder.attach()
@@ -49,6 +50,28 @@ def capture(model: PreTrainedModel, *, hidden: Sequence[int] = (), attention: Se
         recorder.detach()
 
 
+def extract(model: PreTrainedModel, *, hidden: Layers = (), attention: Sequence[int] = (), **inputs) -> Features:
+    """Run one forward pass that ends as soon as all features are there, and return them.
+
+        features = extract(model, hidden=[3], **batch)        # layers 4 and up, and the head, are not computed
+
+    Unlike `capture` there are no outputs. Raises UserError as `capture` does, and when nothing is asked for.
+    """
+    recorder = Recorder(model, hidden=hidden, attention=attention)
+    recorder.attach()
+    try:
+        return recorder.run(**inputs)
+    finally:
+        recorder.detach()
+
+
+class _Complete(BaseException):
+    """All that a recorder waits for is there. No Exception, so that no model's error handling takes it for one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+
 class Recorder:
     """The long-lived form of `capture`: attach once, then record chosen forward passes.
 
@@ -56,29 +79,36 @@ class Recorder:
     the layers again during backward, and hooks must not come and go under torch.compile.
     """
 
-    def __init__(self, model: PreTrainedModel, *, hidden: Sequence[int] = (), attention: Sequence[int] = ()) -> None:
+    def __init__(self, model: PreTrainedModel, *, hidden: Layers = (), attention: Sequence[int] = ()) -> None:
         self.encoder: Encoder = encoder_of(model)
         depth = len(self.encoder.layers)
-        self.hidden = _checked(hidden, "hidden states", range(0, depth + 1))
+        hidden = tuple(hidden)
+        self.hidden = _checked((n for n in hidden if n != FINAL), "hidden states", range(0, depth + 1))
+        self.final = FINAL in hidden
         self.attention = _checked(attention, "attention", range(1, depth + 1))
-        self.base_model = model.base_model
+        if self.attention and self.encoder.eager is None:
+            check_implementation(self.encoder.attention[0])
+        self.model, self.base_model = model, model.base_model
         self._handles: list = []
         self._features: Features | None = None
+        self._stops = False
 
     def attach(self) -> None:
-        """Put the hooks on; recording starts with `recording()`."""
+        """Put the hooks on; recording starts with `recording()` or `run()`."""
         if self._handles:
             raise RuntimeError("this recorder is already attached; detach it first.")
-        layers = self.encoder.layers
         self._handles.append(self.base_model.register_forward_pre_hook(self._start))
-        for n in self.hidden:
-            if n == 0:
-                handle = layers[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
-            else:
-                handle = layers[n - 1].register_forward_hook(partial(self._keep_output, n))
-            self._handles.append(handle)
-        for n in self.attention:
-            self._handles.append(_Tap(self.encoder.attention[n - 1], partial(self._keep_attention, n)))
+        if 0 in self.hidden:
+            first = self.encoder.layers[0]
+            self._handles.append(first.register_forward_pre_hook(self._keep_input, with_kwargs=True))
+        for module, numbers in _by_module(self.encoder.outputs, self.hidden):
+            self._handles.append(module.register_forward_hook(partial(self._keep_output, numbers)))
+        for module, numbers in _by_module(self.encoder.attention, self.attention):
+            keep = partial(self._keep_attention, numbers)
+            eager = self.encoder.eager
+            self._handles.append(DispatchTap(module, keep) if eager is None else EagerTap(module, eager, keep))
+        if self.final:
+            self._handles.append(self.base_model.register_forward_hook(self._keep_final))
 
     def detach(self) -> None:
         """Take everything off again. Safe to call twice."""
@@ -88,6 +118,7 @@ class Recorder:
     @contextmanager
     def recording(self) -> Iterator[Features]:
         """Keep the features of forward passes inside this block; outside it the hooks do nothing."""
+        self._refuse_reentrant_checkpointing()
         outer, features = self._features, Features()
         self._features = features
         try:
@@ -95,21 +126,78 @@ class Recorder:
         finally:
             self._features = outer
 
+    def run(self, **inputs) -> Features:
+        """Run one forward pass of the attached model, ended as soon as all features are there, and return them.
+
+        The pass ends by an exception that a hook raises and this method catches: the layers that follow, the final
+        norm and the head never run. (Putting identities in their place would return wrong logits.) A compiled model
+        runs to its end, since its graph cannot stop midway; the features are the same.
+        """
+        if not (self.hidden or self.final or self.attention):
+            raise UserError("no features were asked for, so there is no layer to stop at; name hidden or attention.")
+        if not self._handles:
+            raise RuntimeError("attach this recorder before you run it.")
+        with self.recording() as features:
+            self._stops = True
+            try:
+                self.model(**inputs)
+            except _Complete as complete:
+                if complete.recorder is not self:
+                    raise
+            finally:
+                self._stops = False
+        return features
+
     def _start(self, module: nn.Module, args: tuple) -> None:
         if self._features is not None:
             self._features.clear()
 
+    def _due(self, what: str, numbers: tuple[int, ...]) -> int | None:
+        """Which layer a module computes by this call; None for one more than it has, a re-computation in backward."""
+        calls = self._features.calls
+        count = calls.get((what, numbers[0]), 0)
+        calls[what, numbers[0]] = count + 1
+        return numbers[count] if count < len(numbers) else None
+
     def _keep_input(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if self._features is not None:
+        if self._features is not None and 0 not in self._features.hidden:
             self._features.hidden[0] = args[0] if args else kwargs["hidden_states"]
+            self._stop_if_complete()
 
-    def _keep_output(self, n: int, module: nn.Module, args: tuple, output) -> None:
+    def _keep_output(self, numbers: tuple[int, ...], module: nn.Module, args: tuple, output) -> None:
         if self._features is not None:
-            self._features.hidden[n] = output[0] if isinstance(output, tuple) else output
+            n = self._due("hidden", numbers)
+            if n in self.hidden:
+                self._features.hidden[n] = output[0] if isinstance(output, tuple) else output
+                self._stop_if_complete()
 
-    def _keep_attention(self, n: int, states: AttentionStates) -> None:
+    def _keep_attention(self, numbers: tuple[int, ...], states: AttentionStates) -> None:
         if self._features is not None:
-            self._features.attention[n] = states
+            n = self._due("attention", numbers)
+            if n in self.attention:
+                self._features.attention[n] = states
+                self._stop_if_complete()
+
+    def _keep_final(self, module: nn.Module, args: tuple, output) -> None:
+        if self._features is not None:
+            self._features.hidden[FINAL] = output[0]
+            self._stop_if_complete()
+
+    def _stop_if_complete(self) -> None:
+        if not self._stops or torch.compiler.is_compiling():
+            return
+        asked = len(self.hidden) + self.final + len(self.attention)
+        if len(self._features.hidden) + len(self._features.attention) == asked:
+            raise _Complete(self)
+
+    def _refuse_reentrant_checkpointing(self) -> None:
+        for layer in self.encoder.layers if torch.is_grad_enabled() else ():
+            if layer.training and getattr(layer, "gradient_checkpointing", False):
+                if layer._gradient_checkpointing_func.keywords.get("use_reentrant", True):
+                    raise UserError(
+                        "gradient checkpointing with use_reentrant=True drops the gradients of captured features; "
+                        "enable it with use_reentrant=False."
+                    )
 
     def __deepcopy__(self, memo: dict) -> Recorder:
         # a model copied inside the block carries its hooks along: bound to a recorder that never records
@@ -118,53 +206,12 @@ class Recorder:
         return inert
 
 
-class _Taps(list):
-    """Functions that want the attention operands of one module, and the implementation the module had before."""
-
-    def __init__(self, config) -> None:
-        super().__init__()
-        self.config = config
-
-    def __deepcopy__(self, memo: dict) -> _Taps:
-        # a copied model must not write into the recorder of the original
-        return _Taps(copy.deepcopy(self.config, memo))
-
-
-class _Tap:
-    """One registration on an attention module; `remove()` has the meaning of a torch hook handle's."""
-
-    def __init__(self, module: nn.Module, keep) -> None:
-        self.module, self.keep = module, keep
-        taps = module.__dict__.get("_kdfeatures_taps")
-        if taps is None:
-            taps = module._kdfeatures_taps = _Taps(module.config)
-            module.config = copy.copy(module.config)
-            # the public setter would also rewrite sub-configs, which the copy shares with the model
-            module.config._attn_implementation_internal = IMPLEMENTATION
-        taps.append(keep)
-
-    def remove(self) -> None:
-        taps = self.module._kdfeatures_taps
-        taps.remove(self.keep)
-        if not taps:
-            self.module.config = taps.config
-            del self.module._kdfeatures_taps
-
-
-def _tapped_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
-) -> tuple[Tensor, Tensor | None]:
-    taps: _Taps = module._kdfeatures_taps
-    scale = kwargs.get("scaling")
-    states = AttentionStates(query, key, value, query.shape[-1] ** -0.5 if scale is None else scale, attention_mask)
-    for keep in taps:
-        keep(states)
-    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    inner = ALL_ATTENTION_FUNCTIONS.get_interface(taps.config._attn_implementation, eager)
-    return inner(module, query, key, value, attention_mask, **kwargs)
-
-
-AttentionInterface.register(IMPLEMENTATION, _tapped_attention)
+def _by_module(modules: list[nn.Module], asked: tuple[int, ...]) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """Return each module that computes a layer asked for, once, with all layers it computes, in order."""
+    found: dict[int, list[int]] = {}
+    for n, module in enumerate(modules, 1):
+        found.setdefault(id(module), []).append(n)
+    return [(modules[ns[0] - 1], tuple(ns)) for ns in found.values() if not set(ns).isdisjoint(asked)]
 
 
 def _checked(layers: Iterable[int], what: str, existing: range) -> tuple[int, ...]:
