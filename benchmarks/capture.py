@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel, BertConfig
 
 from benchmarks.harness import append_rows, time_ratios
-from kdfeatures.capture import Recorder
+from kdfeatures.recorder import Recorder
 
 BATCH, ROUNDS = 8, 25
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from attachments import attached
-from tiny import decided, tiny_batch, tiny_classifier, tiny_config
+from tiny import decided, tiny_batch, tiny_classifier, tiny_config, undropped
 from transformers import AutoModel
 
 from kdfeatures.capture import capture
@@ -21,22 +21,6 @@ FINAL_NORMS = {
     "esm": "encoder.emb_layer_norm_after",
     "megatron-bert": "encoder.ln",
 }
-DROPOUTS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "attention_dropout",
-    "hidden_dropout",
-    "dropout",
-    "activation_dropout",
-    "mlp_dropout",
-    "embedding_dropout",
-)
-
-
-def undropped(family):
-    """A decided model whose config sets every dropout to 0."""
-    given = {name: 0.0 for name in DROPOUTS if hasattr(tiny_config(family), name)}
-    return decided(tiny_classifier(family, **given))
 
 
 def real_rows(x, mask):
@@ -78,13 +62,9 @@ def test_features_equal_the_eager_reference(family, lengths, training):
 
 @families
 def test_probabilities_are_free_of_dropout_in_train_mode(family):
-    more = {"attention_dropout" if family in ("funnel", "modernbert") else "attention_probs_dropout_prob": 0.5}
-    if family == "distilbert":
-        more = {"attention_dropout": 0.5}
-    if family == "eurobert":
-        more = {"attention_dropout": 0.5}
-    model, batch = decided(tiny_classifier(family, **more)).train(), tiny_batch()
-    with capture(model, hidden=[0], attention=[1]) as features:
+    name = "attention_dropout" if hasattr(tiny_config(family), "attention_dropout") else "attention_probs_dropout_prob"
+    model, batch = decided(tiny_classifier(family, **{name: 0.5})).train(), tiny_batch()
+    with capture(model, attention=[1]) as features:
         model(**batch)
     rows = features.probabilities(1).sum(-1)
     torch.testing.assert_close(rows, torch.ones_like(rows))

@@ -33,6 +33,17 @@ OWN = {
     "squeezebert": {"embedding_size": 24},
 }
 SPECIAL_TOKENS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "hidden_dropout",
+    "dropout",
+    "activation_dropout",
+    "mlp_dropout",
+    "embedding_dropout",
+)
+# families whose special tokens lie outside it
 OUTSIDE_VOCABULARY = ("modernbert", "eurobert", "esm", "gte", "nomic_bert", "jina_embeddings_v3", "rembert")
 
 
@@ -64,6 +75,12 @@ def decided(model):
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=std)
     return model
+
+
+def undropped(family: str):
+    """Return a decided model whose config sets every dropout to 0."""
+    given = {name: 0.0 for name in DROPOUTS if hasattr(tiny_config(family), name)}
+    return decided(tiny_classifier(family, **given))
 
 
 def tiny_batch(lengths: tuple[int, ...] = (9, 5, 7)) -> dict[str, torch.Tensor]:
