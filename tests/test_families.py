@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from attachments import attached
+from family_table import real_rows
 from tiny import decided, tiny_batch, tiny_classifier, tiny_config, undropped
 from transformers import AutoModel
 
@@ -21,14 +22,6 @@ FINAL_NORMS = {
     "esm": "encoder.emb_layer_norm_after",
     "megatron-bert": "encoder.ln",
 }
-
-
-def real_rows(x, mask):
-    """The rows of real queries: x (B, L, D) or (B, H, L, L). Where Funnel has pooled tokens, those that hold one."""
-    real = mask.bool()
-    while real.shape[1] > x.shape[-2]:
-        real = torch.cat([real[:, :1], real[:, 1::2]], dim=1)[:, : x.shape[-2]]
-    return x[real] if x.ndim == 3 else x.transpose(1, 2)[real]
 
 
 @families
