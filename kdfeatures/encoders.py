@@ -46,6 +46,7 @@ class Family:
     module's own code projects q, k, v and drops out probabilities.
     outputs: the modules whose outputs are those of the layers, where these are not the layers themselves.
     heads, width: the config's number of attention heads and their total width H * d.
+    positional: whether attention adds position terms to q k', so that its scores do not follow from q and k.
     resizable: whether a student's config follows from a teacher's by new sizes, with layers that can be copied one by
     one (kdfeatures.students).
     """
@@ -57,6 +58,7 @@ class Family:
     outputs: Callable[[PreTrainedModel, list[nn.Module]], list[nn.Module]] = lambda base, layers: layers
     heads: Callable[[PreTrainedConfig], int] = lambda config: config.num_attention_heads
     width: Callable[[PreTrainedConfig], int] = lambda config: config.hidden_size
+    positional: Callable[[PreTrainedConfig], bool] = lambda config: False
     resizable: bool = True
 
 
@@ -93,12 +95,20 @@ FAMILIES: dict[str, Family] = {
     "eurobert": GROUPED,
     "esm": _bert(resizable=False),
     "mpnet": Family(
-        layers="encoder.layer", attention="attention.attn", eager=Projections(("q", "k", "v"), eager.position_bias)
+        layers="encoder.layer",
+        attention="attention.attn",
+        eager=Projections(("q", "k", "v"), eager.position_bias),
+        positional=lambda config: True,
     ),
-    "deberta": _bert(eager=Projections(("in_proj",), eager.deberta), resizable=False),
+    "deberta": _bert(
+        eager=Projections(("in_proj",), eager.deberta),
+        positional=lambda config: config.relative_attention,
+        resizable=False,
+    ),
     "deberta-v2": _bert(
         eager=Projections(("query_proj", "key_proj", "value_proj"), eager.deberta_v2),
         outputs=_after_convolution,
+        positional=lambda config: config.relative_attention,
         resizable=False,
     ),
     "roformer": _bert(eager=Projections(("query", "key", "value"), eager.roformer)),
@@ -116,6 +126,7 @@ FAMILIES: dict[str, Family] = {
         eager=Projections(("q_head", "k_head", "v_head"), eager.funnel, dropout="attention_dropout"),
         heads=lambda config: config.n_head,
         width=lambda config: config.n_head * config.d_head,
+        positional=lambda config: True,
         resizable=False,
     ),
 }

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch._dynamo import config as compiler_config
 from transformers import PreTrainedModel
 
 from kdfeatures.eager import EagerTap
@@ -24,7 +25,7 @@ from kdfeatures.taps import DispatchTap, check_implementation
 
 # torch.compile does not look at hooks again once a model is compiled, so those attached later would never fire. With
 # this setting it compiles anew when they have changed; what was compiled before this line is dropped once.
-torch._dynamo.config.skip_nnmodule_hook_guards = False
+compiler_config.skip_nnmodule_hook_guards = False
 torch.compiler.reset()
 
 FINAL = "final"
