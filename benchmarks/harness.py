@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import os
 import statistics
 import subprocess
 import time
@@ -54,3 +55,26 @@ def append_rows(name: str, rows: list[dict]) -> None:
         for row in rows:
             writer.writerow(row | common)
             print("  ".join(f"{key}={value}" for key, value in row.items()))
+
+
+def peak_mebibytes(variant: Callable[[], object]) -> float:
+    """Return by how much resident memory rises at most while `variant` runs once, in a fork of this process (Linux).
+
+    A fork begins without memory that earlier passes have freed and this one would reuse unseen.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = _kibibytes("VmRSS")
+        variant()
+        os.write(writing, str(_kibibytes("VmHWM") - before).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as stream:
+        return int(stream.read()) / 1024
+
+
+def _kibibytes(field: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
 from kdfeatures.objective import Objective, Term
@@ -36,7 +37,7 @@ def build_objective(
     terms = {}
     for name, node in cfg.losses.items():
         terms[name] = _term(name, node, cfg, depths, regression=regression)
-        _check_heads(terms[name], student_config, teacher_config)
+        _check_attention(name, terms[name], student_config, teacher_config)
     if not terms:
         raise UserError(
             "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
@@ -84,11 +85,19 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
     return Term(loss, weight, pairs, node.over_pairs)
 
 
-def _check_heads(term: Term, student_config, teacher_config) -> None:
+def _check_attention(name: str, term: Term, student_config, teacher_config) -> None:
     if term.loss.takes == "attention":
+        for config in (student_config, teacher_config) if term.loss.compares_scores else ():
+            if family_of(config).positional(config):
+                raise UserError(
+                    f"losses.{name} compares attention scores derived from q and k, but '{config.model_type}' adds "
+                    "relative positions to them; use relation_kl or value_relation (recipe=minilmv2)."
+                )
+        # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
+        student, teacher = family_of(student_config), family_of(teacher_config)
         term.loss.check(
-            student_heads=student_config.num_attention_heads,
-            student_width=student_config.hidden_size,
-            teacher_heads=teacher_config.num_attention_heads,
-            teacher_width=teacher_config.hidden_size,
+            student_heads=student.heads(student_config),
+            student_width=student.width(student_config),
+            teacher_heads=teacher.heads(teacher_config),
+            teacher_width=teacher.width(teacher_config),
         )

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from kdfeatures.capture import Recorder
 from kdfeatures.errors import UserError
 from kdfeatures.objective import Objective, Outputs
+from kdfeatures.recorder import Recorder
 
 
 class Distiller(nn.Module):
@@ -79,12 +79,18 @@ class Distiller(nn.Module):
             student = Outputs(self.student(**inputs).logits, student_features)
         teacher = None
         if self.objective.needs_teacher:
-            with self._teacher_recorder.recording() as teacher_features, torch.no_grad():
-                logits = self.teacher(**inputs).logits
-            teacher = Outputs(logits[:, self.teacher_columns], teacher_features)
+            with torch.no_grad():
+                teacher = self._ask_teacher(inputs)
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
         total, self.parts = self.objective(student, teacher, labels, mask)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
+
+    def _ask_teacher(self, inputs: dict[str, Tensor]) -> Outputs:
+        if not self.objective.needs_teacher_logits:
+            return Outputs(None, self._teacher_recorder.run(**inputs))
+        with self._teacher_recorder.recording() as features:
+            logits = self.teacher(**inputs).logits
+        return Outputs(logits[:, self.teacher_columns], features)

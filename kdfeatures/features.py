@@ -6,10 +6,15 @@ Legend for shapes, used in the whole package:
     Layers count from 1; layer 0 is the embeddings, that is the input of layer 1.
 
     hidden[n]              (B, L, D)     output of layer n, before any final norm of the model
-    attention[n].query     (B, H, L, d)  after bias and rotary embedding; key and value likewise
+    hidden["final"]        (B, L, D)     the base model's last hidden state, after any final norm
+    attention[n].query     (B, H, L, d)  after bias and rotary embedding; key and value likewise, heads that
+                                         several queries share (grouped-query attention) repeated for each
     scores(n)              (B, H, L, L)  scale * q k', before softmax, no mask applied, no dropout
     probabilities(n)       (B, H, L, L)  softmax of the scores over the keys the model may attend to, no dropout
     relation(n, "value")   (B, R, L, L)  softmax(v v' / sqrt(d_r)) over the same keys
+
+    Funnel pools tokens between blocks: its L shrinks with n, and the first layer of a block has fewer queries
+    than keys.
 """
 
 from __future__ import annotations
@@ -19,6 +24,8 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from kdfeatures.errors import UserError
 
 
 class Relation(NamedTuple):
@@ -41,6 +48,9 @@ class AttentionStates(NamedTuple):
 
     scale: what the model multiplies q k' with. allowed: what the model was told to attend to, as the
     attention function received it: None (everything), boolean with True = attend, or additive float.
+    used: the probabilities (B, H, L, L) that the model computed itself, before dropout; None when it leaves them to a
+    kernel. positional: the model adds terms for relative positions to scale * q k' (DeBERTa, MPNet, Funnel), so that
+    its scores do not follow from q and k.
     """
 
     query: Tensor
@@ -48,10 +58,17 @@ class AttentionStates(NamedTuple):
     value: Tensor
     scale: float
     allowed: Tensor | None = None
+    used: Tensor | None = None
+    positional: bool = False
 
     @property
     def attention(self) -> Relation:
-        """The relation between queries and keys that the model itself uses."""
+        """The relation between queries and keys that the model itself uses. Raises UserError when it is positional."""
+        if self.positional:
+            raise UserError(
+                "this model adds relative positions to q k', so its attention scores do not follow from q and k; use "
+                "features.probabilities(layer), which are the model's own, or a relation loss (recipe=minilmv2)."
+            )
         return Relation(self.query, self.key, self.scale)
 
     def relation(self, of: Literal["query", "key", "value"], heads: int | None = None) -> Relation:
@@ -87,21 +104,28 @@ class Features:
     """
 
     def __init__(self) -> None:
-        self.hidden: dict[int, Tensor] = _ByLayer("hidden")
+        self.hidden: dict[int | str, Tensor] = _ByLayer("hidden")
         self.attention: dict[int, AttentionStates] = _ByLayer("attention")
+        self.calls: dict[tuple[str, int], int] = {}  # of hooked modules, in this pass; kept by the recorder
 
     def clear(self) -> None:
         """Drop every tensor, for instance before the next forward pass."""
         self.hidden.clear()
         self.attention.clear()
+        self.calls.clear()
 
     def scores(self, layer: int) -> Tensor:
-        """Return the attention scores before softmax, (B, H, L, L), without mask and dropout."""
+        """Return the attention scores before softmax, (B, H, L, L), without mask and dropout.
+
+        Raises UserError for a model whose scores do not follow from q and k; its probabilities are captured.
+        """
         return self.attention[layer].attention.scores()
 
     def probabilities(self, layer: int) -> Tensor:
         """Return the attention probabilities, (B, H, L, L), without dropout; rows of padded queries mean nothing."""
         states = self.attention[layer]
+        if states.used is not None:
+            return states.used
         return _masked_softmax(states.attention.scores(), states.keep_mask())
 
     def relation(self, layer: int, of: Literal["query", "key", "value"], heads: int | None = None) -> Tensor:
@@ -110,9 +134,11 @@ class Features:
         return _masked_softmax(states.relation(of, heads).scores(), states.keep_mask())
 
     def __repr__(self) -> str:
-        lines = [f"hidden {n}: {_describe(x)}" for n, x in sorted(self.hidden.items())]
+        lines = [f"hidden {n}: {_describe(x)}" for n, x in sorted(self.hidden.items(), key=_order)]
         for n, states in sorted(self.attention.items()):
             lines.append(f"attention {n}: query, key, value {_describe(states.query)} each")
+            if states.used is not None:
+                lines.append(f"attention {n}: probabilities {_describe(states.used)}")
         return "Features(\n  " + "\n  ".join(lines) + "\n)" if lines else "Features(empty)"
 
 
@@ -121,8 +147,12 @@ class _ByLayer(dict):
         super().__init__()
         self.what = what
 
-    def __missing__(self, layer: int):
-        raise KeyError(f"{self.what} of layer {layer} was not captured; captured layers: {sorted(self)}")
+    def __missing__(self, layer):
+        raise KeyError(f"{self.what} of layer {layer} was not captured; captured layers: {list(self)}")
+
+
+def _order(item: tuple) -> tuple[bool, int]:
+    return (True, 0) if isinstance(item[0], str) else (False, item[0])
 
 
 def _masked_softmax(scores: Tensor, keep: Tensor | None) -> Tensor:

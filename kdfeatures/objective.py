@@ -14,9 +14,12 @@ from kdfeatures.mapping import Pair
 
 
 class Outputs(NamedTuple):
-    """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features."""
+    """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
-    logits: Tensor
+    The logits are None when no term needs them and the forward pass ended before the head.
+    """
+
+    logits: Tensor | None
     features: Features
 
 
@@ -53,6 +56,11 @@ class Objective(nn.Module):
     def needs_teacher(self) -> bool:
         """False when every term compares with labels only."""
         return any(term.loss.takes != "labels" for term in self.terms.values())
+
+    @property
+    def needs_teacher_logits(self) -> bool:
+        """False when the teacher's forward pass may end at the deepest layer that a term compares."""
+        return any(term.loss.takes == "logits" for term in self.terms.values())
 
     @property
     def reaches_the_head(self) -> bool:

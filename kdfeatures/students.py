@@ -62,6 +62,11 @@ def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task)
         raise UserError(
             f"student.init={config.init} is unknown{nearest(config.init, INITS)}; choose from {', '.join(INITS)}."
         )
+    if not family_of(teacher).resizable:
+        raise UserError(
+            f"kdfeatures cannot derive a student from the config of a '{teacher.model_type}' teacher; make the student "
+            "yourself, or take one of another family, and give student.path=FOLDER."
+        )
     made = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
     usual_depth = len(config.layers_from) if config.layers_from else (teacher.num_hidden_layers + 1) // 2
     made.num_hidden_layers = _positive(config.layers, "layers", usual_depth)

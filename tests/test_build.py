@@ -148,3 +148,17 @@ def test_a_mapping_is_validated_against_both_depths():
     cfg.mapping.teacher_layer = 20
     with pytest.raises(UserError, match="teacher layer 20, but the teacher has 12 layers"):
         build_pairs(cfg.mapping, "mapping", 6, 12, [])
+
+
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet"])
+def test_scores_of_a_model_with_relative_positions_are_refused_before_training_and_relations_are_not(family):
+    teacher = tiny_config(family, layers=12, width=48, heads=3)
+    for cfg, term in ((TINYBERT, "attention"), (MINILM, "attention")):
+        message = refused(cfg, teacher=teacher)
+        assert f"losses.{term} compares attention scores" in message and f"'{family}' adds relative" in message
+    assert "relations" in build(MINILM2, teacher=teacher, losses__relations__heads=24).terms
+
+
+def test_heads_and_width_are_those_of_the_attention_not_those_of_the_config():
+    teacher = tiny_config("mobilebert", layers=12, width=24, heads=4)  # its attention is 16 wide
+    assert "these are 24 (student) and 16 (teacher)" in refused(MINILM2, teacher=teacher, losses__relations__heads=3)

@@ -80,6 +80,17 @@ def test_without_teacher_terms_the_teacher_does_not_run():
     distiller(**batch()).loss.backward()
 
 
+def test_the_teacher_stops_after_its_deepest_captured_layer_when_no_term_needs_its_logits():
+    distiller, inputs = small_distiller(terms=("hidden", "relations")).train(), batch()
+    expected = distiller(**inputs).loss
+    distiller.teacher.classifier.register_forward_pre_hook(lambda *_: pytest.fail("the teacher's head ran"))
+    distiller(**inputs).loss.backward()
+    with_logits = small_distiller(terms=("hidden", "relations", "logits")).train()
+    with_logits(**inputs)
+    parts = with_logits.parts
+    torch.testing.assert_close(parts["hidden"] + 0.1 * parts["relations"], expected.detach())
+
+
 def test_every_student_and_projection_parameter_gets_a_gradient():
     distiller = small_distiller().train()
     distiller(**batch()).loss.backward()

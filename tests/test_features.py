@@ -77,3 +77,17 @@ def test_features_print_layers_shapes_dtype_and_bytes():
         ")"
     )
     assert repr(Features()) == "Features(empty)"
+
+
+def test_features_print_probabilities_that_the_model_computed_and_the_final_output():
+    model = tiny_classifier("mpnet")
+    with capture(model, hidden=["final", 1], attention=[3]) as features:
+        model(**tiny_batch())
+    assert repr(features) == (
+        "Features(\n"
+        "  hidden 1: (3, 9, 24) float32, 2592 bytes\n"
+        "  hidden final: (3, 9, 24) float32, 2592 bytes\n"
+        "  attention 3: query, key, value (3, 4, 9, 6) float32, 2592 bytes each\n"
+        "  attention 3: probabilities (3, 4, 9, 9) float32, 3888 bytes\n"
+        ")"
+    )

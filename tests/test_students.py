@@ -9,6 +9,7 @@ from kdfeatures.encoders import FAMILIES, encoder_of, family_of
 from kdfeatures.errors import UserError
 from kdfeatures.students import build_student, copied_layers, planned_config
 
+RESIZABLE = [name for name, family in FAMILIES.items() if family.resizable]
 RTE, STSB = glue_task("rte"), glue_task("stsb")  # entailment, not_entailment; a score
 
 
@@ -40,7 +41,7 @@ def equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIZABLE)
 @pytest.mark.parametrize(
     ("given", "chosen"), [({"layers": 2}, [2, 4]), ({"layers": 3, "layers_from": [4, 1, 1]}, [4, 1, 1])]
 )
@@ -52,7 +53,7 @@ def test_a_student_from_the_teacher_has_the_chosen_layers_and_no_others(family, 
         assert [n for n, candidate in enumerate(theirs, 1) if equal(layer, candidate)] == [source]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIZABLE)
 def test_a_student_from_the_teacher_has_its_embeddings_and_its_head(family):
     teacher = trained(family)
     student = build(teacher, layers=1)
@@ -63,7 +64,7 @@ def test_a_student_from_the_teacher_has_its_embeddings_and_its_head(family):
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in rest.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIZABLE)
 @pytest.mark.parametrize("columns", [[0, 1], [1, 0]])
 def test_a_copy_of_all_layers_answers_like_the_teacher_in_the_order_of_the_task(family, columns):
     teacher, batch = trained(family), tiny_batch()
@@ -126,7 +127,7 @@ def test_layers_to_copy_say_how_many_there_are_to_be():
     assert len(encoder_of(build(trained(), layers_from=[4, 1, 2])).layers) == 3
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIZABLE)
 def test_a_random_student_may_have_any_size(family):
     teacher = trained(family)
     student = build(teacher, init="random", layers=2, hidden_size=20, heads=5)
@@ -208,3 +209,9 @@ def test_sizes_beside_a_pretrained_student_are_refused(saved, size):
 
 def test_a_pretrained_student_that_is_not_there_is_refused():
     assert refused(path="./nowhere") == "student.path=./nowhere: no such folder."
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in RESIZABLE])
+def test_a_family_whose_config_cannot_be_resized_is_refused(family):
+    message = refused(tiny_classifier(family), layers=2)
+    assert f"'{family}' teacher" in message and "student.path=FOLDER" in message

@@ -1,7 +1,7 @@
 """A WordPiece tokenizer in BERT's form for the embedded tasks, built in memory from the grammar's words.
 
 A word is one token, but for the -s of plural nouns and of verbs: "boys" is "boy", "##s" and "sees" is "see", "##s".
-A model that starts from random weights then finds agreement in about a third of the steps that whole words take.
+Number is then one token that all words share, so that random weights leave chance level sooner than with whole words.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ class AttentionLoss(nn.Module):
     """Base of the losses on attention operands: says before training whether two models can be compared."""
 
     takes: ClassVar[str] = "attention"
+    compares_scores: ClassVar[bool] = False  # true where the loss derives the models' own scores from q and k
 
     def check(self, student_heads: int, student_width: int, teacher_heads: int, teacher_width: int) -> None:
         """Raise UserError when models of these head counts and attention widths (H * d) cannot be compared.
@@ -43,6 +44,8 @@ class AttentionScoreMSE(AttentionLoss):
     sides.
     """
 
+    compares_scores: ClassVar[bool] = True
+
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
         self.check_states(student, teacher)
@@ -57,6 +60,8 @@ class AttentionKL(AttentionLoss):
     where one has a sliding window, the other's attention is normalised within it. Unlike ValueRelation it
     compares queries with keys; MiniLM sums the two, for the last layer only. Needs equal head counts.
     """
+
+    compares_scores: ClassVar[bool] = True
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
