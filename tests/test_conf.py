@@ -147,10 +147,10 @@ def test_every_trainer_composes_with_the_same_keys(trainer):
     assert choice("trainer", trainer).trainer.keys() == plain("trainer/default").keys()
 
 
-def test_every_experiment_composes():
-    for path in (CONF / "experiment").glob("*.yaml"):
-        assert f" experiment={path.stem}" in head_comment(path)
-        opened(path)
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_every_experiment_names_itself_in_its_command(experiment):
+    assert f" experiment={experiment}" in head_comment(CONF / "experiment" / f"{experiment}.yaml")
+    choice("experiment", experiment)
 
 
 @pytest.mark.parametrize(
