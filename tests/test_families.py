@@ -6,11 +6,11 @@ import pytest
 import torch
 from attachments import attached
 from family_table import real_rows
-from tiny import decided, tiny_batch, tiny_classifier, tiny_config, undropped
+from tiny import decided, dropping, tiny_batch, tiny_classifier, tiny_config, undropped
 from transformers import AutoModel
 
 from kdfeatures.capture import capture
-from kdfeatures.encoders import FAMILIES, family_of
+from kdfeatures.encoders import FAMILIES, encoder_of, family_of
 from kdfeatures.errors import UserError
 
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -61,6 +61,63 @@ def test_probabilities_are_free_of_dropout_in_train_mode(family):
         model(**batch)
     rows = features.probabilities(1).sum(-1)
     torch.testing.assert_close(rows, torch.ones_like(rows))
+
+
+@families
+def test_features_equal_the_eager_reference_with_dropout_on(family):
+    model, batch = dropping(family, hidden=0.3, attention=0.0).train(), tiny_batch()
+    eager = copy.deepcopy(model)
+    eager.set_attn_implementation("eager")
+    torch.manual_seed(1)
+    with capture(model, hidden=[0, 1, 2], attention=[1, 2, 3]) as features:
+        model(**batch)
+    torch.manual_seed(1)
+    expected = eager(**batch, output_hidden_states=True, output_attentions=True)
+    mask = batch["attention_mask"]
+    for n in range(3):
+        found, wanted = features.hidden[n], expected.hidden_states[n]
+        torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=1e-5, rtol=0)
+        found, wanted = features.probabilities(n + 1), expected.attentions[n]
+        torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=1e-5, rtol=0)
+    assert not torch.equal(features.hidden[2], eager(**batch, output_hidden_states=True).hidden_states[2])
+
+
+@families
+def test_captured_probabilities_are_those_that_dropout_was_applied_to(family):
+    model, batch = dropping(family, hidden=0.1, attention=0.25).train(), tiny_batch()
+    model.set_attn_implementation("eager")
+    with capture(model, attention=[2]) as features:
+        dropped = model(**batch, output_attentions=True).attentions[1]
+    found, dropped = (real_rows(x, batch["attention_mask"]) for x in (features.probabilities(2), dropped))
+    kept = dropped != 0
+    # some models return their probabilities from before the dropout
+    rate = 0.0 if torch.allclose(dropped.sum(-1), torch.ones(())) else 0.25
+    torch.testing.assert_close(found[kept], dropped[kept] * (1 - rate), atol=1e-5, rtol=0)
+    assert kept.any() and (rate == 0.0 or not kept.all())
+
+
+@families
+@pytest.mark.parametrize("asked", [{"hidden": [0, 4]}, {"hidden": [1], "attention": [1, 4]}])
+def test_wrong_layers_leave_nothing_attached(family, asked):
+    model = tiny_classifier(family)
+    with pytest.raises(UserError, match="of layer 4: this model has layers"), capture(model, **asked):
+        pass
+    assert attached(model) == 0
+
+
+@families
+def test_a_model_that_raises_midway_leaves_nothing_attached(family):
+    model = tiny_classifier(family)
+
+    def fail(*_):
+        raise RuntimeError("midway")
+
+    module = encoder_of(model).layers[-1]
+    handle = module.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="midway"), capture(model, hidden=[0, 1, "final"], attention=[1, 3]):
+        model(**tiny_batch())
+    handle.remove()
+    assert attached(model) == 0
 
 
 @families

@@ -79,8 +79,14 @@ def decided(model):
 
 def undropped(family: str):
     """Return a decided model whose config sets every dropout to 0."""
-    given = {name: 0.0 for name in DROPOUTS if hasattr(tiny_config(family), name)}
-    return decided(tiny_classifier(family, **given))
+    return dropping(family, hidden=0.0, attention=0.0)
+
+
+def dropping(family: str, *, hidden: float, attention: float):
+    """Return a decided model with this dropout of attention probabilities and that one everywhere else."""
+    named = {name: attention if "attention" in name else hidden for name in DROPOUTS}
+    own = tiny_config(family)
+    return decided(tiny_classifier(family, **{name: rate for name, rate in named.items() if hasattr(own, name)}))
 
 
 def tiny_batch(lengths: tuple[int, ...] = (9, 5, 7)) -> dict[str, torch.Tensor]:
