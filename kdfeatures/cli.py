@@ -92,7 +92,17 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
             except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
                 raise UserError(_explain(error, command, overrides)) from error
             _check_common(cfg)
+            if fixed is None and cfg.existing == "refuse":
+                # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
+                _refuse_run(Path(OmegaConf.to_container(cfg)["output_dir"]))
     return fixed
+
+
+def _refuse_run(folder: Path) -> None:
+    if folder.is_dir():  # or nothing is lost, and the import takes seconds
+        from kdfeatures.runs import refuse_run
+
+        refuse_run(folder)
 
 
 def _raise(message: str) -> NoReturn:

@@ -93,14 +93,17 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def run_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return a markdown table, the teacher first, then a row per run; all runs must be of one task and metric."""
+    """Return a markdown table, the teachers first, then a row per run; with a task column when tasks differ."""
     rows, seen = [], set()
     for run in results:
-        if run.get("teacher") and run["teacher"]["path"] not in seen:
-            seen.add(run["teacher"]["path"])
+        if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in seen:
+            seen.add((run["task"], run["teacher"]["path"]))
             rows.append(_row("teacher", run["teacher"], run, None))
     for run in results:
         rows.append(_row(run["recipe"] or run["command"], run["student"], run, run["retained"]))
+    if len({run["task"] for run in results}) == 1:
+        for row in rows:
+            del row["task"]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return markdown([{name: row.get(name, "") for name in names} for row in rows])
 
@@ -122,6 +125,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: float | None) -> dict[str, str]:
     row = {
         "model": name,
+        "task": run["task"],
         "size": f"{model['layers']} x {model['hidden_size']}",
         "parameters": f"{model['parameters'] / 1e6:.2f}M",
     }

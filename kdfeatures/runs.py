@@ -22,19 +22,25 @@ def open_output(folder: Path, existing: str) -> str | None:
         raise UserError(
             f"existing={existing} is unknown{nearest(existing, EXISTING)}; choose from {', '.join(EXISTING)}."
         )
+    if existing == "refuse":
+        refuse_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = get_last_checkpoint(str(folder))
+    if existing == "overwrite":
+        _clear(folder)
+        return None
+    return get_last_checkpoint(str(folder))
+
+
+def refuse_run(folder: Path) -> None:
+    """Raise UserError when `folder` holds a run, finished or not."""
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     holds = [name for name in (FILE, "model.safetensors") if (folder / name).exists()]
-    if existing == "refuse" and (holds or checkpoint):
+    if holds or checkpoint:
         found = ", ".join(holds or [Path(checkpoint).name])
         raise UserError(
             f"output_dir={folder} already holds a run ({found}); go on with existing=resume, start anew with "
             "existing=overwrite, or choose another folder."
         )
-    if existing == "overwrite":
-        _clear(folder)
-        return None
-    return checkpoint
 
 
 def is_finished(folder: Path) -> bool:

@@ -18,7 +18,7 @@ def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str |
     """
     if examples is None:
         return dataset
-    _check_count("examples", examples, len(dataset))
+    _check_count("data.train_examples", examples, len(dataset))
     classes = np.asarray(dataset[stratify][:]) if stratify else np.zeros(len(dataset), dtype=np.int64)
     return dataset.select(_spread(classes, examples, seed))
 
@@ -35,7 +35,7 @@ def hide_labels(dataset: Dataset, labelled: int | None, seed: int) -> Dataset:
     labels = np.asarray(dataset["labels"][:])
     is_regression = np.issubdtype(labels.dtype, np.floating)
     known = np.flatnonzero(~np.isnan(labels) if is_regression else labels != IGNORED)
-    _check_count("labelled", labelled, len(known))
+    _check_count("data.labelled", labelled, len(known))
     classes = np.zeros(len(known), dtype=np.int64) if is_regression else labels[known]
     kept = known[_spread(classes, labelled, seed)]
     hidden = np.full_like(labels, np.nan if is_regression else IGNORED)

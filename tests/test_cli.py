@@ -159,6 +159,22 @@ def test_a_teacher_no_better_than_a_constant_is_told(fails, teacher):
     assert told.startswith("the teacher is no better than a constant on agreement validation")
 
 
+def test_a_text_longer_than_the_models_positions_is_told(fails, tmp_path):
+    tiny_classifier(layers=4, id2label=NAMES, max_position_embeddings=8).save_pretrained(tmp_path / "short")
+    tokenizer().save_pretrained(tmp_path / "short")
+    told = fails("distill", f"teacher.path={tmp_path / 'short'}", "data.train_examples=10", "output_dir=out")
+    assert told.startswith(f"teacher.path={tmp_path / 'short'} has 8 positions, but an example has ")
+    assert told.endswith("tokens; set data.max_length=8.")
+
+
+def test_a_run_that_is_there_is_refused_before_anything_of_it_is_overwritten(fails, tmp_path):
+    (tmp_path / "out" / ".hydra").mkdir(parents=True)
+    (tmp_path / "out" / "results.json").touch()
+    (tmp_path / "out" / ".hydra" / "config.yaml").write_text("of the first run")
+    assert fails("distill", "output_dir=out").startswith("output_dir=out already holds a run (results.json)")
+    assert (tmp_path / "out" / ".hydra" / "config.yaml").read_text() == "of the first run"
+
+
 def test_nothing_to_evaluate_is_told(fails):
     assert fails("evaluate", "output_dir=out") == "nothing to evaluate: give model.path=FOLDER_OR_HUB_ID."
 

@@ -11,8 +11,8 @@ from kdfeatures import results
 from kdfeatures.results import describe_model, markdown, read_results, retained, run_table, versions, write_results
 
 
-def run(recipe="tinybert", *, seed=1, command="distill", teacher="T", student=None):
-    made = {"command": command, "recipe": recipe, "seed": seed, "teacher": None, "retained": None}
+def run(recipe="tinybert", *, seed=1, command="distill", teacher="T", student=None, task="sst2"):
+    made = {"command": command, "task": task, "recipe": recipe, "seed": seed, "teacher": None, "retained": None}
     if teacher is not None:
         made |= {"teacher": model_entry(teacher, metrics={"validation": {"accuracy": 0.9}}), "retained": 0.9722}
     return made | {"student": student or model_entry()}
@@ -94,6 +94,16 @@ def test_the_table_has_the_teacher_once_and_first_then_a_row_per_run():
         ["teacher", "4 x 128", "2.50M", "90.0", "", ""],
         ["hard", "4 x 128", "2.50M", "87.5", "97.2%", "1"],
         ["tinybert", "4 x 128", "2.50M", "87.5", "97.2%", "2"],
+    ]
+
+
+def test_runs_of_several_tasks_say_which():
+    table = cells(run_table([run("hard", task="rte"), run("hard", task="cola")]))
+    assert [row[:2] for row in table[2:]] == [
+        ["teacher", "rte"],
+        ["teacher", "cola"],
+        ["hard", "rte"],
+        ["hard", "cola"],
     ]
 
 

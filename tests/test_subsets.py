@@ -43,9 +43,9 @@ def test_all_of_the_examples_are_the_whole(examples):
 
 @pytest.mark.parametrize("count", [0, 101])
 def test_more_than_there_are_or_none_is_refused(examples, count):
-    with pytest.raises(UserError, match=f"examples={count} must lie between 1 and the 100"):
+    with pytest.raises(UserError, match=f"data.train_examples={count} must lie between 1 and the 100"):
         subset(examples, count, 0)
-    with pytest.raises(UserError, match=f"labelled={count} must lie between 1 and the 100"):
+    with pytest.raises(UserError, match=f"data.labelled={count} must lie between 1 and the 100"):
         hide_labels(examples, count, 0)
 
 
@@ -61,7 +61,7 @@ def test_hidden_labels_become_ignored_and_the_rest_stays(examples):
 def test_only_labels_that_are_known_can_be_kept(examples):
     few = hide_labels(hide_labels(examples, 20, seed=0), 10, seed=1)
     assert (np.array(few["labels"][:]) != -100).sum() == 10
-    with pytest.raises(UserError, match="labelled=21 must lie between 1 and the 20"):
+    with pytest.raises(UserError, match="data.labelled=21 must lie between 1 and the 20"):
         hide_labels(hide_labels(examples, 20, seed=0), 21, seed=1)
 
 

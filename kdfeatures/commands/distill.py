@@ -22,6 +22,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
+from kdfeatures.positions import check_positions
 from kdfeatures.projection import PcaProjections
 from kdfeatures.results import describe_model, device_name, read_results, retained, versions, write_results
 from kdfeatures.runs import is_finished, open_output
@@ -54,6 +55,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     labelled = is_labelled(examples)
     if not objective.needs_teacher:
         examples = examples.select(np.flatnonzero(labelled))
+
+    for model, option in ((teacher, f"teacher.path={teacher_path}"), (student, "the student")):
+        check_positions(model, option, [examples, *reported.values()])
 
     options = {"batch_size": arguments.per_device_eval_batch_size}
     teacher.to(arguments.device)

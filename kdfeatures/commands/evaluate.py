@@ -17,6 +17,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.labels import align_labels
 from kdfeatures.metrics import main_metric, predictions_from_logits
 from kdfeatures.models import load_tokenizer, load_trained_classifier
+from kdfeatures.positions import check_positions
 from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.tasks import Task
@@ -43,6 +44,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     )
     tokenizer = load_tokenizer(evaluated.path, "model.path")
     splits = TaskData.load(task, data, tokenizer).reported(cfg.split)
+    check_positions(model, f"model.path={evaluated.path}", splits.values())
     logits = logits_of(model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
     labelled = {name: split for name, split in splits.items() if is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():

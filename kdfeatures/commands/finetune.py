@@ -17,6 +17,7 @@ from kdfeatures.embedded import tokenizer as embedded_tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric
 from kdfeatures.models import label_settings, load_for_task, load_tokenizer
+from kdfeatures.positions import check_positions
 from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.tasks import Task
@@ -47,6 +48,7 @@ def finetune(
     reported = inputs.reported(cfg.split)
     examples = inputs.train(data, cfg.seed)
     examples = examples.select(np.flatnonzero(is_labelled(examples)))
+    check_positions(classifier, f"model.path={model.path}", [examples, *reported.values()])
     arguments = training_arguments(trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
     made = make_trainer(classifier, arguments, trainer, task, tokenizer, examples, inputs.validation())
     seconds = train(made, checkpoint)

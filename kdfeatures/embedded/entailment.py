@@ -6,8 +6,8 @@ so overlap says nothing about the label: what decides is who did it to whom, and
     roles         the dog that the boy chased saw the fox    |= the dog was pursued by the boy; not: the boy saw the fox
     quantifiers   no child saw a pet                          |= no girl saw a pet; not: the reverse
 
-"some" lets both nouns go up to a wider kind, "no" lets both go down, "every" lets its subject go down and its object up
-(monotonicity; van Benthem 1986). Not entailed means unknown or false, as in RTE.
+"some" lets both nouns go up to a wider kind, "no" lets both go down, "every" lets its subject go down and its object
+up. Not entailed means unknown or false, as in RTE.
 """
 
 from __future__ import annotations
