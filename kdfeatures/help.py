@@ -21,6 +21,7 @@ GROUPS = {
     "mapping": "which student layer learns from which teacher layer",
     "projection": "how hidden states of two widths are brought together",
     "loss": "one more term: +loss@losses.NAME=...",
+    "student": "a named size; or say student.layers=... and so on",
     "trainer": "settings of the Hugging Face Trainer",
     "experiment": "a named set of overrides",
 }

@@ -8,12 +8,15 @@ import yaml
 from composing import compose
 from omegaconf import OmegaConf
 from setuptools import find_packages
-from shared_data import ROOT
+from shared_data import ROOT, glue_task
 from tiny import tiny_config
+from transformers import BertConfig
 
 from kdfeatures import config, paths
 from kdfeatures.build import build_objective, build_pairs
 from kdfeatures.cli import COMMANDS
+from kdfeatures.config import StudentConfig, section
+from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 
 CONF = ROOT / "conf"
@@ -21,6 +24,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 TEACHER = tiny_config("bert", layers=12, width=48, heads=3)
 STUDENT = tiny_config("bert", layers=4, width=24, heads=3)
 # a student of 4 x 24 has no 16 relation heads
+RTE = glue_task("rte")
 HEADS = {"minilmv2": {"losses.relations.heads": 12}}
 
 
@@ -66,7 +70,7 @@ def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_
     assert command[0] == "kdfeatures" and command[1] in COMMANDS
 
 
-@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "trainer"])
+@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "student", "trainer"])
 def test_the_command_of_a_choice_names_the_choice(group):
     for name in names(group):
         command = shlex.split(head_comment(CONF / group / f"{name}.yaml").removeprefix("# "))
@@ -140,6 +144,15 @@ def test_every_loss_can_be_added_to_a_run(loss):
     objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
     assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"
     assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes in ("hidden", "attention"))
+
+
+@pytest.mark.parametrize("student", names("student"))
+def test_every_named_student_can_be_cut_from_bert(student):
+    bert = BertConfig()
+    config = section(choice("student", student), "student", StudentConfig)
+    made = planned_config(config, bert, RTE)
+    assert made.num_hidden_layers == (config.layers or 6)
+    assert made.hidden_size == (config.hidden_size or 768)
 
 
 @pytest.mark.parametrize("trainer", names("trainer"))
