@@ -34,7 +34,7 @@ def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTr
     check_dtype(dtype)
     teacher.to(getattr(torch, dtype))
     if compiled:
-        teacher.compile()
+        teacher.compile(dynamic=True)  # batches differ in length
     return teacher
 
 
