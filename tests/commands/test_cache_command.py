@@ -137,7 +137,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(workspace, tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["cache=off"], "cannot do with cache=off"),
+        (["cache=off", "cache.path=null"], "cannot do with cache=off"),
         (["teacher.path=null"], "needs a trained teacher"),
         (["recipe=hard"], "recipe=hard takes nothing from the teacher"),
         (["more.hidden=[9]"], "cannot capture hidden states of layer 9: this model has layers 0 to 4"),
