@@ -26,7 +26,7 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.help import command_help, overview
 from kdfeatures.paths import conf_dir
 
-COMMANDS = ("finetune", "distill", "evaluate", "demo")
+COMMANDS = ("finetune", "distill", "cache", "evaluate", "demo")
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True

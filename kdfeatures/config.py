@@ -46,11 +46,13 @@ class ModelConfig:
 class TeacherConfig:
     """path: folder or Hub id; None trains one as `model` and `trainer` say (generated tasks only).
 
-    force: distil a teacher whose label names or quality would be refused.
+    force: distil a teacher whose label names or quality would be refused. dtype, compile: how it runs when it teaches.
     """
 
     path: str | None
     force: bool
+    dtype: str
+    compile: bool
     model: ModelConfig
     trainer: Any
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
+from kdfeatures.cache.restore import restore
 from kdfeatures.errors import UserError
 from kdfeatures.objective import Objective, Outputs
 from kdfeatures.recorder import Recorder
@@ -18,6 +22,7 @@ class Distiller(nn.Module):
     All that is trained is inside, so that accumulation, DDP and clipping see it. The teacher is frozen, always in eval
     mode, and neither a submodule nor in the state dict, so it is not wrapped, saved or switched to train mode.
     teacher_columns: teacher_logits[:, teacher_columns] are in the student's label order (kdfeatures.labels).
+    A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
     """
 
     accepts_loss_kwargs = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
@@ -25,20 +30,22 @@ class Distiller(nn.Module):
     def __init__(
         self,
         student: PreTrainedModel,
-        teacher: PreTrainedModel,
+        teacher: PreTrainedModel | None,
         objective: Objective,
         teacher_columns: list[int],
     ) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        self._unregistered = (teacher.eval().requires_grad_(False),)  # a tuple hides it from nn.Module
+        # a tuple hides it from nn.Module
+        self._unregistered = (None if teacher is None else teacher.eval().requires_grad_(False),)
         self.teacher_columns = teacher_columns
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
         self._student_recorder = self._recorder(student, "student")
-        self._teacher_recorder = self._recorder(teacher, "teacher")
         self._student_recorder.attach()
-        self._teacher_recorder.attach()
+        if teacher is not None:
+            self._teacher_recorder = self._recorder(teacher, "teacher")
+            self._teacher_recorder.attach()
 
     def _recorder(self, model: PreTrainedModel, side: str) -> Recorder:
         return Recorder(
@@ -46,7 +53,7 @@ class Distiller(nn.Module):
         )
 
     @property
-    def teacher(self) -> PreTrainedModel:
+    def teacher(self) -> PreTrainedModel | None:
         return self._unregistered[0]
 
     @property
@@ -55,7 +62,8 @@ class Distiller(nn.Module):
         return self.student.config
 
     def _apply(self, fn, recurse: bool = True):
-        self.teacher._apply(fn)  # follows .to(device)
+        if self.teacher is not None:
+            self.teacher._apply(fn)  # follows .to(device)
         return super()._apply(fn, recurse)
 
     def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **options) -> None:
@@ -70,9 +78,12 @@ class Distiller(nn.Module):
     def detach(self) -> None:
         """Take the hooks off both models. The distiller cannot be trained afterwards."""
         self._student_recorder.detach()
-        self._teacher_recorder.detach()
+        if self.teacher is not None:
+            self._teacher_recorder.detach()
 
-    def forward(self, labels: Tensor | None = None, **inputs: Tensor) -> ModelOutput:
+    def forward(
+        self, labels: Tensor | None = None, teacher_features: Mapping[str, Any] | None = None, **inputs: Tensor
+    ) -> ModelOutput:
         if not self.training:
             return self.student(**inputs, labels=labels)
         with self._student_recorder.recording() as student_features:
@@ -80,7 +91,11 @@ class Distiller(nn.Module):
         teacher = None
         if self.objective.needs_teacher:
             with torch.no_grad():
-                teacher = self._ask_teacher(inputs)
+                teacher = (
+                    self._ask_teacher(inputs)
+                    if teacher_features is None
+                    else restore(teacher_features, self.teacher_columns)
+                )
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])

@@ -12,6 +12,7 @@ from kdfeatures.paths import conf_dir
 SUMMARIES = {
     "finetune": "train a classifier on labels: a teacher, or a hard-label student",
     "distill": "train a student on a teacher's features, attention and logits, and report both",
+    "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
@@ -22,6 +23,7 @@ GROUPS = {
     "projection": "how hidden states of two widths are brought together",
     "loss": "one more term: +loss@losses.NAME=...",
     "student": "a named size; or say student.layers=... and so on",
+    "cache": "whether the teacher's features are kept on disk",
     "trainer": "settings of the Hugging Face Trainer",
     "experiment": "a named set of overrides",
 }
@@ -56,7 +58,7 @@ def command_help(command: str) -> str:
     lines += ["", "Options (NAME=VALUE), with their defaults:"]
     lines += _options(conf / f"{command}.yaml", "")
     lines += _options(conf / "common.yaml", "")
-    for group in ("data", "model", "teacher", "student"):
+    for group in ("data", "model", "teacher", "student", "cache"):
         if group in chosen:
             lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
     if "trainer" in chosen:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, nearest
 from kdfeatures.labels import align_labels
 from kdfeatures.metrics import accuracy, majority_score, predictions_from_logits
 from kdfeatures.models import load_tokenizer, load_trained_classifier
 from kdfeatures.tasks import Task
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def load_teacher(path: str, task: Task, *, force: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int]]:
@@ -21,6 +24,26 @@ def load_teacher(path: str, task: Task, *, force: bool) -> tuple[PreTrainedModel
     model = load_trained_classifier(path, "teacher.path", force=force)
     columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
     return model, load_tokenizer(path, "teacher.path"), columns
+
+
+def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTrainedModel:
+    """Put a loaded teacher, in place, into the precision and form in which it shall run.
+
+    After the student is built: layers copied from it shall not be rounded. Raises UserError for an unknown dtype.
+    """
+    check_dtype(dtype)
+    teacher.to(getattr(torch, dtype))
+    if compiled:
+        teacher.compile(dynamic=True)  # batches differ in length
+    return teacher
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise UserError unless a teacher can run in `dtype`."""
+    if dtype not in PRECISIONS:
+        raise UserError(
+            f"teacher.dtype={dtype} is unknown{nearest(dtype, PRECISIONS)}; choose from {', '.join(PRECISIONS)}."
+        )
 
 
 def check_teacher(logits: np.ndarray, labels: np.ndarray, task: Task, split: str) -> None:

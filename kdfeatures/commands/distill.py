@@ -12,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import DataCollatorWithPadding, PreTrainedModel, set_seed
 
 from kdfeatures.build import build_objective
+from kdfeatures.cache import CachedCollator, FeatureCache, cache_settings, needed, with_rows
 from kdfeatures.capture import capture
 from kdfeatures.card import write_card
 from kdfeatures.commands.finetune import embedded_config, finetune
-from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.inputs import TaskData, cached_logits, is_labelled, logits_of, scores_of
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
@@ -28,7 +29,7 @@ from kdfeatures.results import describe_model, device_name, read_results, retain
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.students import build_student, planned_config
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_teacher, check_tokenizers, load_teacher
+from kdfeatures.teachers import check_dtype, check_teacher, check_tokenizers, load_teacher, make_ready
 from kdfeatures.training import last_losses, make_trainer, train, training_arguments
 
 
@@ -37,6 +38,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
+    check_dtype(teacher_config.dtype)
+    cache_config = cache_settings(cfg)
     checkpoint = open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
@@ -46,6 +49,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
     set_seed(cfg.seed)
     student = build_student(student_config, teacher, columns, task)
+    make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile)
     objective, hidden_pairs = build_objective(cfg, student.config, teacher.config, regression=task.is_regression)
     arguments = training_arguments(
         cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=not objective.reaches_the_head
@@ -61,15 +65,26 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
     options = {"batch_size": arguments.per_device_eval_batch_size}
     teacher.to(arguments.device)
-    teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
+    cache = None if cache_config is None else FeatureCache(cache_config, teacher, tokenizer)
+    ranks = {"rank": arguments.process_index, "world": arguments.world_size}
+    if cache is None:
+        teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
+    else:
+        teacher_logits = cached_logits(cache, reported, columns, **ranks)
     if not teacher_config.force and objective.needs_teacher:
         truth = np.asarray(reported[cfg.split]["labels"][:])
         check_teacher(teacher_logits[cfg.split], truth, task, cfg.split)
     if isinstance(objective.projections, PcaProjections):
         _fit_pca(objective, teacher, examples, tokenizer, cfg.seed)
 
-    distiller = Distiller(student, teacher, objective, columns)
+    cached = cache.features(examples, needed(objective), **ranks) if cache and objective.needs_teacher else None
+    if cached is not None:
+        examples = with_rows(examples)
+        teacher.to("cpu")  # training does without it
+    distiller = Distiller(student, teacher if cached is None else None, objective, columns)
     trainer = make_trainer(distiller, arguments, cfg.trainer, task, tokenizer, examples, inputs.validation())
+    if cached is not None:
+        trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     seconds = train(trainer, checkpoint)
     distiller.detach()
     in_order = list(range(task.num_labels))

@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kdfeatures.cache import LOGITS, FeatureCache
 from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.metrics import predictions_from_logits, score
@@ -75,6 +76,16 @@ def logits_of(
     """Return logits (examples, C) in the task's label order for every split."""
     return {
         name: predict_logits(model, split, tokenizer, batch_size=batch_size, title=f"{title} on {name}")[:, columns]
+        for name, split in splits.items()
+    }
+
+
+def cached_logits(
+    cache: FeatureCache, splits: dict[str, Dataset], columns: list[int], *, rank: int, world: int
+) -> dict[str, np.ndarray]:
+    """The same as `logits_of` for a teacher whose logits are kept on disk."""
+    return {
+        name: cache.features(split, [LOGITS], rank=rank, world=world).logits()[:, columns]
         for name, split in splits.items()
     }
 

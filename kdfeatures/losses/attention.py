@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ class AttentionLoss(nn.Module):
 
     takes: ClassVar[str] = "attention"
     compares_scores: ClassVar[bool] = False  # true where the loss derives the models' own scores from q and k
+    operands: Sequence[str] = ("query", "key", "value")  # all that the loss reads; the feature cache keeps no other
 
     def check(self, student_heads: int, student_width: int, teacher_heads: int, teacher_width: int) -> None:
         """Raise UserError when models of these head counts and attention widths (H * d) cannot be compared.
@@ -45,6 +47,7 @@ class AttentionScoreMSE(AttentionLoss):
     """
 
     compares_scores: ClassVar[bool] = True
+    operands = ("query", "key")
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
@@ -62,6 +65,7 @@ class AttentionKL(AttentionLoss):
     """
 
     compares_scores: ClassVar[bool] = True
+    operands = ("query", "key")
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""

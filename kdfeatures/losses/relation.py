@@ -41,7 +41,7 @@ class RelationKL(AttentionLoss):
             raise UserError(
                 f"RelationKL needs at least 1 relation head, but heads is {heads}; None keeps each model's."
             )
-        self.relations = tuple(names)
+        self.relations = self.operands = tuple(names)
         self.heads = heads
 
     def check(self, student_heads: int, student_width: int, teacher_heads: int, teacher_width: int) -> None:
@@ -75,6 +75,8 @@ class ValueRelation(AttentionLoss):
     RelationKL(relations=["value"], heads=None); unlike AttentionKL it compares values with values. Needs
     equal head counts.
     """
+
+    operands = ("value",)
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""

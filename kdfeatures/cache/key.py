@@ -1,0 +1,100 @@
+"""What cached features depend on: the teacher and how it is run (a folder), and each example's inputs (a digest)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.compute
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.results import versions
+
+FORMAT = 1  # of the files; raise it when they change
+DIGEST = 16  # bytes: with 10^12 examples two share one with a chance of 10^-15
+MASK = "attention_mask"
+_NOT_SEEN_BY_FEATURES = ("_name_or_path", "transformers_version", "id2label", "label2id")
+
+
+def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: str) -> dict[str, Any]:
+    """Return all that a teacher's features depend on besides the examples, as JSON can hold it.
+
+    The weights count, not the path they came from. The device does not count: its kernels may differ in the last bits.
+    """
+    config = {name: value for name, value in teacher.config.to_dict().items() if name not in _NOT_SEEN_BY_FEATURES}
+    return {
+        "format": FORMAT,
+        "torch": versions()["torch"],
+        "transformers": versions()["transformers"],
+        "weights": _weights_hash(teacher),
+        "precision": str(teacher.dtype).removeprefix("torch."),
+        "attention": teacher.config._attn_implementation,
+        "config": hash_of(json.dumps(config, sort_keys=True, default=str)),
+        "model_type": teacher.config.model_type,
+        "tokenizer": _tokenizer_hash(tokenizer),
+        "dtype": dtype,
+    }
+
+
+def folder_name(found: dict[str, Any]) -> str:
+    """The name of the folder for an identity."""
+    return f"{found['model_type']}-{hash_of(json.dumps(found, sort_keys=True))[:16]}"
+
+
+def hash_of(*parts: str | bytes) -> str:
+    """Return a hexadecimal hash of DIGEST bytes."""
+    hashed = hashlib.blake2b(digest_size=DIGEST)
+    for part in parts:
+        hashed.update(part.encode() if isinstance(part, str) else part)
+    return hashed.hexdigest()
+
+
+def input_columns(examples: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The columns that a model is given: what the tokenizer makes, such as input_ids and token_type_ids."""
+    return [name for name in examples.column_names if name in tokenizer.model_input_names]
+
+
+def digests_of(examples: Dataset, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a digest of each example's inputs, (examples,) of DIGEST bytes, and its tokens, (examples,).
+
+    The attention mask is left out: unpadded examples have ones only. Text, its truncation and how it was tokenised
+    are in the input ids.
+    """
+    columns = sorted(set(columns) - {MASK})
+    digests, lengths = [], []
+    for table in examples.select_columns(columns).with_format("arrow").iter(10_000):
+        parts = []
+        for name in columns:
+            column = table[name].combine_chunks()
+            counts = pyarrow.compute.list_value_length(column).to_numpy(zero_copy_only=False)
+            flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+            parts.append(np.split(flat, np.cumsum(counts)[:-1]))
+        lengths += [len(ids) for ids in parts[columns.index("input_ids")]]
+        for row in zip(*parts, strict=True):
+            hashed = hashlib.blake2b(" ".join(columns).encode(), digest_size=DIGEST)
+            for ids in row:
+                hashed.update(ids.tobytes())
+            digests.append(hashed.digest())
+    return np.frombuffer(b"".join(digests), dtype=f"S{DIGEST}"), np.asarray(lengths, dtype=np.int64)
+
+
+def _weights_hash(model: PreTrainedModel) -> str:
+    hashed = hashlib.blake2b(digest_size=DIGEST)
+    for name, tensor in sorted(model.state_dict().items()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return hashed.hexdigest()
+
+
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    settings = {"vocab": tokenizer.get_vocab(), "special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()}}
+    if tokenizer.is_fast:
+        settings["pipeline"] = json.loads(tokenizer.backend_tokenizer.to_str())
+        for changed_by_calls in ("truncation", "padding"):
+            settings["pipeline"].pop(changed_by_calls)
+    return hash_of(json.dumps(settings, sort_keys=True))

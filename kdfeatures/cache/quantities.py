@@ -1,0 +1,55 @@
+"""What is kept of an example, and which of it an objective needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kdfeatures.objective import Objective
+
+
+class Quantity(NamedTuple):
+    """One array of the cache: `of` is logits, hidden, query, key or value; layer is None for logits."""
+
+    of: str
+    layer: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.of if self.layer is None else f"{self.of}.{self.layer}"
+
+
+LOGITS = Quantity("logits")
+OPERANDS = ("query", "key", "value")
+
+
+def needed(objective: Objective) -> tuple[Quantity, ...]:
+    """Return what the objective's terms take from the teacher; of attention only the operands that a loss reads."""
+    found = {LOGITS} if objective.needs_teacher_logits else set()
+    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher")}
+    for term in objective.terms.values():
+        if term.loss.takes == "attention":
+            found |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
+    return in_order(found)
+
+
+def in_order(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:
+    """Return each quantity once, logits first, then by kind and layer."""
+    return tuple(sorted(set(quantities), key=lambda quantity: (quantity.layer is not None, quantity)))
+
+
+def layers_of(quantities: Iterable[Quantity], *kinds: str) -> list[int]:
+    """The layers of which one of `kinds` is among the quantities."""
+    return sorted({quantity.layer for quantity in quantities if quantity.of in kinds})
+
+
+def described(quantities: Iterable[Quantity]) -> str:
+    """Return quantities in words: "logits, hidden of layers 0, 3, query of layers 6"."""
+    quantities = tuple(quantities)
+    parts = ["logits"] if LOGITS in quantities else []
+    for of in ("hidden", *OPERANDS):
+        layers = layers_of(quantities, of)
+        if layers:
+            parts.append(f"{of} of layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}")
+    return ", ".join(parts)

@@ -1,0 +1,75 @@
+"""Read cached features of chosen rows, padded to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdfeatures.cache.arrays import open_array
+from kdfeatures.cache.attention_form import AttentionForm
+from kdfeatures.cache.quantities import LOGITS, Quantity
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one quantity of every row is: files, and by row the file's number and the first entry in it."""
+
+    files: tuple[Path, ...]
+    file: np.ndarray
+    start: np.ndarray
+
+
+class CachedFeatures:
+    """The cached quantities of a dataset's examples, by row. Files are mapped on first use and read in part.
+
+    lengths: the tokens of each row. forms: of the attention layers among the quantities.
+    """
+
+    def __init__(self, lengths: np.ndarray, places: Mapping[Quantity, Places], forms: Mapping[int, AttentionForm]):
+        self.lengths, self.places, self.forms = lengths, dict(places), dict(forms)
+        self._open: dict[Path, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}  # a data loader's worker maps the files itself
+
+    def logits(self) -> np.ndarray:
+        """Return the logits of all rows, float32 (examples, C), in the teacher's own label order."""
+        return torch.stack([self._entries(LOGITS, row, 1)[0] for row in range(len(self.lengths))]).numpy()
+
+    def batch(self, rows: Sequence[int], mask: Tensor) -> dict[str, Any]:
+        """Return what `kdfeatures.cache.restore` takes: for rows that stand in a batch with this mask, (B, L).
+
+        {"logits": (B, C), "hidden": {layer: (B, L, D)}, "attention": {layer: {"query": (B, L, H * d), ..., and the
+        fields of its form}}}, with zeros at padded positions, which may be left or right.
+        """
+        firsts = mask.long().argmax(dim=1).tolist()
+        found: dict[str, Any] = {"hidden": {}, "attention": {n: form._asdict() for n, form in self.forms.items()}}
+        for quantity in self.places:
+            if quantity == LOGITS:
+                found["logits"] = torch.stack([self._entries(LOGITS, row, 1)[0] for row in rows])
+            elif quantity.of == "hidden":
+                found["hidden"][quantity.layer] = self._padded(quantity, rows, firsts, mask.shape[1])
+            else:
+                found["attention"][quantity.layer][quantity.of] = self._padded(quantity, rows, firsts, mask.shape[1])
+        return found
+
+    def _padded(self, quantity: Quantity, rows: Sequence[int], firsts: Sequence[int], length: int) -> Tensor:
+        ragged = [self._entries(quantity, row, self.lengths[row]) for row in rows]
+        padded = ragged[0].new_zeros(len(rows), length, ragged[0].shape[1])
+        for own, first, states in zip(padded, firsts, ragged, strict=True):
+            own[first : first + len(states)] = states
+        return padded
+
+    def _entries(self, quantity: Quantity, row: int, count: int) -> Tensor:
+        places = self.places[quantity]
+        path = places.files[places.file[row]]
+        if path not in self._open:
+            self._open[path] = open_array(path, verify=False)[0]  # verified when the rows were looked up
+        start = places.start[row]
+        return self._open[path][start : start + count]

@@ -1,0 +1,115 @@
+"""Shards: folders that hold some quantities of some examples, appear whole and never change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+
+from kdfeatures.cache.arrays import BrokenFile, open_array, write_array
+from kdfeatures.cache.key import DIGEST, hash_of
+from kdfeatures.cache.quantities import Quantity
+
+LOCKS = ".locks"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard. starts: the first token of each example in arrays over tokens."""
+
+    path: Path
+    digests: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    names: frozenset[str]
+
+
+def shard_name(digests: np.ndarray, quantities: Sequence[Quantity]) -> str:
+    """The name follows from the content, so that writers with the same work write the same shard."""
+    return hash_of(digests.tobytes(), " ".join(quantity.name for quantity in quantities))
+
+
+def read_shard(path: Path) -> Shard:
+    """Read what a shard holds, but for the features. Raises BrokenFile."""
+    digests = open_array(path / "digests", verify=True)[0].numpy()
+    lengths = open_array(path / "lengths", verify=True)[0].numpy().astype(np.int64)
+    names = frozenset(file.name for file in path.iterdir()) - {"digests", "lengths"}
+    return Shard(path, digests.view(f"S{DIGEST}").ravel(), lengths, np.cumsum(lengths) - lengths, names)
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The finished shards of a folder; those being written have names that begin with a dot."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+@contextmanager
+def new_shard(folder: Path, name: str, digests: np.ndarray, lengths: np.ndarray) -> Iterator[Path]:
+    """Give a folder to write the quantities into, which becomes the shard when the block ends without an error."""
+    unfinished = folder / f".{name}.{uuid.uuid4().hex}"
+    unfinished.mkdir()
+    try:
+        raw = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, DIGEST)
+        write_array(unfinished / "digests", torch.tensor(raw), "uint8")
+        write_array(unfinished / "lengths", torch.tensor(lengths), "int32")
+        yield unfinished
+        _sync(unfinished)
+        if not (folder / name).exists():  # else another writer, without locks, was first: both hold the same
+            unfinished.rename(folder / name)
+            _sync(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, name: str, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a shard name; gives False when another process has it and `wait` is false.
+
+    The operating system drops a lock with its process, so a killed writer leaves none behind.
+    """
+    locks = folder / LOCKS
+    locks.mkdir(exist_ok=True)
+    lock = filelock.FileLock(locks / name, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        for leftover in folder.glob(f".{name}.*"):  # of a writer that was killed: the living hold the lock
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield True
+    finally:
+        # a process that waits for the file removed here finds the shard finished when it gets its turn
+        (locks / name).unlink(missing_ok=True)
+        lock.release()
+
+
+def remove_if_broken(folder: Path, name: str, names: Sequence[str]) -> str | None:
+    """Check a shard anew and remove it if it is broken; returns what was wrong. names: the features to check."""
+    with locked(folder, name, wait=True):
+        try:
+            read_shard(folder / name)
+            for file in names:
+                open_array(folder / name / file, verify=True)
+        except BrokenFile as error:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            return str(error)
+    return None
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder to flush it
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

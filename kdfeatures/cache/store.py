@@ -1,0 +1,67 @@
+"""The cache of one teacher: give it examples, get their features, computed now or before."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.cache.catalogue import Catalogue
+from kdfeatures.cache.fill import Filler
+from kdfeatures.cache.key import digests_of, folder_name, identity, input_columns
+from kdfeatures.cache.plan import tasks_for
+from kdfeatures.cache.quantities import Quantity, in_order
+from kdfeatures.cache.reader import CachedFeatures
+from kdfeatures.cache.settings import CacheConfig
+from kdfeatures.errors import UserError
+
+
+class FeatureCache:
+    """Features of one teacher on disk; any number of processes may fill and read it at once.
+
+    An example is found by its inputs, so order, subsets and shuffling do not matter, nor does the student. Give it the
+    teacher as it shall run (weights, precision): both are part of the key. Raises UserError for a path that cannot
+    be written.
+    """
+
+    def __init__(self, settings: CacheConfig, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.settings, self.teacher, self.tokenizer = settings, teacher, tokenizer
+        found = identity(teacher, tokenizer, settings.dtype)
+        self.root = Path(settings.path).expanduser()
+        self.folder = self.root / folder_name(found)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            unfinished = self.folder / f".identity.{uuid.uuid4().hex}"
+            unfinished.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            unfinished.replace(self.folder / "identity.json")
+        except OSError as error:
+            raise UserError(f"cache.path={settings.path} cannot be written: {error.strerror}.") from error
+        self._catalogue = Catalogue(self.folder)
+
+    def features(
+        self, examples: Dataset, quantities: Iterable[Quantity], *, rank: int = 0, world: int = 1
+    ) -> CachedFeatures:
+        """Return the quantities of every example, after the teacher has computed those that are missing.
+
+        Process `rank` of `world` begins with shards rank, rank + world, ... and then helps with what is left, so every
+        process ends with a full cache. What will be written is printed; UserError when it exceeds the limit or the
+        free disk, and for features that cannot be kept. Broken shards are named, removed and computed again.
+        """
+        quantities = in_order(quantities)
+        columns = input_columns(examples, self.tokenizer)
+        digests, lengths = digests_of(examples, columns)
+        while True:
+            places = self._catalogue.look_up(digests, quantities)
+            once = np.zeros(len(digests), dtype=bool)  # the same text may occur twice
+            once[np.unique(digests, return_index=True)[1]] = True
+            missing = {quantity: once & (found.file < 0) for quantity, found in places.items()}
+            tasks = tasks_for(missing, self.settings.shard_examples)
+            if not tasks:
+                return CachedFeatures(lengths, places, self._catalogue.forms(places))
+            filler = Filler(self.root, self.folder, self.settings, self.teacher, self.tokenizer)
+            filler.fill(examples.select_columns(columns), digests, lengths, tasks, rank=rank, world=world)

@@ -1,0 +1,22 @@
+"""A teacher, examples and a cache folder."""
+
+from __future__ import annotations
+
+import pytest
+from caching import small_cache
+from runs_for_tests import small_dataset, small_distiller
+
+
+@pytest.fixture
+def distiller():
+    return small_distiller()
+
+
+@pytest.fixture
+def examples():
+    return small_dataset()
+
+
+@pytest.fixture
+def cache(tmp_path, distiller):
+    return small_cache(tmp_path, distiller.teacher)
