@@ -23,6 +23,7 @@ GROUPS = {
     "projection": "how hidden states of two widths are brought together",
     "loss": "one more term: +loss@losses.NAME=...",
     "student": "a named size; or say student.layers=... and so on",
+    "augmentation": "altered copies of the training texts for the teacher to label",
     "cache": "whether the teacher's features are kept on disk",
     "trainer": "settings of the Hugging Face Trainer",
     "experiment": "a named set of overrides",

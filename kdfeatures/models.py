@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -58,6 +59,21 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
             f"checkpoint lacks {encoder[0]}{_and_more(encoder)}."
         )
     return model
+
+
+def load_masked_model(path: str, option: str) -> PreTrainedModel:
+    """Load a masked language model with the head it was trained with; raises UserError when the checkpoint has none."""
+    load_config(path, option)
+    try:
+        model, info = AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{option}={path} holds no masked language model: {_first_line(error)}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{option}={path} has no masked-language-model head: its checkpoint lacks {missing[0]}{_and_more(missing)}."
+        )
+    return model.float().eval()
 
 
 def load_config(path: str, option: str):

@@ -38,7 +38,16 @@ def hide_labels(dataset: Dataset, labelled: int | None, seed: int) -> Dataset:
     _check_count("data.labelled", labelled, len(known))
     classes = np.zeros(len(known), dtype=np.int64) if is_regression else labels[known]
     kept = known[_spread(classes, labelled, seed)]
-    hidden = np.full_like(labels, np.nan if is_regression else IGNORED)
+    return _with_labels(dataset, labels, kept)
+
+
+def without_labels(dataset: Dataset) -> Dataset:
+    """Hide the `labels` of all rows. dataset: from `encode`."""
+    return _with_labels(dataset, np.asarray(dataset["labels"][:]), np.empty(0, dtype=np.int64))
+
+
+def _with_labels(dataset: Dataset, labels: np.ndarray, kept: np.ndarray) -> Dataset:
+    hidden = np.full_like(labels, np.nan if np.issubdtype(labels.dtype, np.floating) else IGNORED)
     hidden[kept] = labels[kept]
     kind = Value(dataset.features["labels"].dtype)
     with no_progress_bars():  # rows chosen by `subset` are copied here

@@ -70,7 +70,9 @@ def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_
     assert command[0] == "kdfeatures" and command[1] in COMMANDS
 
 
-@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "student", "trainer"])
+@pytest.mark.parametrize(
+    "group", ["task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"]
+)
 def test_the_command_of_a_choice_names_the_choice(group):
     for name in names(group):
         command = shlex.split(head_comment(CONF / group / f"{name}.yaml").removeprefix("# "))

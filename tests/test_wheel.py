@@ -22,7 +22,7 @@ with hydra.initialize_config_dir(str(conf), version_base="1.3"):
     for command in ("finetune", "distill", "evaluate", "demo"):
         hydra.compose(command)
         composed.append(command)
-    for group in ("task", "recipe", "mapping", "projection", "student", "trainer"):
+    for group in ("task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"):
         for path in sorted((conf / group).glob("*.yaml")):
             hydra.compose("distill", [f"{group}={path.stem}"])
             composed.append(f"{group}/{path.stem}")

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
+from datasets.fingerprint import Hasher
 
 from kdfeatures.augmentation.substitutes import Substitutes
 from kdfeatures.augmentation.words import is_word, parts_of
-from kdfeatures.errors import UserError
 
 
 def augmented(
     dataset: Dataset,
     columns: Sequence[str],
-    substitutes: Substitutes,
     *,
+    substitutes: Substitutes,
     copies: int,
     probability: float,
     candidates: int,
@@ -30,11 +30,8 @@ def augmented(
     them and let the teacher label the copies. A copy that equals its original or an earlier copy is left out.
 
     seed: a row's copies depend on it and on the row alone. fingerprint: names all that the substitutes depend on;
-    `datasets` finds the copies of an earlier call by it. Raises UserError for numbers out of range.
+    `datasets` finds the copies of an earlier call by it, where the dataset is on disk.
     """
-    _check("copies", copies, 1 <= copies, "a whole number from 1")
-    _check("candidates", candidates, 1 <= candidates, "a whole number from 1")
-    _check("probability", probability, 0 < probability <= 1, "above 0 and at most 1")
 
     def alter(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
         made: dict[str, list] = {name: [] for name in rows}
@@ -53,7 +50,7 @@ def augmented(
         batch_size=100,
         with_indices=True,
         features=dataset.features,
-        new_fingerprint=_hashed(dataset, settings),
+        new_fingerprint=Hasher.hash((dataset._fingerprint, settings)),
         desc="augmenting",
     )
 
@@ -86,14 +83,3 @@ def _altered(
 
 def _cased_as(replaced: str, word: str) -> str:
     return word[0].upper() + word[1:] if replaced[0].isupper() else word
-
-
-def _hashed(dataset: Dataset, settings: tuple) -> str:
-    from datasets.fingerprint import Hasher
-
-    return Hasher.hash((dataset._fingerprint, settings))
-
-
-def _check(name: str, value: float, is_right: bool, wanted: str) -> None:
-    if not is_right:
-        raise UserError(f"augmentation.{name}={value} must be {wanted}.")

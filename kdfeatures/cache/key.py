@@ -31,7 +31,7 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
         "format": FORMAT,
         "torch": versions()["torch"],
         "transformers": versions()["transformers"],
-        "weights": _weights_hash(teacher),
+        "weights": weights_hash(teacher),
         "precision": str(teacher.dtype).removeprefix("torch."),
         "attention": teacher.config._attn_implementation,
         "config": hash_of(json.dumps(config, sort_keys=True, default=str)),
@@ -83,7 +83,8 @@ def digests_of(examples: Dataset, columns: Sequence[str]) -> tuple[np.ndarray, n
     return np.frombuffer(b"".join(digests), dtype=f"S{DIGEST}"), np.asarray(lengths, dtype=np.int64)
 
 
-def _weights_hash(model: PreTrainedModel) -> str:
+def weights_hash(model: PreTrainedModel) -> str:
+    """Return a hash of all parameters and buffers, by name, precision and shape."""
     hashed = hashlib.blake2b(digest_size=DIGEST)
     for name, tensor in sorted(model.state_dict().items()):
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -8,6 +8,7 @@ from typing import Any
 from accelerate import PartialState
 from omegaconf import DictConfig, OmegaConf
 
+from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
 from kdfeatures.cache import OPERANDS, FeatureCache, Quantity, cache_settings, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
@@ -27,6 +28,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
     check_dtype(teacher_config.dtype)
+    augmentation = augmentation_settings(cfg)
     if teacher_config.path is None:
         raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
     teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
@@ -45,7 +47,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     inputs = TaskData.load(task, data, tokenizer)
     cache = FeatureCache(settings, teacher, tokenizer)
     cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
-    features = cache.features(inputs.train(data, cfg.seed), quantities, **ranks)
+    augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
+    features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
     print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
     return {"folder": str(cache.folder), "examples": len(features.lengths)}
 

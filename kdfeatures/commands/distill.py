@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from transformers import DataCollatorWithPadding, PreTrainedModel, set_seed
 
+from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
 from kdfeatures.cache import CachedCollator, FeatureCache, cache_settings, needed, with_rows
 from kdfeatures.capture import capture
@@ -39,7 +40,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
     check_dtype(teacher_config.dtype)
-    cache_config = cache_settings(cfg)
+    cache_config, augmentation = cache_settings(cfg), augmentation_settings(cfg)
     checkpoint = open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
@@ -55,7 +56,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=not objective.reaches_the_head
     )
     inputs = TaskData.load(task, data, tokenizer)
-    reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed)
+    augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
+    reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
     labelled = is_labelled(examples)
     if not objective.needs_teacher:
         examples = examples.select(np.flatnonzero(labelled))

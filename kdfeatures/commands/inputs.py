@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache import LOGITS, FeatureCache
@@ -13,7 +14,7 @@ from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.metrics import predictions_from_logits, score
 from kdfeatures.predict import predict_logits
-from kdfeatures.subsets import hide_labels, subset
+from kdfeatures.subsets import hide_labels, subset, without_labels
 from kdfeatures.tasks import Task
 
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
@@ -42,12 +43,19 @@ class TaskData:
         present = self.task.splits.get("validation") in self.raw
         return self.split("validation") if present else None
 
-    def train(self, data: DataConfig, seed: int) -> Dataset:
-        """Return `data.train_examples` training examples, of which `data.labelled` keep their label."""
+    def train(self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None) -> Dataset:
+        """Return `data.train_examples` training examples, of which `data.labelled` keep their label.
+
+        augment: takes them and their text columns and returns more, whose labels are hidden.
+        """
         raw = split_of(self.raw, self.task, "train")
         stratify = None if self.task.is_regression else self.task.label
         chosen = subset(raw, data.train_examples, seed, stratify=stratify)
-        return hide_labels(encode(chosen, self.tokenizer, self.task, self.max_length), data.labelled, seed)
+        examples = hide_labels(encode(chosen, self.tokenizer, self.task, self.max_length), data.labelled, seed)
+        if augment is None:
+            return examples
+        more = encode(augment(chosen, self.task.text), self.tokenizer, self.task, self.max_length)
+        return concatenate_datasets([examples, without_labels(more)])
 
     def reported(self, split: str) -> dict[str, Dataset]:
         """Return the splits to report: `split`, and MNLI mismatched beside matched."""

@@ -32,6 +32,16 @@ def test_every_recipe_distils_a_student_that_keeps_most_of_the_teacher(workspace
     assert terms == {f"loss/{name}" for name in results["config"]["losses"]}
 
 
+@pytest.mark.parametrize("cache", ["off", "auto"])
+def test_augmented_copies_are_labelled_by_the_teacher_alone(workspace, cache):
+    options = ["recipe=logits", "student.layers=1", "data.train_examples=100", "augmentation=tinybert"]
+    options += ["augmentation.copies=2", f"cache={cache}"]
+    options += [f"cache.path={workspace.folder / 'augmented'}"] if cache == "auto" else []
+    results = workspace.distil(f"augmented_{cache}", *options)
+    assert results["labelled_examples"] == 100
+    assert 250 < results["train_examples"] <= 300
+
+
 @pytest.mark.parametrize("projection", ["linear", "orthonormal", "pca"])
 def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(workspace, projection):
     results = workspace.distil(
