@@ -82,11 +82,10 @@ def main() -> None:
                 cached = seconds("distill", "-m", *common, *training, *varied, "cache=auto", cache)
                 ratios.append(((filling + cached) / live, filling / live))
             whole, part = (statistics.mean(ratio) for ratio in zip(*ratios, strict=True))
-            row = {"sweep": name, "runs": RUNS, "epochs": EPOCHS, "examples": EXAMPLES, "time_ratio": f"{whole:.3f}"}
             totals = [ratio[0] for ratio in ratios]
-            rows.append(
-                row | {"lowest": f"{min(totals):.3f}", "highest": f"{max(totals):.3f}", "filling": f"{part:.3f}"}
-            )
+            row = {"sweep": name, "runs": RUNS, "epochs": EPOCHS, "examples": EXAMPLES, "time_ratio": f"{whole:.3f}"}
+            row |= {"lowest": f"{min(totals):.3f}", "highest": f"{max(totals):.3f}", "filling": f"{part:.3f}"}
+            rows.append(row)
     append_rows("sweep", rows)
 
 

@@ -13,6 +13,7 @@ from tiny import tiny_config
 
 from kdfeatures import config, paths
 from kdfeatures.build import build_objective, build_pairs
+from kdfeatures.cache import CacheConfig
 from kdfeatures.cli import COMMANDS
 from kdfeatures.tasks import Task
 
@@ -66,7 +67,7 @@ def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_
     assert command[0] == "kdfeatures" and command[1] in COMMANDS
 
 
-@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "trainer"])
+@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "trainer", "cache"])
 def test_the_command_of_a_choice_names_the_choice(group):
     for name in names(group):
         command = shlex.split(head_comment(CONF / group / f"{name}.yaml").removeprefix("# "))
@@ -160,6 +161,7 @@ def test_every_experiment_names_itself_in_its_command(experiment):
         ("student/default", config.StudentConfig),
         ("model/embedded", config.ModelConfig),
         ("teacher/default", config.TeacherConfig),
+        ("cache/auto", CacheConfig),
         ("evaluate", config.EvaluatedConfig),
     ],
 )
