@@ -28,6 +28,8 @@ check: $(READY)  ## lint
 
 bench: $(READY)  ## run the benchmarks and append their rows to benchmarks/results
 	$(RUN) -m benchmarks.capture
+	$(RUN) -m benchmarks.cached
+	$(RUN) -m benchmarks.sweep
 
 notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/notebooks
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"

@@ -1,9 +1,9 @@
-"""What does a sweep over layer maps cost with one shared teacher pass, against runs that each ask the teacher?
+"""What does a sweep cost with a shared cache, against the same runs that each ask the teacher in every step?
 
 python -m benchmarks.sweep
 
-Both sweeps are `kdfeatures distill -m mapping=...`, the one with the cache after `kdfeatures cache` with the union of the
-layers. All is counted: loading, filling, training, scoring, saving.
+`kdfeatures distill -m` over maps, with the union of their layers filled ahead by `kdfeatures cache`, and over recipes,
+where each run adds what is missing. All is counted: loading, filling, training, scoring, saving.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from benchmarks.harness import append_rows
 from kdfeatures.cli import main as kdfeatures
 from kdfeatures.embedded import load, tokenizer
 
-MAPS, EPOCHS, EXAMPLES, SENTENCES, REPEATS = ("uniform", "last", "first", "skip"), (1, 3), 256, 6, 2
-RECIPES = {
-    "tinybert": ["more.hidden=[0,1,2,3,4,5,6,7,8,9,10,11,12]", "more.attention=[1,2,3,4,5,6,7,8,9,10,11,12]"],
-    "logits": [],
+RUNS, EPOCHS, EXAMPLES, SENTENCES, REPEATS = 4, 2, 192, 6, 2
+ALL_LAYERS = [
+    f"more.hidden={list(range(13))}".replace(" ", ""),
+    f"more.attention={list(range(1, 13))}".replace(" ", ""),
+]
+SWEEPS = {  # what varies; what is filled ahead
+    "4 maps of tinybert, filled ahead": (["recipe=tinybert", "mapping=uniform,last,first,skip"], ALL_LAYERS),
+    "4 recipes, cache=auto alone": (["recipe=logits,fitnets,minilm,minilmv2"], None),
 }
 
 
@@ -65,27 +69,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         common = prepare(folder)
-        for recipe, more in RECIPES.items():
-            for epochs in EPOCHS:
-                training = [
-                    f"recipe={recipe}", "trainer.per_device_train_batch_size=16", f"trainer.num_train_epochs={epochs}",
-                    "trainer.eval_strategy=no", "trainer.save_strategy=no", "trainer.disable_tqdm=true",
-                    f"mapping={','.join(MAPS)}",
-                ]  # fmt: skip
-                ratios = []
-                for repeat in range(REPEATS):
-                    cache = [f"cache.path={folder}/cache_{recipe}_{epochs}_{repeat}"]
-                    out = f"output_dir={folder}/out"
-                    live = seconds("distill", "-m", *common, *training, out)
-                    fill = seconds("cache", *common, f"recipe={recipe}", *more, *cache, out)
-                    cached = seconds("distill", "-m", *common, *training, "cache=auto", *cache, out)
-                    ratios.append(((fill + cached) / live, fill / live))
-                whole, filling = (statistics.mean(ratio) for ratio in zip(*ratios, strict=True))
-                spread = max(ratio[0] for ratio in ratios) - min(ratio[0] for ratio in ratios)
-                rows.append(
-                    {"recipe": recipe, "maps": len(MAPS), "epochs": epochs, "examples": EXAMPLES}
-                    | {"time_ratio": f"{whole:.3f}", "of_it_filling": f"{filling:.3f}", "spread": f"{spread:.3f}"}
-                )
+        training = [
+            "trainer.per_device_train_batch_size=16", f"trainer.num_train_epochs={EPOCHS}", "trainer.eval_strategy=no",
+            "trainer.save_strategy=no", "trainer.disable_tqdm=true", f"output_dir={folder}/out",
+        ]  # fmt: skip
+        for n, (name, (varied, ahead)) in enumerate(SWEEPS.items()):
+            ratios = []
+            for repeat in range(REPEATS):
+                cache = f"cache.path={folder}/cache{n}{repeat}"
+                live = seconds("distill", "-m", *common, *training, *varied)
+                filling = seconds("cache", *common, *ahead, cache, f"output_dir={folder}/out") if ahead else 0.0
+                cached = seconds("distill", "-m", *common, *training, *varied, "cache=auto", cache)
+                ratios.append(((filling + cached) / live, filling / live))
+            whole, part = (statistics.mean(ratio) for ratio in zip(*ratios, strict=True))
+            totals = [ratio[0] for ratio in ratios]
+            row = {"sweep": name, "runs": RUNS, "epochs": EPOCHS, "examples": EXAMPLES, "time_ratio": f"{whole:.3f}"}
+            row |= {"lowest": f"{min(totals):.3f}", "highest": f"{max(totals):.3f}", "filling": f"{part:.3f}"}
+            rows.append(row)
     append_rows("sweep", rows)
 
 

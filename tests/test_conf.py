@@ -14,6 +14,7 @@ from transformers import BertConfig
 
 from kdfeatures import config, paths
 from kdfeatures.build import build_objective, build_pairs
+from kdfeatures.cache import CacheConfig
 from kdfeatures.cli import COMMANDS
 from kdfeatures.config import StudentConfig, section
 from kdfeatures.students import planned_config
@@ -175,6 +176,7 @@ def test_every_experiment_names_itself_in_its_command(experiment):
         ("student/default", config.StudentConfig),
         ("model/embedded", config.ModelConfig),
         ("teacher/default", config.TeacherConfig),
+        ("cache/auto", CacheConfig),
         ("evaluate", config.EvaluatedConfig),
     ],
 )

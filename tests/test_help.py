@@ -28,7 +28,7 @@ def test_every_command_shows_the_example_that_its_file_opens_with(command):
     assert f"Example:\n  {example}\n" in text and SUMMARIES[command] in text
 
 
-@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "loss", "trainer"])
+@pytest.mark.parametrize("group", ["task", "recipe", "mapping", "projection", "loss", "trainer", "cache"])
 def test_distill_lists_every_choice_of_every_group(group):
     text = command_help("distill")
     choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
@@ -48,6 +48,7 @@ def test_commands_without_recipe_list_no_losses(command):
         ("distill", "student", "student/default"),
         ("distill", "teacher", "teacher/default"),
         ("distill", "data", "data/default"),
+        ("cache", "cache", "cache/auto"),
         ("finetune", "model", "model/embedded"),
         ("evaluate", "data", "data/default"),
     ],

@@ -37,6 +37,7 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
         "config": hash_of(json.dumps(config, sort_keys=True, default=str)),
         "model_type": teacher.config.model_type,
         "tokenizer": _tokenizer_hash(tokenizer),
+        "padding": tokenizer.padding_side,
         "dtype": dtype,
     }
 
