@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.help import command_help, overview
 from kdfeatures.paths import conf_dir
+from kdfeatures.processes import check_processes, is_first, is_first_here
 
 COMMANDS = ("finetune", "distill", "evaluate", "demo")
 
@@ -92,6 +93,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
             except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
                 raise UserError(_explain(error, command, overrides)) from error
             _check_common(cfg)
+            check_processes(command, arguments.overrides, OmegaConf.to_container(cfg)["output_dir"])
     return fixed
 
 
@@ -157,7 +159,7 @@ def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]
             return None
         from kdfeatures.results import run_table
 
-        if "student" not in results:
+        if not is_first() or "student" not in results:
             return None
         finished.append(results)
         print(f"\n{run_table([results])}\n\nSaved in {folder}")
@@ -174,5 +176,6 @@ def _quieten() -> None:
 
 
 def _fail(error: Exception) -> None:
-    print(f"kdfeatures: error: {error}", file=sys.stderr)
+    if is_first_here():
+        print(f"kdfeatures: error: {error}", file=sys.stderr)
     sys.exit(2)

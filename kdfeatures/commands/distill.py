@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from transformers import DataCollatorWithPadding, PreTrainedModel, set_seed
 
+from kdfeatures.bucketed import padding_share
 from kdfeatures.build import build_objective
 from kdfeatures.capture import capture
 from kdfeatures.card import write_card
@@ -22,17 +23,22 @@ from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
+from kdfeatures.processes import is_first, process_count
 from kdfeatures.projection import PcaProjections
 from kdfeatures.results import describe_model, device_name, read_results, retained, versions, write_results
 from kdfeatures.runs import is_finished, open_output
+from kdfeatures.sharding import whole
 from kdfeatures.students import build_student, planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_teacher, check_tokenizers, load_teacher
 from kdfeatures.training import last_losses, make_trainer, train, training_arguments
 
 
-def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Distil `teacher` into `student` by the recipe's terms. Everything is checked before training starts."""
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
+    """Distil `teacher` into `student` by the recipe's terms. Everything is checked before training starts.
+
+    Of several processes the first evaluates and returns the results, the others None.
+    """
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
@@ -57,10 +63,11 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
     options = {"batch_size": arguments.per_device_eval_batch_size}
     teacher.to(arguments.device)
-    teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
-    if not teacher_config.force and objective.needs_teacher:
-        truth = np.asarray(reported[cfg.split]["labels"][:])
-        check_teacher(teacher_logits[cfg.split], truth, task, cfg.split)
+    if is_first():
+        teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
+        if not teacher_config.force and objective.needs_teacher:
+            truth = np.asarray(reported[cfg.split]["labels"][:])
+            check_teacher(teacher_logits[cfg.split], truth, task, cfg.split)
     if isinstance(objective.projections, PcaProjections):
         _fit_pca(objective, teacher, examples, tokenizer, cfg.seed)
 
@@ -68,6 +75,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     trainer = make_trainer(distiller, arguments, cfg.trainer, task, tokenizer, examples, inputs.validation())
     seconds = train(trainer, checkpoint)
     distiller.detach()
+    if not is_first():
+        return None
+    student = whole(student, trainer)
     in_order = list(range(task.num_labels))
     student_logits = logits_of(student, reported, tokenizer, in_order, title="student", **options)
 
@@ -89,14 +99,15 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "labelled_examples": int(labelled.sum()) if "labels" in _taken(objective) else 0,
         "seconds": {"train": seconds, "total": time.monotonic() - start},
         "losses": last_losses(trainer),
+        "padding": padding_share(trainer),
+        "processes": process_count(),
         "versions": versions(),
         "device": device_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),
     }
-    if trainer.is_world_process_zero():
-        np.savez_compressed(output_dir / "logits.npz", **student_logits)
-        write_card(output_dir, results, task)
-        write_results(output_dir, results)
+    np.savez_compressed(output_dir / "logits.npz", **student_logits)
+    write_card(output_dir, results, task)
+    write_results(output_dir, results)
     return results
 
 
