@@ -75,8 +75,11 @@ def _check_fsdp(given: dict[str, Any]) -> None:
             "trainer.fsdp=true shards the student over processes, but there is one; start several with torchrun "
             "--nproc_per_node=N -m kdfeatures ..., or leave it out."
         )
-    if not given["fsdp"] and os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        raise UserError("accelerate launch asks for FSDP, but trainer.fsdp=false; set trainer.fsdp=true.")
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        raise UserError(
+            "accelerate launch --use_fsdp is not read (all but one process would load a teacher without weights); "
+            "start with --multi_gpu and set trainer.fsdp=true."
+        )
 
 
 def make_trainer(
