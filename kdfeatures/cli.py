@@ -145,6 +145,8 @@ def _nearest_option(parents: list[str], wanted: str, command: str, overrides: li
 
 
 def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]):
+    caller = os.getpid()
+
     def job(cfg: DictConfig) -> float | None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         run = importlib.import_module(f"kdfeatures.commands.{command}").run
@@ -155,6 +157,8 @@ def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]
                 _fail(error)
             # the other jobs of a sweep go on; the exit status tells at the end
             print(f"kdfeatures: error: {error} ({folder})", file=sys.stderr)
+            if os.getpid() != caller:  # a launcher's process, whose list of failures the caller does not see
+                raise
             failures.append(str(error))
             return None
         from kdfeatures.results import run_table
