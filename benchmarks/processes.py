@@ -28,7 +28,7 @@ from kdfeatures.sharding import CONFIG, shard_by_layer
 from kdfeatures.trainer import DistillationTrainer
 
 VARIANTS = {"one process": 1, "two processes, DDP": 2, "two processes, FSDP": 2}
-BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 16, 128, 3, 12, 5
+BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 8, 64, 3, 12, 5
 
 
 class _Timer(TrainerCallback):
@@ -50,7 +50,7 @@ def measure(variant: str) -> None:
     torch.manual_seed(0)
     teacher, student = (
         BertForSequenceClassification(
-            BertConfig(num_hidden_layers=layers, hidden_size=384, num_attention_heads=12, intermediate_size=1536)
+            BertConfig(num_hidden_layers=layers, hidden_size=256, num_attention_heads=8, intermediate_size=1024)
         )
         for layers in (6, 3)
     )
@@ -60,7 +60,7 @@ def measure(variant: str) -> None:
         "hidden": Term(HiddenMSE(), 1.0, pairs, "sum"),
         "attention": Term(AttentionScoreMSE(), 1.0, pairs[1:], "sum"),
     }
-    projections = LinearProjections(pairs, 384, 384, shared=False, bias=True, always=True)
+    projections = LinearProjections(pairs, 256, 256, shared=False, bias=True, always=True)
     distiller = Distiller(student, teacher, Objective(terms, projections), [0, 1])
     shard_by_layer(distiller, student)
     ids = torch.randint(5, 30000, (BATCH * (WARM_UPS + STEPS), LENGTH))
