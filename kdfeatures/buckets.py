@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.utils.data import Dataset, Sampler
-from transformers import Trainer
+from torch.utils.data import Sampler
 
 POOL = 50  # batches sorted together: large enough for little padding, small enough to mix
 
@@ -46,14 +45,3 @@ class LengthBucketSampler(Sampler[int]):
         order = torch.randperm(len(batches), generator=generator).tolist()
         for batch in [batches[i] for i in order] + last:
             yield from batch.tolist()
-
-
-class BucketedTrainer(Trainer):
-    """A Trainer whose train_sampling_strategy="group_by_length" can be resumed exactly."""
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LengthBucketSampler([len(ids) for ids in dataset["input_ids"]], step, self.args.seed)

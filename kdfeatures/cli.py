@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.help import command_help, overview
 from kdfeatures.paths import conf_dir
+from kdfeatures.processes import check_processes, is_first, is_first_here
 
 COMMANDS = ("finetune", "distill", "cache", "evaluate", "demo")
 
@@ -95,6 +96,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
             if fixed is None and cfg.existing == "refuse":
                 # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
                 _refuse_run(Path(OmegaConf.to_container(cfg)["output_dir"]))
+            check_processes(command, arguments.overrides, OmegaConf.to_container(cfg)["output_dir"])
     return fixed
 
 
@@ -153,6 +155,8 @@ def _nearest_option(parents: list[str], wanted: str, command: str, overrides: li
 
 
 def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]):
+    caller = os.getpid()
+
     def job(cfg: DictConfig) -> float | None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         run = importlib.import_module(f"kdfeatures.commands.{command}").run
@@ -163,11 +167,13 @@ def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]
                 _fail(error)
             # the other jobs of a sweep go on; the exit status tells at the end
             print(f"kdfeatures: error: {error} ({folder})", file=sys.stderr)
+            if os.getpid() != caller:  # a launcher's process, whose list of failures the caller does not see
+                raise
             failures.append(str(error))
             return None
         from kdfeatures.results import run_table
 
-        if "student" not in results:
+        if not is_first() or "student" not in results:
             return None
         finished.append(results)
         print(f"\n{run_table([results])}\n\nSaved in {folder}")
@@ -184,5 +190,6 @@ def _quieten() -> None:
 
 
 def _fail(error: Exception) -> None:
-    print(f"kdfeatures: error: {error}", file=sys.stderr)
+    if is_first_here():
+        print(f"kdfeatures: error: {error}", file=sys.stderr)
     sys.exit(2)

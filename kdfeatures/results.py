@@ -14,6 +14,8 @@ Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     train_examples    examples trained on; labelled_examples: those whose label was used
     seconds           {train, total}, wall clock
     losses            the mean unweighted value of every term in the last logging window
+    padding           the share of padded positions in the training batches; null where nothing was trained
+    processes         how many trained together
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration

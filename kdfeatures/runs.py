@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers.trainer_utils import get_last_checkpoint
 
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.processes import is_first
 from kdfeatures.results import FILE
 
 EXISTING = ("refuse", "resume", "overwrite")
@@ -17,6 +18,7 @@ def open_output(folder: Path, existing: str) -> str | None:
     """Make sure that a run may write to `folder`, and return the checkpoint to go on from, or None.
 
     existing: what to do when the folder already holds a run. Raises UserError when it does and this is "refuse".
+    Of several processes one clears the folder. None writes there before all have been here: training begins together.
     """
     if existing not in EXISTING:
         raise UserError(
@@ -26,7 +28,8 @@ def open_output(folder: Path, existing: str) -> str | None:
         refuse_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if existing == "overwrite":
-        _clear(folder)
+        if is_first():
+            _clear(folder)
         return None
     return get_last_checkpoint(str(folder))
 

@@ -8,14 +8,14 @@ import safetensors.torch
 import torch
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from kdfeatures.buckets import BucketedTrainer
+from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
 
 PROJECTIONS = "projections.safetensors"
 
 
 class DistillationTrainer(BucketedTrainer):
-    """Trains a Distiller; everything else (accumulation, bf16, DDP, resume, callbacks) is the Trainer's own.
+    """Trains a Distiller; everything else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's own.
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, and the projections in
     `projections.safetensors` beside it. The log has `loss/<term>`, the mean unweighted value of every term since the
@@ -68,8 +68,9 @@ class DistillationTrainer(BucketedTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if model.training:
+            weight = self.batch_weight(inputs)
             for name, value in self.model.parts.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
+                self._sums[name] = self._sums.get(name, 0.0) + weight * value
             self._batches += 1
         return result
 
@@ -96,6 +97,9 @@ class DistillationTrainer(BucketedTrainer):
         torch.save(self.args, folder / TRAINING_ARGS_NAME)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        if self.is_fsdp_enabled:  # then the checkpoint has the whole Distiller beside the clean student
+            super()._load_from_checkpoint(resume_from_checkpoint, model=self.model)
+            return
         super()._load_from_checkpoint(resume_from_checkpoint, model=self.model.student)
         if self.model.objective.projections.state_dict():
             state = safetensors.torch.load_file(Path(resume_from_checkpoint) / PROJECTIONS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from datasets import Dataset
@@ -20,16 +21,19 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from kdfeatures.buckets import BucketedTrainer
+from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.config import typed
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric, predictions_from_logits, score
+from kdfeatures.processes import process_count
+from kdfeatures.sharding import CONFIG, check_checkpoint, shard_by_layer
 from kdfeatures.tasks import Task
 from kdfeatures.trainer import DistillationTrainer
 
 # settings of conf/trainer that are not TrainingArguments
 OWN_SETTINGS = {
+    "tokens_per_batch": int | None,
     "projection_learning_rate": float | None,
     "projection_weight_decay": float | None,
     "early_stopping_patience": int | None,
@@ -41,8 +45,9 @@ def training_arguments(
 ) -> TrainingArguments:
     """Turn conf/trainer into TrainingArguments; raises UserError for a setting or value they do not take."""
     given = OmegaConf.to_container(settings, resolve=True)
-    given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS, "trainer")
+    given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS | {"fsdp": bool}, "trainer")
     given = {name: value for name, value in given.items() if name not in OWN_SETTINGS}
+    _check_fsdp(given)
     try:
         return TrainingArguments(
             output_dir=str(output_dir),
@@ -54,11 +59,27 @@ def training_arguments(
             label_names=["labels"],
             remove_unused_columns=False,  # a Distiller's forward names no columns; `encode` makes no others
             ddp_find_unused_parameters=find_unused_parameters,
+            fsdp_config=dict(CONFIG),  # a copy: TrainingArguments adds to it
             report_to=given.pop("report_to"),
             **given,
         )
     except (TypeError, ValueError, ImportError) as error:
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def _check_fsdp(given: dict[str, Any]) -> None:
+    if "fsdp_config" in given:
+        raise UserError("trainer.fsdp_config is not read; trainer.fsdp=true shards as kdfeatures/sharding.py says.")
+    if given["fsdp"] and process_count() == 1:
+        raise UserError(
+            "trainer.fsdp=true shards the student over processes, but there is one; start several with torchrun "
+            "--nproc_per_node=N -m kdfeatures ..., or leave it out."
+        )
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        raise UserError(
+            "accelerate launch --use_fsdp is not read (all but one process would load a teacher without weights); "
+            "start with --multi_gpu and set trainer.fsdp=true."
+        )
 
 
 def make_trainer(
@@ -76,8 +97,11 @@ def make_trainer(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
             "set trainer.eval_strategy=no."
         )
+    if arguments.fsdp:
+        shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
     options = {
         "args": arguments,
+        "tokens_per_batch": settings.tokens_per_batch,
         "train_dataset": train,
         "eval_dataset": validation,
         "data_collator": DataCollatorWithPadding(tokenizer),
@@ -108,12 +132,17 @@ def make_trainer(
 
 
 def train(trainer: Trainer, checkpoint: str | None) -> float:
-    """Train, from a checkpoint if there is one, save model and trainer state, and return the seconds it took."""
+    """Train, from a checkpoint if there is one, save model and trainer state, and return the seconds it took.
+
+    All processes return once the model is saved.
+    """
+    check_checkpoint(checkpoint, fsdp=trainer.is_fsdp_enabled)
     start = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - start
     trainer.save_model()
     trainer.save_state()
+    trainer.accelerator.wait_for_everyone()
     return seconds
 
 

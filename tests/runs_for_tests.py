@@ -49,8 +49,8 @@ def small_dataset(examples: int = 48) -> Dataset:
 
 
 def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **settings) -> DistillationTrainer:
-    """Return a trainer with everything but `settings` fixed; projection_* settings go to the trainer itself."""
-    own = {name: settings.pop(name) for name in list(settings) if name.startswith("projection_")}
+    """Return a trainer with everything but `settings` fixed; those of projections and tokens_per_batch are its own."""
+    own = {name: settings.pop(name) for name in list(settings) if name.startswith(("projection_", "tokens_per_batch"))}
     arguments = {
         "output_dir": str(folder),
         "use_cpu": True,

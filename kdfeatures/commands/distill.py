@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import DataCollatorWithPadding, PreTrainedModel, set_seed
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
+from kdfeatures.bucketed import padding_share
 from kdfeatures.build import build_objective
 from kdfeatures.cache import CachedCollator, FeatureCache, cache_settings, needed, with_rows
 from kdfeatures.capture import capture
@@ -25,17 +26,22 @@ from kdfeatures.metrics import main_metric
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
 from kdfeatures.positions import check_positions
+from kdfeatures.processes import is_first, process_count
 from kdfeatures.projection import PcaProjections
 from kdfeatures.results import describe_model, device_name, read_results, retained, versions, write_results
 from kdfeatures.runs import is_finished, open_output
+from kdfeatures.sharding import whole
 from kdfeatures.students import build_student, planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, check_teacher, check_tokenizers, load_teacher, make_ready
 from kdfeatures.training import last_losses, make_trainer, train, training_arguments
 
 
-def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Distil `teacher` into `student` by the recipe's terms. Everything is checked before training starts."""
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
+    """Distil `teacher` into `student` by the recipe's terms. Everything is checked before training starts.
+
+    Of several processes the first evaluates and returns the results, the others None.
+    """
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
@@ -69,11 +75,11 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     teacher.to(arguments.device)
     cache = None if cache_config is None else FeatureCache(cache_config, teacher, tokenizer)
     ranks = {"rank": arguments.process_index, "world": arguments.world_size}
-    if cache is None:
-        teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
-    else:
+    if cache is not None:
         teacher_logits = cached_logits(cache, reported, columns, **ranks)
-    if not teacher_config.force and objective.needs_teacher:
+    elif is_first():
+        teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
+    if is_first() and not teacher_config.force and objective.needs_teacher:
         truth = np.asarray(reported[cfg.split]["labels"][:])
         check_teacher(teacher_logits[cfg.split], truth, task, cfg.split)
     if isinstance(objective.projections, PcaProjections):
@@ -89,6 +95,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     seconds = train(trainer, checkpoint)
     distiller.detach()
+    if not is_first():
+        return None
+    student = whole(student, trainer)
     in_order = list(range(task.num_labels))
     student_logits = logits_of(student, reported, tokenizer, in_order, title="student", **options)
 
@@ -110,14 +119,15 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "labelled_examples": int(labelled.sum()) if "labels" in _taken(objective) else 0,
         "seconds": {"train": seconds, "total": time.monotonic() - start},
         "losses": last_losses(trainer),
+        "padding": padding_share(trainer),
+        "processes": process_count(),
         "versions": versions(),
         "device": device_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),
     }
-    if trainer.is_world_process_zero():
-        np.savez_compressed(output_dir / "logits.npz", **student_logits)
-        write_card(output_dir, results, task)
-        write_results(output_dir, results)
+    np.savez_compressed(output_dir / "logits.npz", **student_logits)
+    write_card(output_dir, results, task)
+    write_results(output_dir, results)
     return results
 
 

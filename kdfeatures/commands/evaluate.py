@@ -66,6 +66,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "labelled_examples": None,
         "seconds": {"train": None, "total": time.monotonic() - start},
         "losses": {},
+        "padding": None,
+        "processes": 1,
         "versions": versions(),
         "device": device_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),

@@ -10,6 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
 
+from kdfeatures.bucketed import padding_share
 from kdfeatures.card import write_card
 from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
 from kdfeatures.config import DataConfig, ModelConfig, section
@@ -18,15 +19,17 @@ from kdfeatures.errors import UserError
 from kdfeatures.metrics import main_metric
 from kdfeatures.models import label_settings, load_for_task, load_tokenizer
 from kdfeatures.positions import check_positions
+from kdfeatures.processes import is_first, process_count
 from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
 from kdfeatures.runs import is_finished, open_output
+from kdfeatures.sharding import whole
 from kdfeatures.tasks import Task
 from kdfeatures.training import make_trainer, train, training_arguments
 
 EMBEDDED_LENGTH = 64  # tokens; generated examples are shorter
 
 
-def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     """Fine-tune `model` on the labelled examples of `task`; the folder is then a teacher for `distill`."""
     return finetune(
         cfg, output_dir, model=section(cfg, "model", ModelConfig), trainer=cfg.trainer, existing=cfg.existing
@@ -35,7 +38,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
 def finetune(
     cfg: DictConfig, output_dir: Path, *, model: ModelConfig, trainer: DictConfig, existing: str
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """The same with the model and trainer settings named: `distill` trains its own teacher of a generated task."""
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
@@ -52,6 +55,9 @@ def finetune(
     arguments = training_arguments(trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
     made = make_trainer(classifier, arguments, trainer, task, tokenizer, examples, inputs.validation())
     seconds = train(made, checkpoint)
+    if not is_first():
+        return None
+    classifier = whole(classifier, made)
     logits = logits_of(
         classifier,
         reported,
@@ -75,14 +81,15 @@ def finetune(
         "labelled_examples": len(examples),
         "seconds": {"train": seconds, "total": time.monotonic() - start},
         "losses": {},
+        "padding": padding_share(made),
+        "processes": process_count(),
         "versions": versions(),
         "device": device_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),
     }
-    if made.is_world_process_zero():
-        np.savez_compressed(output_dir / "logits.npz", **logits)
-        write_card(output_dir, results, task)
-        write_results(output_dir, results)
+    np.savez_compressed(output_dir / "logits.npz", **logits)
+    write_card(output_dir, results, task)
+    write_results(output_dir, results)
     return results
 
 

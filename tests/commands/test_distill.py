@@ -74,6 +74,8 @@ def test_results_follow_the_documented_schema(workspace):
         "labelled_examples",
         "seconds",
         "losses",
+        "padding",
+        "processes",
         "versions",
         "device",
         "config",

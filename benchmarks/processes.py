@@ -1,0 +1,130 @@
+"""What do two processes gain over one, with DDP and with FSDP, at the same global batch and one thread each?
+
+python -m benchmarks.processes
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import BertConfig, BertForSequenceClassification, TrainerCallback, TrainingArguments
+from transformers.data.data_collator import default_data_collator
+
+from benchmarks.harness import append_rows
+from kdfeatures.distiller import Distiller
+from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD
+from kdfeatures.mapping import Pair
+from kdfeatures.objective import Objective, Term
+from kdfeatures.projection import LinearProjections
+from kdfeatures.sharding import CONFIG, shard_by_layer
+from kdfeatures.trainer import DistillationTrainer
+
+VARIANTS = {"one process": 1, "two processes, DDP": 2, "two processes, FSDP": 2}
+BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 8, 64, 3, 12, 5
+
+
+class _Timer(TrainerCallback):
+    """Keeps the seconds of every step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        self.start = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self.seconds.append(time.perf_counter() - self.start)
+
+
+def measure(variant: str) -> None:
+    """In one of the processes: train for some steps; the first prints seconds a step and its own peak in MiB."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    teacher, student = (
+        BertForSequenceClassification(
+            BertConfig(num_hidden_layers=layers, hidden_size=256, num_attention_heads=8, intermediate_size=1024)
+        )
+        for layers in (6, 3)
+    )
+    pairs = tuple(Pair(layer, 2 * layer) for layer in range(4))
+    terms = {
+        "logits": Term(LogitKD(temperature=2.0), 1.0),
+        "hidden": Term(HiddenMSE(), 1.0, pairs, "sum"),
+        "attention": Term(AttentionScoreMSE(), 1.0, pairs[1:], "sum"),
+    }
+    projections = LinearProjections(pairs, 256, 256, shared=False, bias=True, always=True)
+    distiller = Distiller(student, teacher, Objective(terms, projections), [0, 1])
+    shard_by_layer(distiller, student)
+    ids = torch.randint(5, 30000, (BATCH * (WARM_UPS + STEPS), LENGTH))
+    rows = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(len(ids), dtype=torch.long)}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            use_cpu=True,
+            per_device_train_batch_size=BATCH // VARIANTS[variant],
+            num_train_epochs=1,
+            save_strategy="no",
+            logging_strategy="no",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            report_to="none",
+            fsdp="FSDP" in variant,
+            fsdp_config=dict(CONFIG),
+        )
+        timer = _Timer()
+        trainer = DistillationTrainer(
+            distiller,
+            arguments,
+            train_dataset=Dataset.from_dict(rows).with_format("torch"),
+            data_collator=default_data_collator,
+            callbacks=[timer],
+        )
+        trainer.train()
+    if trainer.is_world_process_zero():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"measured {statistics.median(timer.seconds[WARM_UPS:])} {peak}")
+
+
+def main() -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    peaks: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for name, processes in VARIANTS.items():
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+            command = [sys.executable, *(launcher if processes > 1 else []), str(Path(__file__)), name]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            line = next(line for line in output.splitlines() if line.startswith("measured "))
+            taken, peaks[name] = map(float, line.split()[1:])
+            seconds[name].append(taken)
+    rows = []
+    for name, taken in seconds.items():
+        ratios = [own / one for own, one in zip(taken, seconds["one process"], strict=True)]
+        cuts = statistics.quantiles(ratios, n=5)
+        rows.append(
+            {
+                "variant": name,
+                "batch": BATCH,
+                "length": LENGTH,
+                "time_ratio": f"{statistics.median(ratios):.3f}",
+                "p20": f"{cuts[0]:.3f}",
+                "p80": f"{cuts[-1]:.3f}",
+                "examples_per_second": f"{BATCH / statistics.median(taken):.1f}",
+                "peak_mib_a_process": f"{peaks[name]:.0f}",
+            }
+        )
+    append_rows("processes", rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        measure(sys.argv[1])
+    else:
+        main()
