@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
-from kdfeatures.objective import Objective, Term
+from kdfeatures.objective import ON_OUTPUTS, Objective, Term
 from kdfeatures.targets import instantiate
 
 TERM_FIELDS = ("weight", "over_pairs", "mapping", "regression")  # the rest of a loss node are its own arguments
@@ -42,8 +42,8 @@ def build_objective(
         raise UserError(
             "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
         )
-    hidden = [pair for term in terms.values() if term.loss.takes == "hidden" for pair in term.pairs]
-    pairs = tuple(dict.fromkeys(hidden))
+    hidden = [term for term in terms.values() if term.loss.takes == "hidden" and term.loss.projects]
+    pairs = tuple(dict.fromkeys(pair for term in hidden for pair in term.pairs))
     widths = student_config.hidden_size, teacher_config.hidden_size
     projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
     return Objective(terms, projections), pairs
@@ -59,7 +59,9 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
     loss = instantiate(own, option, cfg.allow_targets)
     if not hasattr(loss, "takes"):
         raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
-    on_layers = loss.takes not in ("labels", "logits")
+    if loss.takes == "hidden" and not hasattr(loss, "projects"):
+        raise UserError(f"{option}._target_={own._target_} must say whether it `projects`; derive it from HiddenLoss.")
+    on_layers = loss.takes not in ON_OUTPUTS
     for key in ("weight", "over_pairs", "mapping") if on_layers else ("weight",):
         if key not in node:
             raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from kdfeatures.features import Features
 from kdfeatures.mapping import Pair
 
+ON_OUTPUTS = ("labels", "logits", "logits, labels")  # what a loss `takes` that compares no layers
+
 
 class Outputs(NamedTuple):
     """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
@@ -60,12 +62,17 @@ class Objective(nn.Module):
     @property
     def needs_teacher_logits(self) -> bool:
         """False when the teacher's forward pass may end at the deepest layer that a term compares."""
-        return any(term.loss.takes == "logits" for term in self.terms.values())
+        return any(term.loss.takes in ("logits", "logits, labels") for term in self.terms.values())
+
+    @property
+    def needs_labels(self) -> bool:
+        """False when no term asks for the labels of the data."""
+        return any(term.loss.takes in ("labels", "logits, labels") for term in self.terms.values())
 
     @property
     def reaches_the_head(self) -> bool:
         """False when no term sees the student's logits, so that its head gets no gradient."""
-        return any(term.loss.takes in ("labels", "logits") for term in self.terms.values())
+        return any(term.loss.takes in ON_OUTPUTS for term in self.terms.values())
 
     def forward(
         self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
@@ -77,6 +84,8 @@ class Objective(nn.Module):
                 parts[name] = term.loss(student.logits, labels)
             elif takes == "logits":
                 parts[name] = term.loss(student.logits, teacher.logits)
+            elif takes == "logits, labels":
+                parts[name] = term.loss(student.logits, teacher.logits, labels)
             else:
                 values = [
                     self._compare(term.loss, pair, student.features, teacher.features, mask) for pair in term.pairs
@@ -90,5 +99,7 @@ class Objective(nn.Module):
         if loss.takes == "attention":
             operands = student.attention[pair.student], teacher.attention[pair.teacher]
         else:
-            operands = self.projections(pair, student.hidden[pair.student], teacher.hidden[pair.teacher])
+            operands = student.hidden[pair.student], teacher.hidden[pair.teacher]
+            if loss.projects:
+                operands = self.projections(pair, *operands)
         return loss(*operands, mask)
