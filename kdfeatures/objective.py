@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdfeatures.features import Features
 from kdfeatures.mapping import Pair
+from kdfeatures.schedules import Schedule, value_at
 
 ON_OUTPUTS = ("labels", "logits", "logits, labels")  # what a loss `takes` that compares no layers
 
@@ -30,13 +31,14 @@ class Term:
     """One loss, its weight, the layer pairs it compares, and how the pairs are put together.
 
     pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
-    weight then keeps its meaning when the map changes).
+    weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
     """
 
     loss: nn.Module
-    weight: float
+    weight: float | Schedule
     pairs: tuple[Pair, ...] = ()
     over_pairs: Literal["sum", "mean"] = "mean"
+    temperature: Schedule | None = None
 
 
 class Objective(nn.Module):
@@ -48,6 +50,21 @@ class Objective(nn.Module):
             raise ValueError("an objective needs at least one term.")
         self.terms = dict(terms)
         self.projections = projections
+        self.advance(0.0)
+
+    def advance(self, progress: float) -> None:
+        """Set scheduled weights and temperatures to their values after this share of the training steps, 0 to 1."""
+        self.weights = {name: value_at(term.weight, progress) for name, term in self.terms.items()}
+        for term in self.terms.values():
+            if term.temperature is not None:
+                term.loss.temperature = term.temperature.at(progress)
+
+    def scheduled(self) -> dict[str, float]:
+        """The present value of all that a schedule changes, as `weight/<term>` and `temperature/<term>`."""
+        terms = self.terms.items()
+        weights = {f"weight/{name}": self.weights[name] for name, term in terms if isinstance(term.weight, Schedule)}
+        heats = {f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None}
+        return weights | heats
 
     def layers(self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"]) -> list[int]:
         """The layers of one side whose hidden states or attention some term compares."""
@@ -92,7 +109,7 @@ class Objective(nn.Module):
                 ]
                 stacked = torch.stack(values)
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
-        total = torch.stack([self.terms[name].weight * value for name, value in parts.items()]).sum()
+        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
 
     def _compare(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features, mask: Tensor) -> Tensor:
