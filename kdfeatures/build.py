@@ -11,7 +11,7 @@ from torch import nn
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
-from kdfeatures.objective import ON_OUTPUTS, Objective, Term
+from kdfeatures.objective import ON_HIDDEN, ON_OUTPUTS, Objective, Term
 from kdfeatures.schedules import Schedule, read_schedule
 from kdfeatures.targets import instantiate
 
@@ -44,7 +44,7 @@ def build_objective(
         raise UserError(
             "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
         )
-    hidden = [term for term in terms.values() if term.loss.takes == "hidden" and term.loss.projects]
+    hidden = [term for term in terms.values() if term.loss.takes in ON_HIDDEN and term.loss.projects]
     pairs = tuple(dict.fromkeys(pair for term in hidden for pair in term.pairs))
     widths = student_config.hidden_size, teacher_config.hidden_size
     projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
@@ -77,6 +77,11 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
         pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
     if not pairs:
         raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
+    if loss.takes == "flow" and len(pairs) < 2:
+        raise UserError(
+            f"{option} compares the step from one mapped pair of layers to the next, but the mapping has only the pair "
+            f"{list(pairs[0])}; give it another, for instance '+mapping@{option}.mapping=uniform'."
+        )
     return Term(loss, weight, pairs, node.over_pairs, temperature)
 
 
@@ -95,7 +100,7 @@ def _loss(
     loss = [instantiate(OmegaConf.merge(own, heat), option, allow_targets) for heat in heats][0]
     if not hasattr(loss, "takes"):
         raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
-    if loss.takes == "hidden" and not hasattr(loss, "projects"):
+    if loss.takes in ON_HIDDEN and not hasattr(loss, "projects"):
         raise UserError(f"{option}._target_={own._target_} must say whether it `projects`; derive it from HiddenLoss.")
     return loss, schedule
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from kdfeatures.mapping import Pair
 from kdfeatures.schedules import Schedule, value_at
 
 ON_OUTPUTS = ("labels", "logits", "logits, labels")  # what a loss `takes` that compares no layers
+ON_HIDDEN = ("hidden", "flow")
 
 
 class Outputs(NamedTuple):
@@ -68,7 +70,8 @@ class Objective(nn.Module):
 
     def layers(self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"]) -> list[int]:
         """The layers of one side whose hidden states or attention some term compares."""
-        pairs = (pair for term in self.terms.values() if term.loss.takes == takes for pair in term.pairs)
+        kinds = ON_HIDDEN if takes == "hidden" else (takes,)
+        pairs = (pair for term in self.terms.values() if term.loss.takes in kinds for pair in term.pairs)
         return sorted({getattr(pair, side) for pair in pairs})
 
     @property
@@ -104,19 +107,17 @@ class Objective(nn.Module):
             elif takes == "logits, labels":
                 parts[name] = term.loss(student.logits, teacher.logits, labels)
             else:
-                values = [
-                    self._compare(term.loss, pair, student.features, teacher.features, mask) for pair in term.pairs
-                ]
+                operands = (self._operands(term.loss, pair, student.features, teacher.features) for pair in term.pairs)
+                if takes == "flow":  # the two student states of a pair and the next one, and the two teacher states
+                    operands = (tuple(zip(one, other, strict=True)) for one, other in pairwise(operands))
+                values = [term.loss(*compared, mask) for compared in operands]
                 stacked = torch.stack(values)
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _compare(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features, mask: Tensor) -> Tensor:
+    def _operands(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features) -> tuple:
         if loss.takes == "attention":
-            operands = student.attention[pair.student], teacher.attention[pair.teacher]
-        else:
-            operands = student.hidden[pair.student], teacher.hidden[pair.teacher]
-            if loss.projects:
-                operands = self.projections(pair, *operands)
-        return loss(*operands, mask)
+            return student.attention[pair.student], teacher.attention[pair.teacher]
+        states = student.hidden[pair.student], teacher.hidden[pair.teacher]
+        return self.projections(pair, *states) if loss.projects else states

@@ -46,6 +46,18 @@ def feature_gram_mse(student, teacher, mask):
     return _per_sequence(one, mask)
 
 
+def flow_mse(student, teacher, mask):
+    """Entry by entry; student and teacher are pairs."""
+
+    def one(b):
+        (s1, s2), (t1, t2) = ([x[b][mask[b]] for x in states] for states in (student, teacher))
+        width = range(s1.shape[1])
+        entries = [((s1[:, i] * s2[:, j]).mean() - (t1[:, i] * t2[:, j]).mean()) ** 2 for i in width for j in width]
+        return sum(entries) / len(entries)
+
+    return _per_sequence(one, mask)
+
+
 def _smooth_l1(x):
     return 0.5 * x**2 if abs(x) < 1 else abs(x) - 0.5
 

@@ -1,6 +1,6 @@
 """A case for each loss that compares student and teacher: how to call it, and the oracle to compare with.
 
-States are lists: [hidden (B, L, D)], [query, key, value (B, H, L, d)] or [logits (B, C)].
+States are lists: [hidden (B, L, D)], twice that for a flow, [query, key, value (B, H, L, d)] or [logits (B, C)].
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from kdfeatures.losses import (
     DecoupledKD,
     EnergyMap,
     FeatureGramMSE,
+    FlowMSE,
     HiddenCosine,
     HiddenMSE,
     JensenShannon,
@@ -55,8 +56,8 @@ class Case:
         size = getattr(self, side)
         if self.loss.takes in ("logits", "logits, labels"):
             shapes = [(batch, *size)]
-        elif self.loss.takes == "hidden":
-            shapes = [(batch, length, *size)]
+        elif self.loss.takes in ("hidden", "flow"):
+            shapes = [(batch, length, *size)] * (2 if self.loss.takes == "flow" else 1)
         else:
             shapes = [(batch, size[0], length, size[1])] * 3
         return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
@@ -74,6 +75,8 @@ class Case:
             return self.loss(student[0], teacher[0], labels(teacher[0]))
         if self.loss.takes == "hidden":
             return self.loss(student[0], teacher[0], mask)
+        if self.loss.takes == "flow":
+            return self.loss(student, teacher, mask)
         return self.loss(AttentionStates(*student, scale=SCALE_S), AttentionStates(*teacher, scale=scale_t), mask)
 
     def __str__(self) -> str:
@@ -133,29 +136,19 @@ LOGITS = [
     Case("score mse of a regression", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (1,), (1,)),
 ]
 HIDDEN = [
-    Case("hidden mse", HiddenMSE(), lambda s, t, mask: references.hidden_mse(*s, *t, mask), (11,), (11,)),
-    Case(
-        "hidden cosine",
-        HiddenCosine(),
-        lambda s, t, mask: references.hidden_cosine(*s, *t, mask),
-        (11,),
-        (11,),
-    ),
-    Case(
-        "cls",
-        NormalizedClsMSE(),
-        lambda s, t, mask: references.normalized_cls_mse(*s, *t, mask),
-        (11,),
-        (11,),
-    ),
-]
-HIDDEN += [
+    Case("hidden mse", HiddenMSE(), per_token(references.hidden_mse), (11,), (11,)),
+    Case("hidden cosine", HiddenCosine(), per_token(references.hidden_cosine), (11,), (11,)),
+    Case("cls", NormalizedClsMSE(), per_token(references.normalized_cls_mse), (11,), (11,)),
     Case("layer norm", LayerNormMSE(), per_token(of_hidden.layer_norm_mse), (11,), (11,)),
     Case("energy", EnergyMap(), per_token(of_hidden.energy_map), (5,), (11,)),
     Case("token gram, wide", TokenGramMSE(), per_token(of_hidden.token_gram_mse), (5,), (11,)),
     Case("token gram, narrow", TokenGramMSE(), per_token(of_hidden.token_gram_mse), (4,), (2,)),
     Case("feature gram, wide", FeatureGramMSE(), per_token(of_hidden.feature_gram_mse), (11,), (11,)),
     Case("feature gram, narrow", FeatureGramMSE(), per_token(of_hidden.feature_gram_mse), (3,), (3,)),
+]
+FLOW = [
+    Case("flow, wide", FlowMSE(), of_hidden.flow_mse, (11,), (11,)),
+    Case("flow, narrow", FlowMSE(), of_hidden.flow_mse, (3,), (3,)),
 ]
 BATCHWISE = [  # these relate the examples of a batch to each other
     Case("rkd distance, cls", RKDDistance(pool="cls"), per_token(of_hidden.rkd_distance, "cls"), (5,), (11,)),
@@ -191,5 +184,5 @@ ATTENTION = [
     Case("relations, 12 heads", RelationKL(heads=12), relations(0, 1, 2, heads=12), (6, 4), (4, 9)),
     Case("relations, 1 head", RelationKL(relations=["key"], heads=1), relations(1, heads=1), (2, 3), (5, 2)),
 ]
-MASKED = HIDDEN + BATCHWISE + ATTENTION
+MASKED = HIDDEN + FLOW + BATCHWISE + ATTENTION
 COMPARING = LOGITS + MASKED

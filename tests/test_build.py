@@ -75,6 +75,13 @@ def test_losses_for_any_widths_get_no_projection(loss):
     assert len(beside.projections.linear) == 7
 
 
+def test_a_flow_needs_two_pairs_and_projects_all():
+    cfg = compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse")
+    assert len(build(cfg).projections.linear) == len(build(cfg).terms["flow"].pairs) == 7
+    told = refused(compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse", "mapping=final"))
+    assert told.startswith("losses.flow compares the step from one") and "has only the pair [6, 12]; give it" in told
+
+
 @pytest.mark.parametrize("loss", ["reverse_kl", "jensen_shannon", "skew_kl", "skew_reverse_kl", "decoupled_kd"])
 def test_every_loss_on_soft_classes_has_a_stand_in_for_a_regression(loss):
     made = build(compose("distill", "recipe=logits", f"loss@losses.logits={loss}"), regression=True)

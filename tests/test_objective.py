@@ -6,6 +6,7 @@ from kdfeatures.features import AttentionStates, Features
 from kdfeatures.losses import (
     AttentionScoreMSE,
     DecoupledKD,
+    FlowMSE,
     HardLabel,
     HiddenMSE,
     LinearCKA,
@@ -95,6 +96,18 @@ def test_a_loss_that_does_not_project_sees_the_states_as_they_are():
     _, parts = call(objective(terms, projections), student, teacher)
     values = [LinearCKA()(student.features.hidden[s], teacher.features.hidden[t], MASK) for s, t in PAIRS[1:]]
     torch.testing.assert_close(parts["cka"], torch.stack(values).mean().detach())
+
+
+def test_a_flow_goes_from_each_mapped_pair_to_the_next():
+    student, teacher = outputs(8), outputs(12)
+    projections = LinearProjections(PAIRS, 8, 12, shared=False, bias=True, always=False)
+    made = objective({"flow": Term(FlowMSE(), 1.0, PAIRS, "sum")}, projections)
+    own = [projections(pair, student.features.hidden[pair.student], None)[0] for pair in PAIRS]
+    theirs = [teacher.features.hidden[pair.teacher] for pair in PAIRS]
+    values = [FlowMSE()(own[i : i + 2], theirs[i : i + 2], MASK) for i in (0, 1)]
+    total, _ = call(made, student, teacher)
+    torch.testing.assert_close(total, sum(values))
+    assert made.layers("hidden", "student") == [0, 1, 2] and made.layers("hidden", "teacher") == [0, 2, 4]
 
 
 def test_a_loss_on_logits_and_labels_gets_both_and_needs_teacher_labels_and_head():

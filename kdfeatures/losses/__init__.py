@@ -6,6 +6,7 @@ Each is an nn.Module whose class attribute `takes` says what it is called with:
     "labels"          forward(student, labels)           (B, C) and (B,)
     "logits, labels"  forward(student, teacher, labels)  (B, C) twice and (B,)
     "hidden"          forward(student, teacher, mask)    both (B, L, D), after projection; mask (B, L) or None
+    "flow"            forward(student, teacher, mask)    two (B, L, D) each: of a mapped pair, and of the next one
     "attention"       forward(student, teacher, mask)    both AttentionStates; mask (B, L) or None
 
 A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
@@ -19,6 +20,7 @@ from kdfeatures.losses.cka import LinearCKA
 from kdfeatures.losses.decoupled import DecoupledKD
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
 from kdfeatures.losses.energy import EnergyMap
+from kdfeatures.losses.flow import FlowMSE
 from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel
@@ -33,6 +35,7 @@ __all__ = [
     "DecoupledKD",
     "EnergyMap",
     "FeatureGramMSE",
+    "FlowMSE",
     "HardLabel",
     "HiddenCosine",
     "HiddenLoss",

@@ -50,9 +50,9 @@ class TokenGramMSE(HiddenLoss):
 class FeatureGramMSE(HiddenLoss):
     """Mean over the D x D entries of (S'S / n - T'T / n)^2, n the real tokens: a layer's Gram matrix.
 
-    The style loss of Gatys et al. (arXiv:1508.06576), and TextBrewer's `fsp` with one layer given twice; FSP itself
-    (Yim et al., CVPR 2017) is S1'S2 of two layers. Compares features after projection, so widths must agree
-    by then. Unlike TokenGramMSE it forgets which token is which; unlike HiddenMSE it does not ask for equal states.
+    The style loss of Gatys et al. (arXiv:1508.06576), and FlowMSE (FSP) of a layer to itself. Compares features after
+    projection, so widths must agree by then. Unlike TokenGramMSE it forgets which token is which; unlike HiddenMSE it
+    does not ask for equal states.
     """
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:

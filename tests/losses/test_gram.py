@@ -2,7 +2,7 @@ import pytest
 import torch
 from tensor_sizes import LargestTensor
 
-from kdfeatures.losses import FeatureGramMSE, LinearCKA, TokenGramMSE
+from kdfeatures.losses import FeatureGramMSE, FlowMSE, LinearCKA, TokenGramMSE
 from kdfeatures.losses.gram import gram_distance
 
 LOSSES = [TokenGramMSE(), FeatureGramMSE(), LinearCKA()]
@@ -19,6 +19,20 @@ def test_the_larger_gram_matrix_is_never_held(loss, length, width):
     with LargestTensor() as largest:
         loss(student, teacher, None).backward()
     assert largest.entries == student.numel()  # and 2 * 60 * 60 would be six times that
+
+
+@pytest.mark.parametrize(("length", "width"), [(60, 10), (10, 60)])
+def test_the_flow_between_layers_is_computed_on_its_smaller_side_too(length, width):
+    student = [states(seed, length, width).requires_grad_() for seed in (1, 2)]
+    with LargestTensor() as largest:
+        FlowMSE()(student, [states(seed, length, width) for seed in (3, 4)], None).backward()
+    assert largest.entries == student[0].numel()
+
+
+def test_the_flow_of_a_layer_to_itself_is_its_gram_matrix():
+    student, teacher = states(1, 9, 5), states(2, 9, 5)
+    value = FlowMSE()((student, student), (teacher, teacher), None)
+    torch.testing.assert_close(value, FeatureGramMSE()(student, teacher, None))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(9, (4, 3)), (9, (4, 12)), (3, (4, 12))])

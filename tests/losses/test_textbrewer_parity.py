@@ -11,6 +11,7 @@ from kdfeatures.features import AttentionStates
 from kdfeatures.losses import (
     AttentionScoreMSE,
     FeatureGramMSE,
+    FlowMSE,
     HiddenCosine,
     HiddenMSE,
     LogitKD,
@@ -92,6 +93,12 @@ def test_feature_gram_is_their_fsp_of_one_layer_with_itself():
     student, teacher = hidden(), hidden().detach()
     theirs = peer.fsp_loss([student, student], [teacher, teacher], mask())
     same(FeatureGramMSE()(student, teacher, mask()), theirs, student)
+
+
+def test_flow_is_their_fsp_of_two_layers():
+    student, teacher = (hidden(), hidden()), (hidden().detach(), hidden().detach())
+    for operand in student:
+        same(FlowMSE()(student, teacher, mask()), peer.fsp_loss(student, teacher, mask()), operand)
 
 
 def test_token_gram_is_their_nst_of_one_layer_with_itself():
