@@ -15,13 +15,13 @@ from kdfeatures.losses.logits import SoftenedLoss, kl_rows
 
 
 class DecoupledKD(SoftenedLoss):
-    """T^2 * (a KL(b_t || b_s) + b KL(q_t || q_s)), DKD eq. 7 (arXiv:2203.08679).
+    """T^2 * (v KL(b_t || b_s) + w KL(q_t || q_s)), DKD (arXiv:2203.08679), T^2 as in its code.
 
     b = (p_y, 1 - p_y), the softened probability of the true class y against all others (TCKD); q, the softmax over the
-    other classes alone (NCKD). a: target_weight; b: other_weight. LogitKD is a = 1 and b = 1 - p_t(y), small where the
-    teacher is sure; DKD frees it of that factor. The paper has a = 1, b = 8, T = 4 for most pairs, and T^2 in its code.
+    other classes alone (NCKD). v: target_weight; w: other_weight. LogitKD is v = 1 and w = 1 - p_t(y), small where the
+    teacher is sure of y; DKD sets w free.
 
-    With two classes q has one entry, so that the second term is 0 and the first is a * LogitKD.
+    With two classes q has one entry, so that the second term is 0 and the first is v * LogitKD.
     Averaged over all examples, of which those without a label (-100) count as 0, as for HardLabel.
     """
 
@@ -56,7 +56,7 @@ class DecoupledKD(SoftenedLoss):
 
 
 def _split(log_p: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logs of b, (B, 2), and of q, (B, C) with no probability at the true class."""
+    """Return the logarithms of b, (B, 2), and of q, (B, C) with no probability at the true class."""
     # the lowest number, not -inf: 0 * (-inf + inf) would be NaN
     others = log_p.masked_fill(true, torch.finfo(log_p.dtype).min)
     binary = torch.stack([torch.where(true, log_p, 0).sum(1), others.logsumexp(1)], dim=1)

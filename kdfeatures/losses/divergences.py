@@ -35,7 +35,7 @@ class ReverseKL(SoftenedLoss):
 
 
 class JensenShannon(SoftenedLoss):
-    """T^2 * (l KL(p_s || m) + (1 - l) KL(p_t || m)) with m = l p_s + (1 - l) p_t, GKD eq. 1 (arXiv:2306.13649).
+    """T^2 * (l KL(p_s || m) + (1 - l) KL(p_t || m)) with m = l p_s + (1 - l) p_t, GKD (arXiv:2306.13649).
 
     student_share: l, between 0 and 1; GKD's beta is 1 - l. At 0.5 it is symmetric and at most T^2 ln 2. Divided by l
     it tends to ReverseKL for l -> 0, divided by 1 - l to LogitKD for l -> 1; unlike both it is bounded.

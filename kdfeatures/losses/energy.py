@@ -12,7 +12,7 @@ from kdfeatures.masking import sequence_mean
 
 
 class EnergyMap(HiddenLoss):
-    """|| e_s / |e_s| - e_t / |e_t| ||^2 with e_i = |h_i|^2 of the real tokens i, AT eq. 2 (arXiv:1612.03928).
+    """|| e_s / |e_s| - e_t / |e_t| ||^2 with e_i = |h_i|^2 of the real tokens i, AT (arXiv:1612.03928).
 
     A sequence's map e (n,) has unit length, so that the loss is 2 - 2 cos(e_s, e_t), between 0 and 2 whatever n.
     The paper's equation takes the norm, which has no gradient at student = teacher; its code takes the mean over

@@ -20,7 +20,7 @@ class RelationalLoss(HiddenLoss):
 
     Widths may differ. Sequences without a real token (for "cls": whose position 0 is masked) are left out. The
     embeddings of [CLS] are the same for all texts: there, only "mean" has anything to compare.
-    Unlike all other losses, the value of a batch is not the mean of its examples' values: a larger batch compares more.
+    As with LinearCKA, and with no other loss, a batch's value is not the mean of its examples': more relate to more.
     """
 
     projects: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class RelationalLoss(HiddenLoss):
 
 
 class RKDDistance(RelationalLoss):
-    """Mean over pairs i != j of smooth_l1(|x_i - x_j| / mean distance), student against teacher, RKD eq. 4 to 6.
+    """Mean over pairs i != j of smooth_l1(|x_i - x_j| / mean distance), student against teacher.
 
     0 for a batch of one or two, whose only distance is its mean. The official code divides the sum by B^2 instead of
     B (B - 1), zeros on the diagonal included. Its weight is 25, beside 50 for RKDAngle.
@@ -56,7 +56,7 @@ class RKDDistance(RelationalLoss):
 
 
 class RKDAngle(RelationalLoss):
-    """Mean over triples of smooth_l1(cos of the angle at x_j between x_i and x_k), RKD eq. 7 and 8.
+    """Mean over triples of smooth_l1(cos of the angle at x_j between x_i and x_k).
 
     i, j and k differ, so a batch of one or two gives 0. Unlike RKDDistance it costs B^3 numbers, and B^2 D for the
     directions. The official code divides the sum by B^3 instead of B (B - 1) (B - 2). Its weight is 50.
