@@ -21,7 +21,7 @@ from kdfeatures.losses.decoupled import DecoupledKD
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
 from kdfeatures.losses.energy import EnergyMap
 from kdfeatures.losses.flow import FlowMSE
-from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
+from kdfeatures.losses.gram_matrices import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy

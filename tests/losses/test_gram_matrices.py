@@ -3,7 +3,7 @@ import torch
 from tensor_sizes import LargestTensor
 
 from kdfeatures.losses import FeatureGramMSE, FlowMSE, LinearCKA, TokenGramMSE
-from kdfeatures.losses.gram import gram_distance
+from kdfeatures.losses.gram_matrices import gram_distance
 
 LOSSES = [TokenGramMSE(), FeatureGramMSE(), LinearCKA()]
 
