@@ -60,21 +60,6 @@ class HiddenCosine(HiddenLoss):
         return sequence_mean(1 - F.cosine_similarity(student, teacher, dim=-1), real)
 
 
-class NormalizedClsMSE(HiddenLoss):
-    """Squared difference of L2-normalised [CLS] vectors, mean over the width: PKD eq. 7 (arXiv:1908.09355).
-
-    The mean over the width is the official code's, so the paper's beta carries over; the equation, and
-    TextBrewer, sum, which is D times larger. It is 2/D times HiddenCosine of the first token. [CLS] is
-    position 0: pad on the right. A sequence whose position 0 is masked is left out.
-    """
-
-    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
-        student, teacher, real = self.real_states(student, teacher, mask)
-        difference = F.normalize(student[:, 0], dim=-1) - F.normalize(teacher[:, 0], dim=-1)
-        return sequence_mean(difference.square().mean(-1), real[:, 0])
-
-
 class LayerNormMSE(HiddenLoss):
     """HiddenMSE of layer-normalised states, MobileBERT's feature map transfer (arXiv:2004.02984).
 
@@ -88,3 +73,18 @@ class LayerNormMSE(HiddenLoss):
         student, teacher, real = self.real_states(student, teacher, mask)
         normal_s, normal_t = (F.layer_norm(states, states.shape[-1:], eps=1e-12) for states in (student, teacher))
         return sequence_mean((normal_s - normal_t).square().mean(-1), real)
+
+
+class NormalizedClsMSE(HiddenLoss):
+    """Squared difference of L2-normalised [CLS] vectors, mean over the width: PKD eq. 7 (arXiv:1908.09355).
+
+    The mean over the width is the official code's, so the paper's beta carries over; the equation, and
+    TextBrewer, sum, which is D times larger. It is 2/D times HiddenCosine of the first token. [CLS] is
+    position 0: pad on the right. A sequence whose position 0 is masked is left out.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        difference = F.normalize(student[:, 0], dim=-1) - F.normalize(teacher[:, 0], dim=-1)
+        return sequence_mean(difference.square().mean(-1), real[:, 0])
