@@ -107,6 +107,8 @@ def test_a_flow_goes_from_each_mapped_pair_to_the_next():
     values = [FlowMSE()(own[i : i + 2], theirs[i : i + 2], MASK) for i in (0, 1)]
     total, _ = call(made, student, teacher)
     torch.testing.assert_close(total, sum(values))
+    leaves = [student.features.hidden[pair.student] for pair in PAIRS] + list(projections.parameters())
+    torch.testing.assert_close(torch.autograd.grad(total, leaves), torch.autograd.grad(sum(values), leaves))
     assert made.layers("hidden", "student") == [0, 1, 2] and made.layers("hidden", "teacher") == [0, 2, 4]
 
 
