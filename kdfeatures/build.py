@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
-from kdfeatures.objective import Objective, Term
+from kdfeatures.objective import ON_HIDDEN, ON_OUTPUTS, Objective, Term
+from kdfeatures.schedules import Schedule, read_schedule
 from kdfeatures.targets import instantiate
 
 TERM_FIELDS = ("weight", "over_pairs", "mapping", "regression")  # the rest of a loss node are its own arguments
@@ -42,8 +44,8 @@ def build_objective(
         raise UserError(
             "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
         )
-    hidden = [pair for term in terms.values() if term.loss.takes == "hidden" for pair in term.pairs]
-    pairs = tuple(dict.fromkeys(hidden))
+    hidden = [term for term in terms.values() if term.loss.takes in ON_HIDDEN and term.loss.projects]
+    pairs = tuple(dict.fromkeys(pair for term in hidden for pair in term.pairs))
     widths = student_config.hidden_size, teacher_config.hidden_size
     projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
     return Objective(terms, projections), pairs
@@ -53,21 +55,14 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
     option = f"losses.{name}"
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} is no term; choose one with +loss@{option}=..., or drop it with ~{option}.")
-    own = OmegaConf.masked_copy(node, [key for key in node if key not in TERM_FIELDS])
-    if regression and node.get("regression") is not None:
-        own = node.regression
-    loss = instantiate(own, option, cfg.allow_targets)
-    if not hasattr(loss, "takes"):
-        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
-    on_layers = loss.takes not in ("labels", "logits")
+    loss, temperature = _loss(node, option, cfg.allow_targets, regression=regression)
+    on_layers = loss.takes not in ON_OUTPUTS
     for key in ("weight", "over_pairs", "mapping") if on_layers else ("weight",):
         if key not in node:
             raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")
-    weight = node.weight
-    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
-        raise UserError(f"{option}.weight={weight} must be a finite number that is not negative.")
+    weight = _weight(node.weight, f"{option}.weight")
     if not on_layers:
-        return Term(loss, weight)
+        return Term(loss, weight, temperature=temperature)
     if node.over_pairs not in ("sum", "mean"):
         raise UserError(
             f"{option}.over_pairs={node.over_pairs} is unknown{nearest(node.over_pairs, ('sum', 'mean'))}; "
@@ -82,7 +77,43 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
         pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
     if not pairs:
         raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
-    return Term(loss, weight, pairs, node.over_pairs)
+    if loss.takes == "flow" and len(pairs) < 2:
+        raise UserError(
+            f"{option} compares the step from one mapped pair of layers to the next, but the mapping has only the pair "
+            f"{list(pairs[0])}; give it another, for instance '+mapping@{option}.mapping=uniform'."
+        )
+    return Term(loss, weight, pairs, node.over_pairs, temperature)
+
+
+def _loss(
+    node: DictConfig, option: str, allow_targets: Sequence[str], *, regression: bool
+) -> tuple[nn.Module, Schedule | None]:
+    """Make the loss of a term, and the schedule of its temperature if the config has one."""
+    own = OmegaConf.masked_copy(node, [key for key in node if key not in TERM_FIELDS])
+    if regression and node.get("regression") is not None:
+        own = node.regression
+    schedule = None
+    if isinstance(own.get("temperature"), DictConfig):
+        schedule = read_schedule(OmegaConf.to_container(own.temperature, resolve=True), f"{option}.temperature")
+    # the loss itself says which temperatures it takes
+    heats = [{}] if schedule is None else [{"temperature": value} for value in schedule.extremes]
+    loss = [instantiate(OmegaConf.merge(own, heat), option, allow_targets) for heat in heats][0]
+    if not hasattr(loss, "takes"):
+        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
+    if loss.takes in ON_HIDDEN and not hasattr(loss, "projects"):
+        raise UserError(f"{option}._target_={own._target_} must say whether it `projects`; derive it from HiddenLoss.")
+    return loss, schedule
+
+
+def _weight(value: float | DictConfig, option: str) -> float | Schedule:
+    if isinstance(value, DictConfig):
+        weight = read_schedule(OmegaConf.to_container(value, resolve=True), option)
+        if min(weight.extremes) < 0:
+            raise UserError(f"{option} goes down to {min(weight.extremes)}, but a weight must not be negative.")
+        return weight
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise UserError(f"{option}={value} must be a finite number that is not negative.")
+    return value
 
 
 def _check_attention(name: str, term: Term, student_config, teacher_config) -> None:

@@ -84,3 +84,28 @@ def sequence_mean(values: Tensor, keep: Tensor) -> Tensor:
     counts = keep.unsqueeze(-1).flatten(1).sum(1)
     means = totals / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)
+
+
+def token_mean(states: Tensor, real: Tensor) -> Tensor:
+    """Return the mean (B, D) of each sequence's real tokens; 0 for a sequence without any.
+
+    states: (B, L, D) with blank padding. real: (B, L).
+    """
+    return states.sum(1) / real.sum(1, keepdim=True).clamp(min=1)
+
+
+def masked_mean(values: Tensor, keep: Tensor) -> Tensor:
+    """Return the mean of the kept values, a scalar; 0, with zero gradients, when there is none.
+
+    For what relates the examples of a batch to each other; what belongs to one sequence goes through `sequence_mean`.
+    """
+    return torch.where(keep, values, 0).sum() / keep.sum().clamp(min=1)
+
+
+def centred_tokens(states: Tensor, real: Tensor) -> Tensor:
+    """Return all tokens (B * L, D) less their mean over the real tokens of the batch, zeros at padded ones.
+
+    states: (B, L, D) with blank padding. real: (B, L).
+    """
+    mean = states.sum((0, 1)) / real.sum().clamp(min=1)
+    return blank_padding(states - mean, real).flatten(0, 1)

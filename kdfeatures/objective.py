@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +12,10 @@ from torch import Tensor, nn
 
 from kdfeatures.features import Features
 from kdfeatures.mapping import Pair
+from kdfeatures.schedules import Schedule, value_at
+
+ON_OUTPUTS = ("labels", "logits", "logits, labels")  # what a loss `takes` that compares no layers
+ON_HIDDEN = ("hidden", "flow")
 
 
 class Outputs(NamedTuple):
@@ -28,13 +33,14 @@ class Term:
     """One loss, its weight, the layer pairs it compares, and how the pairs are put together.
 
     pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
-    weight then keeps its meaning when the map changes).
+    weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
     """
 
     loss: nn.Module
-    weight: float
+    weight: float | Schedule
     pairs: tuple[Pair, ...] = ()
     over_pairs: Literal["sum", "mean"] = "mean"
+    temperature: Schedule | None = None
 
 
 class Objective(nn.Module):
@@ -46,10 +52,26 @@ class Objective(nn.Module):
             raise ValueError("an objective needs at least one term.")
         self.terms = dict(terms)
         self.projections = projections
+        self.advance(0.0)
+
+    def advance(self, progress: float) -> None:
+        """Set scheduled weights and temperatures to their values after this share of the training steps, 0 to 1."""
+        self.weights = {name: value_at(term.weight, progress) for name, term in self.terms.items()}
+        for term in self.terms.values():
+            if term.temperature is not None:
+                term.loss.temperature = term.temperature.at(progress)
+
+    def scheduled(self) -> dict[str, float]:
+        """The present value of all that a schedule changes, as `weight/<term>` and `temperature/<term>`."""
+        terms = self.terms.items()
+        weights = {f"weight/{name}": self.weights[name] for name, term in terms if isinstance(term.weight, Schedule)}
+        heats = {f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None}
+        return weights | heats
 
     def layers(self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"]) -> list[int]:
         """The layers of one side whose hidden states or attention some term compares."""
-        pairs = (pair for term in self.terms.values() if term.loss.takes == takes for pair in term.pairs)
+        kinds = ON_HIDDEN if takes == "hidden" else (takes,)
+        pairs = (pair for term in self.terms.values() if term.loss.takes in kinds for pair in term.pairs)
         return sorted({getattr(pair, side) for pair in pairs})
 
     @property
@@ -60,12 +82,17 @@ class Objective(nn.Module):
     @property
     def needs_teacher_logits(self) -> bool:
         """False when the teacher's forward pass may end at the deepest layer that a term compares."""
-        return any(term.loss.takes == "logits" for term in self.terms.values())
+        return any(term.loss.takes in ("logits", "logits, labels") for term in self.terms.values())
+
+    @property
+    def needs_labels(self) -> bool:
+        """False when no term asks for the labels of the data."""
+        return any(term.loss.takes in ("labels", "logits, labels") for term in self.terms.values())
 
     @property
     def reaches_the_head(self) -> bool:
         """False when no term sees the student's logits, so that its head gets no gradient."""
-        return any(term.loss.takes in ("labels", "logits") for term in self.terms.values())
+        return any(term.loss.takes in ON_OUTPUTS for term in self.terms.values())
 
     def forward(
         self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
@@ -77,18 +104,20 @@ class Objective(nn.Module):
                 parts[name] = term.loss(student.logits, labels)
             elif takes == "logits":
                 parts[name] = term.loss(student.logits, teacher.logits)
+            elif takes == "logits, labels":
+                parts[name] = term.loss(student.logits, teacher.logits, labels)
             else:
-                values = [
-                    self._compare(term.loss, pair, student.features, teacher.features, mask) for pair in term.pairs
-                ]
+                operands = (self._operands(term.loss, pair, student.features, teacher.features) for pair in term.pairs)
+                if takes == "flow":  # the two student states of a pair and the next one, and the two teacher states
+                    operands = (tuple(zip(one, other, strict=True)) for one, other in pairwise(operands))
+                values = [term.loss(*compared, mask) for compared in operands]
                 stacked = torch.stack(values)
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
-        total = torch.stack([self.terms[name].weight * value for name, value in parts.items()]).sum()
+        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _compare(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features, mask: Tensor) -> Tensor:
+    def _operands(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features) -> tuple:
         if loss.takes == "attention":
-            operands = student.attention[pair.student], teacher.attention[pair.teacher]
-        else:
-            operands = self.projections(pair, student.hidden[pair.student], teacher.hidden[pair.teacher])
-        return loss(*operands, mask)
+            return student.attention[pair.student], teacher.attention[pair.teacher]
+        states = student.hidden[pair.student], teacher.hidden[pair.teacher]
+        return self.projections(pair, *states) if loss.projects else states

@@ -19,7 +19,8 @@ class DistillationTrainer(BucketedTrainer):
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, and the projections in
     `projections.safetensors` beside it. The log has `loss/<term>`, the mean unweighted value of every term since the
-    last log. projection_learning_rate, projection_weight_decay: None takes the student's.
+    last log, and `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule.
+    projection_learning_rate, projection_weight_decay: None takes the student's.
     """
 
     loss_is_scaled_for_ga = False
@@ -65,6 +66,10 @@ class DistillationTrainer(BucketedTrainer):
             weight_decay = self.projection_weight_decay
         return {"lr": learning_rate, "weight_decay": weight_decay if decays else 0.0}
 
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        self.model.objective.advance(self.state.global_step / self.state.max_steps)
+        return super().training_step(*args, **kwargs)
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if model.training:
@@ -79,6 +84,7 @@ class DistillationTrainer(BucketedTrainer):
             means = torch.stack(list(self._sums.values())) / self._batches
             means = self.accelerator.reduce(means, "mean").tolist()
             logs |= {f"loss/{name}": round(value, 6) for name, value in zip(self._sums, means, strict=True)}
+            logs |= {name: round(value, 6) for name, value in self.model.objective.scheduled().items()}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
 

@@ -66,6 +66,36 @@ def test_a_pair_that_two_terms_compare_is_projected_once():
     assert len(pairs) == len(made.projections.linear) == 7
 
 
+@pytest.mark.parametrize("loss", ["energy_map", "token_gram", "rkd_distance", "rkd_angle", "linear_cka"])
+def test_losses_for_any_widths_get_no_projection(loss):
+    cfg = compose("distill", "recipe=logits", f"+loss@losses.extra={loss}")
+    made, pairs = build_objective(cfg, STUDENT, TEACHER, regression=False)
+    assert made.terms["extra"].pairs and pairs == () and not list(made.projections.parameters())
+    beside = build(compose("distill", "recipe=tinybert", f"+loss@losses.extra={loss}"))
+    assert len(beside.projections.linear) == 7
+
+
+def test_a_flow_needs_two_pairs_and_projects_all():
+    cfg = compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse")
+    assert len(build(cfg).projections.linear) == len(build(cfg).terms["flow"].pairs) == 7
+    told = refused(compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse", "mapping=final"))
+    assert told.startswith("losses.flow compares the step from one") and "has only the pair [6, 12]; give it" in told
+
+
+@pytest.mark.parametrize("loss", ["reverse_kl", "jensen_shannon", "skew_kl", "skew_reverse_kl", "decoupled_kd"])
+def test_every_loss_on_soft_classes_has_a_stand_in_for_a_regression(loss):
+    made = build(compose("distill", "recipe=logits", f"loss@losses.logits={loss}"), regression=True)
+    assert type(made.terms["logits"].loss).__name__ == "LogitMSE"
+
+
+def test_a_hidden_loss_that_does_not_say_whether_it_projects_is_refused(monkeypatch):
+    monkeypatch.delattr("kdfeatures.losses.HiddenLoss.projects")
+    told = refused(TINYBERT)
+    assert told == (
+        "losses.hidden._target_=kdfeatures.losses.HiddenMSE must say whether it `projects`; derive it from HiddenLoss."
+    )
+
+
 def test_a_regression_replaces_soft_targets_by_the_squared_distance():
     for cfg, name in ((TINYBERT, "SoftCrossEntropy"), (MINILM, "LogitKD")):
         assert type(build(cfg).terms["logits"].loss).__name__ == name

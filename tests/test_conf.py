@@ -17,6 +17,7 @@ from kdfeatures.build import build_objective, build_pairs
 from kdfeatures.cache import CacheConfig
 from kdfeatures.cli import COMMANDS
 from kdfeatures.config import StudentConfig, section
+from kdfeatures.objective import ON_OUTPUTS
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 
@@ -146,7 +147,12 @@ def test_every_loss_can_be_added_to_a_run(loss):
         cfg.losses.extra.heads = 12
     objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
     assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"
-    assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes in ("hidden", "attention"))
+    assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes not in ON_OUTPUTS)
+
+
+def test_the_readme_names_every_loss():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [loss for loss in names("loss") if f"`{loss}`" not in text] == []
 
 
 @pytest.mark.parametrize("student", names("student"))

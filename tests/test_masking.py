@@ -2,7 +2,16 @@ import pytest
 import torch
 
 from kdfeatures.errors import UserError
-from kdfeatures.masking import blank_padding, full_precision, real_pairs, real_tokens, sequence_mean
+from kdfeatures.masking import (
+    blank_padding,
+    centred_tokens,
+    full_precision,
+    masked_mean,
+    real_pairs,
+    real_tokens,
+    sequence_mean,
+    token_mean,
+)
 
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
 
@@ -81,6 +90,26 @@ def test_equal_micro_batches_average_to_the_whole_batch():
     keep = torch.arange(7) < torch.tensor([[7], [1], [4], [2], [6], [3]])
     micro = [sequence_mean(values[i : i + 2], keep[i : i + 2]) for i in (0, 2, 4)]
     torch.testing.assert_close(torch.stack(micro).mean(), sequence_mean(values, keep))
+
+
+def test_the_mean_token_is_that_of_the_real_ones_and_zero_without_any():
+    real = torch.tensor([[True, True, False], [False] * 3])
+    states = blank_padding(torch.tensor([[[1.0], [3.0], [9.0]], [[5.0], [7.0], [8.0]]]), real)
+    assert token_mean(states, real).tolist() == [[2.0], [0.0]]
+
+
+def test_the_masked_mean_is_that_of_the_kept_values_and_a_differentiable_zero_without_any():
+    values = torch.tensor([1.0, 3.0, float("nan")], requires_grad=True)
+    assert masked_mean(values, torch.tensor([True, True, False])) == 2
+    nothing = masked_mean(values, torch.zeros(3, dtype=torch.bool))
+    nothing.backward()
+    assert nothing == 0 and not values.grad.any()
+
+
+def test_tokens_are_centred_on_the_real_ones_of_the_batch():
+    states = torch.tensor([[[1.0], [3.0]], [[8.0], [0.0]]])
+    real = torch.tensor([[True, True], [True, False]])
+    assert centred_tokens(states, real).tolist() == [[-3.0], [-1.0], [4.0], [0.0]]
 
 
 def test_pairs_need_two_real_tokens_and_every_models_consent():

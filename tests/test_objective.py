@@ -3,7 +3,17 @@ import torch
 from torch import nn
 
 from kdfeatures.features import AttentionStates, Features
-from kdfeatures.losses import AttentionScoreMSE, HardLabel, HiddenMSE, LogitKD, LogitMSE, RelationKL
+from kdfeatures.losses import (
+    AttentionScoreMSE,
+    DecoupledKD,
+    FlowMSE,
+    HardLabel,
+    HiddenMSE,
+    LinearCKA,
+    LogitKD,
+    LogitMSE,
+    RelationKL,
+)
 from kdfeatures.mapping import Pair
 from kdfeatures.objective import Objective, Outputs, Term
 from kdfeatures.projection import LinearProjections, OrthonormalProjections
@@ -77,6 +87,39 @@ def test_hidden_states_are_compared_after_projection_and_attention_without():
     torch.testing.assert_close(parts["hidden"], HiddenMSE()(student.features.hidden[1], target, MASK).detach())
     attention = AttentionScoreMSE()(student.features.attention[1], teacher.features.attention[2], MASK)
     torch.testing.assert_close(parts["attention"], attention)
+
+
+def test_a_loss_that_does_not_project_sees_the_states_as_they_are():
+    student, teacher = outputs(8), outputs(12)
+    projections = LinearProjections(PAIRS[2:], 8, 12, shared=False, bias=True, always=False)
+    terms = {"cka": Term(LinearCKA(), 1.0, PAIRS[1:]), "hidden": Term(HiddenMSE(), 1.0, PAIRS[2:])}
+    _, parts = call(objective(terms, projections), student, teacher)
+    values = [LinearCKA()(student.features.hidden[s], teacher.features.hidden[t], MASK) for s, t in PAIRS[1:]]
+    torch.testing.assert_close(parts["cka"], torch.stack(values).mean().detach())
+
+
+def test_a_flow_goes_from_each_mapped_pair_to_the_next():
+    student, teacher = outputs(8), outputs(12)
+    projections = LinearProjections(PAIRS, 8, 12, shared=False, bias=True, always=False)
+    made = objective({"flow": Term(FlowMSE(), 1.0, PAIRS, "sum")}, projections)
+    own = [projections(pair, student.features.hidden[pair.student], None)[0] for pair in PAIRS]
+    theirs = [teacher.features.hidden[pair.teacher] for pair in PAIRS]
+    values = [FlowMSE()(own[i : i + 2], theirs[i : i + 2], MASK) for i in (0, 1)]
+    total, _ = call(made, student, teacher)
+    torch.testing.assert_close(total, sum(values))
+    leaves = [student.features.hidden[pair.student] for pair in PAIRS] + list(projections.parameters())
+    torch.testing.assert_close(torch.autograd.grad(total, leaves), torch.autograd.grad(sum(values), leaves))
+    assert made.layers("hidden", "student") == [0, 1, 2] and made.layers("hidden", "teacher") == [0, 2, 4]
+
+
+def test_a_loss_on_logits_and_labels_gets_both_and_needs_teacher_labels_and_head():
+    student, teacher = outputs(8), outputs(8)
+    loss = DecoupledKD(temperature=2.0, target_weight=1.0, other_weight=8.0)
+    made = objective({"decoupled": Term(loss, 1.0)})
+    total, _ = call(made, student, teacher)
+    torch.testing.assert_close(total, loss(student.logits, teacher.logits, LABELS))
+    assert made.needs_teacher and made.needs_teacher_logits and made.needs_labels and made.reaches_the_head
+    assert not objective({"logits": Term(LogitMSE(), 1.0)}).needs_labels
 
 
 def test_gradients_reach_the_student_and_its_projections_through_the_total_alone():

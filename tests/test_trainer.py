@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from runs_for_tests import small_distiller, small_trainer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, pipeline
 
+from kdfeatures.schedules import Linear, Steps
 from kdfeatures.trainer import PROJECTIONS
 
 
@@ -117,6 +119,37 @@ def test_an_interrupted_run_that_resumes_equals_the_uninterrupted_one(tmp_path, 
         for trainer in (whole, second)
     ]
     assert logs[0] == logs[1]
+
+
+def scheduled(trainer):
+    terms = trainer.model.objective.terms
+    terms["hidden"] = dataclasses.replace(terms["hidden"], weight=Linear(1.0, 0.0))
+    terms["logits"] = dataclasses.replace(terms["logits"], temperature=Steps([4.0, 1.0]))
+    return trainer
+
+
+def test_scheduled_weights_and_temperatures_follow_the_steps_and_are_logged(tmp_path):
+    trainer = scheduled(small_trainer(small_distiller(), tmp_path, gradient_accumulation_steps=2))
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert [entry["weight/hidden"] for entry in logged] == pytest.approx([1 - step / 6 for step in range(6)], abs=1e-5)
+    assert [entry["temperature/logits"] for entry in logged] == [4.0] * 3 + [1.0] * 3
+    for entry in logged:
+        total = 0.5 * entry["loss/labels"] + 0.5 * entry["loss/logits"] + entry["weight/hidden"] * entry["loss/hidden"]
+        assert entry["loss"] == pytest.approx(total + 0.1 * entry["loss/relations"], rel=1e-3)
+
+
+def test_a_resumed_run_goes_on_where_its_schedules_were(tmp_path):
+    settings = {"save_strategy": "steps", "save_steps": 5}
+    whole = scheduled(small_trainer(small_distiller(), tmp_path / "whole", **settings))
+    whole.train()
+    first = scheduled(small_trainer(small_distiller(), tmp_path / "parts", **settings))
+    first.add_callback(StopAt(5))
+    first.train()
+    second = scheduled(small_trainer(small_distiller(), tmp_path / "parts", **settings))
+    second.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-5"))
+    for (name, one), other in zip(weights(whole).items(), weights(second).values(), strict=True):
+        assert torch.equal(one, other), name
 
 
 def test_the_saved_student_is_a_clean_model_folder(tmp_path):

@@ -116,7 +116,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
         "student": describe_model(str(output_dir), student, student_scores),
         "retained": retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]),
         "train_examples": len(examples),
-        "labelled_examples": int(labelled.sum()) if "labels" in _taken(objective) else 0,
+        "labelled_examples": int(labelled.sum()) if objective.needs_labels else 0,
         "seconds": {"train": seconds, "total": time.monotonic() - start},
         "losses": last_losses(trainer),
         "padding": padding_share(trainer),
@@ -129,10 +129,6 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     write_card(output_dir, results, task)
     write_results(output_dir, results)
     return results
-
-
-def _taken(objective: Objective) -> set[str]:
-    return {term.loss.takes for term in objective.terms.values()}
 
 
 def _train_teacher(cfg: DictConfig, config: TeacherConfig, student: StudentConfig, task: Task, output_dir: Path) -> str:

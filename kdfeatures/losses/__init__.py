@@ -2,32 +2,58 @@
 
 Each is an nn.Module whose class attribute `takes` says what it is called with:
 
-    "logits"     forward(student, teacher)          both (B, C)
-    "labels"     forward(student, labels)           (B, C) and (B,)
-    "hidden"     forward(student, teacher, mask)    both (B, L, D), after projection; mask (B, L) or None
-    "attention"  forward(student, teacher, mask)    both AttentionStates; mask (B, L) or None
+    "logits"          forward(student, teacher)          both (B, C)
+    "labels"          forward(student, labels)           (B, C) and (B,)
+    "logits, labels"  forward(student, teacher, labels)  (B, C) twice and (B,)
+    "hidden"          forward(student, teacher, mask)    both (B, L, D), after projection; mask (B, L) or None
+    "flow"            forward(student, teacher, mask)    two (B, L, D) each: of a mapped pair, and of the next one
+    "attention"       forward(student, teacher, mask)    both AttentionStates; mask (B, L) or None
+
+A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
+(B, L, D_t), and no projection is made for it.
 
 All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """
 
 from kdfeatures.losses.attention import AttentionKL, AttentionLoss, AttentionScoreMSE
-from kdfeatures.losses.hidden import HiddenCosine, HiddenMSE, NormalizedClsMSE
+from kdfeatures.losses.cka import LinearCKA
+from kdfeatures.losses.decoupled import DecoupledKD
+from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
+from kdfeatures.losses.energy import EnergyMap
+from kdfeatures.losses.flow import FlowMSE
+from kdfeatures.losses.gram_matrices import FeatureGramMSE, TokenGramMSE
+from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
 from kdfeatures.losses.relation import RelationKL, ValueRelation
+from kdfeatures.losses.relational import RKDAngle, RKDDistance
 
 __all__ = [
     "AttentionKL",
     "AttentionLoss",
     "AttentionScoreMSE",
+    "DecoupledKD",
+    "EnergyMap",
+    "FeatureGramMSE",
+    "FlowMSE",
     "HardLabel",
     "HiddenCosine",
+    "HiddenLoss",
     "HiddenMSE",
+    "JensenShannon",
+    "LayerNormMSE",
+    "LinearCKA",
     "LogitKD",
     "LogitMSE",
     "NormalizedClsMSE",
     "PseudoLabel",
+    "RKDAngle",
+    "RKDDistance",
     "RelationKL",
+    "ReverseKL",
+    "SkewKL",
+    "SkewReverseKL",
     "SoftCrossEntropy",
+    "TokenGramMSE",
     "ValueRelation",
 ]

@@ -1,4 +1,4 @@
-"""Losses between hidden states, (B, L, D) each, after projection to one width."""
+"""Losses between hidden states, token by token, (B, L, D) each after projection to one width."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ class HiddenLoss(nn.Module):
     """Base of the losses on hidden states. Raises UserError when the shapes, or shape and mask, disagree."""
 
     takes: ClassVar[str] = "hidden"
+    projects: ClassVar[bool] = True  # false where widths may differ: it is then given the states as they are
 
     def real_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return student and teacher with blank padding, and the boolean mask (B, L)."""
-        if student.ndim != 3 or student.shape != teacher.shape:
+        if not self.projects and (student.ndim != 3 or teacher.ndim != 3 or student.shape[:2] != teacher.shape[:2]):
+            raise UserError(
+                f"{type(self).__name__} compares hidden states (batch, tokens, width) of the same tokens, but the "
+                f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; feed both one batch."
+            )
+        if self.projects and (student.ndim != 3 or student.shape != teacher.shape):
             raise UserError(
                 f"{type(self).__name__} compares hidden states (batch, tokens, width) of one shape, but the "
                 f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; project one "
@@ -52,6 +58,21 @@ class HiddenCosine(HiddenLoss):
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
         student, teacher, real = self.real_states(student, teacher, mask)
         return sequence_mean(1 - F.cosine_similarity(student, teacher, dim=-1), real)
+
+
+class LayerNormMSE(HiddenLoss):
+    """HiddenMSE of layer-normalised states, MobileBERT's feature map transfer (arXiv:2004.02984).
+
+    Each token's state less its mean and divided by its standard deviation over the width, without learned gain or bias,
+    as the official code does. A token's value is 2 - 2 r, r the correlation of s and t over the width: unlike
+    HiddenMSE it ignores the states' size and offset, unlike HiddenCosine their offset too.
+    """
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        normal_s, normal_t = (F.layer_norm(states, states.shape[-1:], eps=1e-12) for states in (student, teacher))
+        return sequence_mean((normal_s - normal_t).square().mean(-1), real)
 
 
 class NormalizedClsMSE(HiddenLoss):

@@ -22,6 +22,11 @@ def _same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Te
     return full_precision(student), full_precision(teacher)
 
 
+def kl_rows(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Return KL(p || q) of every example, (B,), from log-probabilities (B, C)."""
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+
 class SoftenedLoss(nn.Module):
     """Base of the losses between class distributions softened by a temperature.
 
@@ -59,7 +64,7 @@ class LogitKD(SoftenedLoss):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""
         log_s, log_t = self.log_probabilities(student, teacher)
-        return self.temperature**2 * F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(1).mean()
+        return self.temperature**2 * kl_rows(log_t, log_s).mean()
 
 
 class SoftCrossEntropy(SoftenedLoss):
@@ -81,7 +86,7 @@ class LogitMSE(nn.Module):
 
     For regression (STS-B, C == 1) this is the distillation loss. With classes it is the large-T limit of
     LogitKD for centred logits, up to a factor 1/2: unlike LogitKD it also counts a constant added to all
-    logits of an example.
+    logits of an example. A temperature would cancel against T^2 (TextBrewer, without T^2, divides this by it).
     """
 
     takes: ClassVar[str] = "logits"

@@ -63,6 +63,33 @@ def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(
     assert results["losses"]["hidden"] < 0.7 * log[0]["loss/hidden"]
 
 
+def test_losses_for_any_widths_and_schedules_distil_a_narrower_student_without_projections(workspace):
+    free = ("energy_map", "token_gram", "linear_cka", "rkd_distance", "rkd_angle")
+    results = workspace.distil(
+        "free",
+        "recipe=logits",
+        "loss@losses.logits=decoupled_kd",
+        *(f"+loss@losses.{name}={name}" for name in free),
+        "losses.linear_cka.weight={schedule: cosine, start: 2.0, end: 0.5}",
+        "losses.logits.temperature={schedule: linear, start: 4.0, end: 2.0}",
+        "data.labelled=40",
+        "student.init=random",
+        "student.layers=2",
+        "student.hidden_size=24",
+        "student.heads=2",
+        "trainer.num_train_epochs=2",
+        "trainer.logging_steps=4",
+    )
+    folder = workspace.folder / "free"
+    assert not (folder / "projections.safetensors").exists()
+    assert results["labelled_examples"] == 40
+    log = [entry for entry in json.loads((folder / "trainer_state.json").read_text())["log_history"] if "loss" in entry]
+    assert results["losses"]["token_gram"] < 0.7 * log[0]["loss/token_gram"]
+    weights = [entry["weight/linear_cka"] for entry in log]
+    assert weights[0] > 1.9 and weights[-1] < 0.6 and weights == sorted(weights, reverse=True)
+    assert 2 < log[-1]["temperature/logits"] < log[0]["temperature/logits"] < 4
+
+
 def test_results_follow_the_documented_schema(workspace):
     from kdfeatures import results as module
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from loss_cases import HIDDEN
+from loss_cases import BATCHWISE, HIDDEN
 
 from kdfeatures.errors import UserError
-from kdfeatures.losses import HiddenCosine, HiddenMSE, NormalizedClsMSE
+from kdfeatures.losses import HiddenCosine, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 
 
 def states(seed, shape=(3, 7, 11)):
@@ -41,10 +41,27 @@ def test_the_cls_loss_leaves_out_sequences_whose_first_position_is_padding():
     torch.testing.assert_close(NormalizedClsMSE()(student, teacher, mask), kept)
 
 
-@pytest.mark.parametrize("case", HIDDEN, ids=str)
+@pytest.mark.parametrize("case", [case for case in HIDDEN if case.loss.projects], ids=str)
 def test_other_shapes_are_refused_with_both_named(case):
     name = type(case.loss).__name__
     with pytest.raises(UserError, match=rf"{name}.* gives \(3, 7, 8\) and the teacher \(3, 7, 11\); project"):
         case.loss(states(1, (3, 7, 8)), states(2), None)
     with pytest.raises(UserError, match=name):
         case.loss(states(1)[0], states(2)[0], None)
+
+
+@pytest.mark.parametrize("case", [case for case in HIDDEN + BATCHWISE if not case.loss.projects], ids=str)
+def test_losses_without_projection_take_any_widths_but_only_the_same_tokens(case):
+    name = type(case.loss).__name__
+    assert case.loss(states(1, (3, 7, 8)), states(2), None).isfinite()
+    with pytest.raises(UserError, match=rf"{name} .* gives \(3, 6, 11\) and the teacher \(3, 7, 11\); feed both one"):
+        case.loss(states(1, (3, 6, 11)), states(2), None)
+    with pytest.raises(UserError, match=name):
+        case.loss(states(1)[0], states(2)[0], None)
+
+
+def test_the_layer_norm_loss_ignores_size_and_offset_and_the_cosine_only_size():
+    student, teacher = states(1), states(2)
+    moved = 3 * student + torch.arange(21.0).view(3, 7, 1)
+    torch.testing.assert_close(LayerNormMSE()(moved, teacher, None), LayerNormMSE()(student, teacher, None))
+    assert not torch.isclose(HiddenCosine()(moved, teacher, None), HiddenCosine()(student, teacher, None))

@@ -5,9 +5,36 @@ import torch
 from references import cross_entropy, regression
 
 from kdfeatures.errors import UserError
-from kdfeatures.losses import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
+from kdfeatures.losses import (
+    DecoupledKD,
+    JensenShannon,
+    LogitKD,
+    LogitMSE,
+    PseudoLabel,
+    ReverseKL,
+    SkewKL,
+    SkewReverseKL,
+    SoftCrossEntropy,
+)
 
-SOFTENED = [LogitKD, SoftCrossEntropy]
+OPTIONS = {
+    LogitKD: {},
+    SoftCrossEntropy: {},
+    ReverseKL: {},
+    JensenShannon: {"student_share": 0.5},
+    SkewKL: {"skew": 0.1},
+    SkewReverseKL: {"skew": 0.1},
+    DecoupledKD: {"target_weight": 1.0, "other_weight": 8.0},
+}
+SOFTENED = list(OPTIONS)
+
+
+def made(loss, temperature):
+    return loss(temperature=temperature, **OPTIONS[loss])
+
+
+def called(loss, student, teacher):
+    return loss(student, teacher, *[torch.zeros(len(student), dtype=torch.long)] * (loss.takes == "logits, labels"))
 
 
 def logits(classes, seed, batch=6):
@@ -16,17 +43,22 @@ def logits(classes, seed, batch=6):
 
 def gradient_size(loss, student, teacher):
     student = student.clone().requires_grad_()
-    loss(student, teacher).backward()
+    called(loss, student, teacher).backward()
     return student.grad.norm()
 
 
-def test_temperature_squared_keeps_the_size_of_the_gradient():
+@pytest.mark.parametrize("kind", [loss for loss in SOFTENED if loss is not SoftCrossEntropy])
+def test_temperature_squared_keeps_the_size_of_the_gradient(kind):
     student, teacher = logits(3, 1), logits(3, 2)
     for kept, shrinking in [(10, 20), (20, 40)]:
-        small, large = (gradient_size(LogitKD(temperature=t), student, teacher) for t in (kept, shrinking))
+        small, large = (gradient_size(made(kind, t), student, teacher) for t in (kept, shrinking))
         assert large / small == pytest.approx(1, abs=0.1)
-        small, large = (gradient_size(SoftCrossEntropy(temperature=t), student, teacher) for t in (kept, shrinking))
-        assert large / small == pytest.approx(1 / 4, abs=0.025)
+
+
+def test_without_temperature_squared_the_gradient_shrinks():
+    student, teacher = logits(3, 1), logits(3, 2)
+    small, large = (gradient_size(SoftCrossEntropy(temperature=t), student, teacher) for t in (20, 40))
+    assert large / small == pytest.approx(1 / 4, abs=0.025)
 
 
 def test_soft_cross_entropy_is_kd_without_t_squared_plus_the_entropy_of_the_teacher():
@@ -72,18 +104,18 @@ def test_pseudo_labels_of_half_precision_logits_give_float32():
 @pytest.mark.parametrize("temperature", [0, -2.0, math.nan, math.inf])
 def test_a_temperature_that_is_not_positive_is_refused(loss, temperature):
     with pytest.raises(UserError, match=f"{loss.__name__} needs a temperature > 0, but got {temperature}"):
-        loss(temperature=temperature)
+        made(loss, temperature)
 
 
 @pytest.mark.parametrize("loss", SOFTENED)
 def test_softened_losses_send_a_regression_to_logit_mse(loss):
     with pytest.raises(UserError, match=f"{loss.__name__} compares class.*1 output .regression.; use LogitMSE"):
-        loss(temperature=1)(logits(1, 1), logits(1, 2))
+        called(made(loss, 1), logits(1, 1), logits(1, 2))
 
 
-@pytest.mark.parametrize("loss", [*(loss(temperature=1) for loss in SOFTENED), LogitMSE(), PseudoLabel()], ids=repr)
+@pytest.mark.parametrize("loss", [*(made(loss, 1) for loss in SOFTENED), LogitMSE(), PseudoLabel()], ids=repr)
 def test_other_shapes_are_refused(loss):
     with pytest.raises(UserError, match=r"student gives \(6, 3\) and the teacher \(6, 2\)"):
-        loss(logits(3, 1), logits(2, 2))
+        called(loss, logits(3, 1), logits(2, 2))
     with pytest.raises(UserError, match=type(loss).__name__):
-        loss(logits(1, 1)[:, 0], logits(1, 2)[:, 0])
+        called(loss, logits(1, 1)[:, 0], logits(1, 2)[:, 0])

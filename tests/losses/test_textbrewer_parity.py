@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from kdfeatures.features import AttentionStates
-from kdfeatures.losses import AttentionScoreMSE, HiddenCosine, HiddenMSE, LogitKD, NormalizedClsMSE, SoftCrossEntropy
+from kdfeatures.losses import (
+    AttentionScoreMSE,
+    FeatureGramMSE,
+    FlowMSE,
+    HiddenCosine,
+    HiddenMSE,
+    LogitKD,
+    LogitMSE,
+    NormalizedClsMSE,
+    SoftCrossEntropy,
+    TokenGramMSE,
+)
 
 peer = pytest.importorskip("textbrewer.losses", reason='TextBrewer is not installed: pip install -e ".[peers]"')
 
@@ -68,3 +79,35 @@ def test_logit_kd_has_their_gradient_times_the_squared_temperature():
     ours = torch.autograd.grad(LogitKD(temperature=3.0)(student, teacher), student)[0]
     theirs = torch.autograd.grad(peer.kd_ce_loss(student, teacher, 3.0), student)[0]
     torch.testing.assert_close(ours, 9 * theirs)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_logit_mse_is_theirs_times_the_squared_temperature(temperature):
+    student = torch.randn(B, 4, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(B, 4, dtype=torch.float64)
+    theirs = temperature**2 * peer.kd_mse_loss(student, teacher, temperature)
+    same(LogitMSE()(student, teacher), theirs, student)
+
+
+def test_feature_gram_is_their_fsp_of_one_layer_with_itself():
+    student, teacher = hidden(), hidden().detach()
+    theirs = peer.fsp_loss([student, student], [teacher, teacher], mask())
+    same(FeatureGramMSE()(student, teacher, mask()), theirs, student)
+
+
+def test_flow_is_their_fsp_of_two_layers():
+    student, teacher = (hidden(), hidden()), (hidden().detach(), hidden().detach())
+    for operand in student:
+        same(FlowMSE()(student, teacher, mask()), peer.fsp_loss(student, teacher, mask()), operand)
+
+
+def test_token_gram_is_their_nst_of_one_layer_with_itself():
+    student, teacher = hidden(), torch.randn(B, L, 4, dtype=torch.float64)
+    theirs = peer.mmd_loss([student, student], [teacher, teacher])
+    same(TokenGramMSE()(student, teacher, None), theirs, student)
+
+
+def test_with_a_mask_their_nst_divides_by_the_padded_length_instead_of_the_widths():
+    student, teacher = hidden(), hidden().detach()
+    theirs = peer.mmd_loss([student, student], [teacher, teacher], mask())
+    same(TokenGramMSE()(student, teacher, mask()), theirs * (L / D) ** 2, student)

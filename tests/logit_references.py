@@ -1,0 +1,56 @@
+"""Slow oracles for the divergences of class distributions, from probabilities; see references.py.
+
+student, teacher: (B, C) logits.
+"""
+
+import torch
+
+
+def _probabilities(logits, temperature):
+    weights = torch.exp(logits / temperature)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _entropy(p):
+    return -(p * torch.log(p)).sum(-1)
+
+
+def _cross(p, q):
+    return -(p * torch.log(q)).sum(-1)
+
+
+def reverse_kl(student, teacher, temperature):
+    p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
+    return temperature**2 * (_cross(p, q) - _entropy(p)).sum() / len(p)
+
+
+def jensen_shannon(student, teacher, temperature, student_share):
+    """The entropy of the mixture less the mixture of the entropies."""
+    p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
+    mixture = student_share * p + (1 - student_share) * q
+    rows = _entropy(mixture) - student_share * _entropy(p) - (1 - student_share) * _entropy(q)
+    return temperature**2 * rows.sum() / len(p)
+
+
+def skew_kl(student, teacher, temperature, skew):
+    p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
+    return temperature**2 * (_cross(q, skew * q + (1 - skew) * p) - _entropy(q)).sum() / len(p)
+
+
+def skew_reverse_kl(student, teacher, temperature, skew):
+    p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
+    return temperature**2 * (_cross(p, skew * p + (1 - skew) * q) - _entropy(p)).sum() / len(p)
+
+
+def decoupled_kd(student, teacher, classes, temperature, target_weight, other_weight):
+    """DKD eq. 7, example by example; a class of -100 adds nothing."""
+    total = 0.0
+    for z_s, z_t, c in zip(student, teacher, classes, strict=True):
+        if c == -100:
+            continue
+        p, q = _probabilities(z_s, temperature), _probabilities(z_t, temperature)
+        binary = q[c] * torch.log(q[c] / p[c]) + (1 - q[c]) * torch.log((1 - q[c]) / (1 - p[c]))
+        rest = [i for i in range(len(p)) if i != c]
+        p, q = p[rest] / p[rest].sum(), q[rest] / q[rest].sum()
+        total = total + target_weight * binary + other_weight * (q * torch.log(q / p)).sum()
+    return temperature**2 * total / len(student)
