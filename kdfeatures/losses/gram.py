@@ -24,7 +24,8 @@ def add_squares(part: Part, centered: bool, gradients: Gradients | None) -> tupl
     """As `parts.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
 
     With A = [scale_s Q_s, -scale_t Q_t] and B = [K_s, K_t] the difference of the scores is A B', and its squares sum
-    up to <A'A, B'B>. centered: as in `pairwise.score_mse`; it subtracts the mean from the rows of B.
+    up to <A'A, B'B>, whose derivative is 2 A (B'B) by A and 2 B (A'A) by B. centered: as in `pairwise.score_mse`; the
+    rows of B then lose their mean.
     """
     found = _add_squares(part, centered, gradients, part.left_s.dtype)
     if found is None:
@@ -35,29 +36,36 @@ def add_squares(part: Part, centered: bool, gradients: Gradients | None) -> tupl
 
 def _add_squares(part: Part, centered: bool, gradients: Gradients | None, dtype: torch.dtype) -> Tensor | None:
     """Return the sums (b,), or None when too little is left of them in `dtype`; the gradients are then untouched."""
-    batch, heads, length, width = part.left_s.shape
-    size = (batch, heads, length, width + part.left_t.shape[-1])
-    left, right = (torch.empty(size, dtype=dtype, device=part.left_s.device) for _ in range(2))
-    torch.mul(part.left_s, part.scale_s, out=left[..., :width])
-    torch.mul(part.left_t, -part.scale_t, out=left[..., width:])
-    right[..., :width].copy_(part.right_s)
-    right[..., width:].copy_(part.right_t)
+    (batch, heads, length, width), device = part.left_s.shape, part.left_s.device
+    left, right = _beside(part.left_s, part.left_t, dtype), _beside(part.right_s, part.right_t, dtype)
     if centered:
         _center(right, part.real)
     left, right = left.flatten(0, 1), right.flatten(0, 1)  # (b * H, n, d_s + d_t)
-    of_left, of_right = torch.bmm(left.mT, left), torch.bmm(right.mT, right)
+    signs = torch.full((left.shape[-1],), part.scale_s, dtype=dtype, device=device)
+    signs[width:] = -part.scale_t
+    # scaled here and not in `left`: these are smaller
+    of_left = torch.bmm(left.mT, left).mul_(signs * signs[:, None])
+    of_right = torch.bmm(right.mT, right)
     products = (of_left * of_right).unflatten(0, (batch, heads))
     totals = products.sum((1, 2, 3))
-    if dtype == torch.float32 and part.left_s.device.type != "mps":  # which has no float64
-        own = products[..., :width, :width].sum((1, 2, 3)) + products[..., width:, width:].sum((1, 2, 3))
-        if (totals < CANCELLED * own).any():
+    if dtype == torch.float32 and device.type != "mps":  # which has no float64
+        terms = totals - 2 * products[..., :width, width:].sum((1, 2, 3))
+        if (totals < CANCELLED * terms).any():
             return None
     if gradients is not None:
-        by_left = torch.bmm(left, of_right[..., :width]).mul_(2 * part.scale_s)
-        by_right = torch.bmm(right, of_left[..., :width]).mul_(2)
+        by_left = torch.bmm(left, of_right[..., :width] * (2 * part.scale_s * signs[:, None]))
+        by_right = torch.bmm(right, of_left[..., :width] * 2)
         gradients.left[part.batch, :, :length] += by_left.unflatten(0, (batch, heads))
         gradients.right[part.batch, :, :length] += by_right.unflatten(0, (batch, heads))
     return totals.clamp(min=0).to(part.left_s.dtype)
+
+
+def _beside(states_s: Tensor, states_t: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (b, H, n, d_s + d_t) in the given precision."""
+    width = states_s.shape[-1]
+    both = torch.empty(*states_s.shape[:3], width + states_t.shape[-1], dtype=dtype, device=states_s.device)
+    both[..., :width], both[..., width:] = states_s, states_t
+    return both
 
 
 def _center(states: Tensor, real: Tensor | None) -> None:

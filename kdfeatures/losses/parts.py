@@ -96,15 +96,15 @@ def add_blocks(
     """
     totals, counts = torch.zeros(2, len(part.left_s), dtype=part.left_s.dtype, device=part.left_s.device)
     for heads, rows in part.blocks():
-        left, right = part.left_s[:, heads, rows], part.right_s[:, heads]
-        scores_s = _product(left, right.mT).mul_(part.scale_s)
-        scores_t = _product(part.left_t[:, heads, rows], part.right_t[:, heads].mT).mul_(part.scale_t)
+        left, right = part.left_s[:, heads, rows] * part.scale_s, part.right_s[:, heads]
+        scores_s = _product(left, right.mT)
+        scores_t = _product(part.left_t[:, heads, rows] * part.scale_t, part.right_t[:, heads].mT)
         own_totals, own_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
         totals += own_totals
         counts += own_counts
         if gradients is not None:
             gradients.left[part.batch, heads, : part.length][:, :, rows] += _product(by_scores, right) * part.scale_s
-            gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left) * part.scale_s
+            gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left)
     return totals, counts
 
 
