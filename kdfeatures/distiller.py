@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
+from kdfeatures.comparison import Comparison
 from kdfeatures.errors import UserError
+from kdfeatures.features import Features
 from kdfeatures.objective import Objective, Outputs
 from kdfeatures.recorder import Recorder
 
@@ -75,15 +77,21 @@ class Distiller(nn.Module):
     def forward(self, labels: Tensor | None = None, **inputs: Tensor) -> ModelOutput:
         if not self.training:
             return self.student(**inputs, labels=labels)
-        with self._student_recorder.recording() as student_features:
-            student = Outputs(self.student(**inputs).logits, student_features)
-        teacher = None
-        if self.objective.needs_teacher:
-            with torch.no_grad():
-                teacher = self._ask_teacher(inputs)
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
+        with torch.no_grad():
+            teacher = self._ask_teacher(inputs) if self.objective.needs_teacher else Outputs(None, Features())
+        # checkpointing runs layers again in the backward pass, and whatever was computed inside them
+        kept = (
+            Features()
+            if self.student.is_activation_checkpointing
+            else self.objective.comparison(teacher.features, mask)
+        )
+        if isinstance(kept, Comparison):
+            teacher = teacher._replace(features=Features())  # the comparison drops them one by one
+        with self._student_recorder.recording(kept):
+            student = Outputs(self.student(**inputs).logits, kept)
         total, self.parts = self.objective(student, teacher, labels, mask)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)

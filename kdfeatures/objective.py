@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
 from kdfeatures.mapping import Pair
 
@@ -67,9 +68,23 @@ class Objective(nn.Module):
         """False when no term sees the student's logits, so that its head gets no gradient."""
         return any(term.loss.takes in ("labels", "logits") for term in self.terms.values())
 
+    def comparison(self, teacher: Features, mask: Tensor) -> Comparison:
+        """Return what compares the student's features, as they are recorded into it, with those of the teacher."""
+        return Comparison(self.terms, self.projections, teacher, mask)
+
     def forward(
         self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        if isinstance(student.features, Comparison):
+            compared = student.features
+        else:
+            compared = self.comparison(teacher.features if teacher else Features(), mask)
+            for of_student, arriving in (
+                (student.features.hidden, compared.hidden),
+                (student.features.attention, compared.attention),
+            ):
+                for layer in arriving.waiting:
+                    arriving[layer] = of_student[layer]
         parts: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             takes = term.loss.takes
@@ -78,17 +93,7 @@ class Objective(nn.Module):
             elif takes == "logits":
                 parts[name] = term.loss(student.logits, teacher.logits)
             else:
-                values = [
-                    self._compare(term.loss, pair, student.features, teacher.features, mask) for pair in term.pairs
-                ]
-                stacked = torch.stack(values)
+                stacked = torch.stack(compared.values[name])
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
         total = torch.stack([self.terms[name].weight * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
-
-    def _compare(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features, mask: Tensor) -> Tensor:
-        if loss.takes == "attention":
-            operands = student.attention[pair.student], teacher.attention[pair.teacher]
-        else:
-            operands = self.projections(pair, student.hidden[pair.student], teacher.hidden[pair.teacher])
-        return loss(*operands, mask)
