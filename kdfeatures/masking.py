@@ -82,5 +82,10 @@ def sequence_mean(values: Tensor, keep: Tensor) -> Tensor:
     # the extra axis lets (B,) values through flatten(1): one value a sequence
     totals = torch.where(keep, values, 0).unsqueeze(-1).flatten(1).sum(1)
     counts = keep.unsqueeze(-1).flatten(1).sum(1)
+    return mean_of_sums(totals, counts)
+
+
+def mean_of_sums(totals: Tensor, counts: Tensor) -> Tensor:
+    """As `sequence_mean`, from what each sequence sums up to and the number of values in it, both (B,)."""
     means = totals / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)

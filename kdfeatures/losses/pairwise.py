@@ -1,40 +1,26 @@
 """Comparison of two relations over token pairs; the attention and relation losses are named uses of these two
 functions.
 
-They take the operands, so that the sums can be computed without holding the (B, H, L, L) scores.
+They take the operands and never hold the (B, H, L, L) scores, forward or backward. A loss is one number, so the
+gradients of the operands are known up to a factor a sequence as soon as its value is: both are computed together, and
+backward only multiplies. Kept until then are gradients of the size of the student's operands, and nothing of the
+teacher's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from kdfeatures.errors import UserError
 from kdfeatures.features import Relation
-from kdfeatures.masking import blank_padding, real_pairs, real_tokens, sequence_mean
-
-
-def _scores(relation: Relation, real: Tensor) -> Tensor:
-    """Return the scores (B, H, L, L) in full precision, with zeros at padded rows and keys."""
-    clean = Relation(blank_padding(relation.left, real), blank_padding(relation.right, real), relation.scale)
-    # autocast would run the matmul in half precision although its operands are float32
-    with torch.autocast(real.device.type, enabled=False):
-        return clean.scores()
-
-
-def _compared(
-    student: Relation, teacher: Relation, mask: Tensor | None, allowed: tuple[Tensor | None, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the scores of student and teacher and the pairs that count."""
-    of_student, of_teacher = tuple(student.left.shape[:3]), tuple(teacher.left.shape[:3])
-    if of_student != of_teacher:
-        raise UserError(
-            "relations are compared head by head on the same tokens, but (batch, heads, tokens) is "
-            f"{of_student} for the student and {of_teacher} for the teacher."
-        )
-    real = real_tokens(mask, student.left)
-    return _scores(student, real), _scores(teacher, real), real_pairs(real, *allowed)
+from kdfeatures.losses.gram import add_squares, gram_pays
+from kdfeatures.losses.parts import Gradients, Part, add_blocks, parts
+from kdfeatures.masking import full_precision, mean_of_sums, real_tokens
 
 
 def relation_kl(
@@ -48,23 +34,146 @@ def relation_kl(
     student, teacher: equal B, H and L; head widths and scales may differ. mask: (B, L), True for real tokens,
     or None.
     allowed: boolean masks broadcastable to (B, H, L, L) or None; the softmax of both sides runs over the real
-    keys that all of them keep, and a row without such a key is left out. Returns a scalar.
+    keys that all of them keep, and a row without such a key is left out. Returns a scalar, differentiable once and by
+    the student only. Raises UserError when B, H or L differ or the teacher's operands require gradients.
     """
-    scores_s, scores_t, pairs = _compared(student, teacher, mask, allowed)
-    # the lowest number, not -inf: a row without keys stays finite in both directions
-    log_s = F.log_softmax(scores_s.masked_fill(~pairs, torch.finfo(scores_s.dtype).min), dim=-1)
-    log_t = F.log_softmax(scores_t.masked_fill(~pairs, torch.finfo(scores_t.dtype).min), dim=-1)
-    rows = F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1)  # (B, H, L)
-    return sequence_mean(rows, pairs.any(-1))
+    return _mean(student, teacher, mask, allowed, partial(add_blocks, compare=_divergence))
 
 
 def score_mse(
-    student: Relation, teacher: Relation, mask: Tensor | None, *, allowed: tuple[Tensor | None, ...] = ()
+    student: Relation,
+    teacher: Relation,
+    mask: Tensor | None,
+    *,
+    allowed: tuple[Tensor | None, ...] = (),
+    centered: bool = False,
 ) -> Tensor:
     """Squared difference of the scores, averaged over heads and query-key pairs, then over sequences.
 
-    Arguments as for `relation_kl`. Unlike it, this also counts a constant added to a row, which a softmax
-    ignores.
+    Arguments and errors as for `relation_kl`. Unlike it, this also counts a constant added to a row, which a softmax
+    ignores; centered=True does not: it subtracts from each row of scores its mean over the keys that count.
+
+    Where all pairs of real tokens count, and where it is less work, the sum is formed from d x d Gram matrices.
     """
-    scores_s, scores_t, pairs = _compared(student, teacher, mask, allowed)
-    return sequence_mean((scores_s - scores_t).square(), pairs)
+    return _mean(student, teacher, mask, allowed, partial(_add_squares, centered=centered))
+
+
+def _mean(
+    student: Relation,
+    teacher: Relation,
+    mask: Tensor | None,
+    allowed: tuple[Tensor | None, ...],
+    add: Callable[..., tuple[Tensor, Tensor]],
+) -> Tensor:
+    of_student, of_teacher = tuple(student.left.shape[:3]), tuple(teacher.left.shape[:3])
+    if of_student != of_teacher:
+        raise UserError(
+            "relations are compared head by head on the same tokens, but (batch, heads, tokens) is "
+            f"{of_student} for the student and {of_teacher} for the teacher."
+        )
+    if torch.is_grad_enabled() and (teacher.left.requires_grad or teacher.right.requires_grad):
+        raise UserError(
+            "relations are differentiated by the student only, but the teacher's operands require gradients; run the "
+            "teacher under torch.no_grad() or detach its operands."
+        )
+    totals, counts, gradients = _sums(student, teacher, real_tokens(mask, student.left), allowed, add)
+    if gradients is not None:
+        by_left, by_right = gradients
+        other = None if by_right is by_left else by_right
+        totals = _Differentiable.apply(student.left, student.right, totals, by_left, other)
+    return mean_of_sums(totals, counts)
+
+
+@torch.compiler.disable
+def _sums(
+    student: Relation,
+    teacher: Relation,
+    real: Tensor,
+    allowed: tuple[Tensor | None, ...],
+    add: Callable[..., tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor, Gradients | None]:
+    """Return what each sequence sums up to, the number of values in it, (B,), and the gradients of the sums."""
+    gradients = None
+    if torch.is_grad_enabled() and (student.left.requires_grad or student.right.requires_grad):
+        left = torch.zeros_like(student.left, dtype=full_precision(student.left[:0]).dtype, requires_grad=False)
+        gradients = Gradients(left, left if student.right is student.left else torch.zeros_like(left))
+    # autocast would run the matmuls in half precision although their operands are float32
+    with torch.no_grad(), torch.autocast(real.device.type, enabled=False):
+        dtype = full_precision(student.left[:0]).dtype
+        totals, counts = torch.zeros(2, len(real), dtype=dtype, device=real.device)
+        for part in parts(student, teacher, real, allowed):
+            totals[part.batch], counts[part.batch] = add(part, gradients=gradients)
+    return totals, counts, gradients
+
+
+class _Differentiable(torch.autograd.Function):
+    """Sums (B,) whose derivatives by the student's operands are given; sequence b depends on its own operands only.
+
+    by_right is None where `by_left` holds both operands' share.
+    """
+
+    @staticmethod
+    def forward(ctx, left: Tensor, right: Tensor, totals: Tensor, by_left: Tensor, by_right: Tensor | None) -> Tensor:
+        ctx.save_for_backward(by_left, by_right)
+        ctx.dtypes = left.dtype, right.dtype
+        return totals.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        found = [
+            None if by is None or not needed else (by * gradient[:, None, None, None]).to(dtype)
+            for by, needed, dtype in zip(ctx.saved_tensors, ctx.needs_input_grad, ctx.dtypes, strict=False)
+        ]
+        return *found, None, None, None
+
+
+def _divergence(scores_s: Tensor, scores_t: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """`compare` of `parts.add_blocks` with the KL divergence of each row."""
+    batch, heads, rows, _ = scores_s.shape
+    if keep is None:
+        counts = torch.full((batch,), heads * rows, device=scores_s.device)
+    else:
+        # not -inf: a row without a key is then uniform on both sides and adds 0; half the lowest number, so that
+        # log_softmax has room to subtract
+        lowest = torch.finfo(scores_s.dtype).min / 2
+        scores_s.masked_fill_(~keep, lowest)
+        scores_t.masked_fill_(~keep, lowest)
+        counts = keep.any(-1).sum((1, 2)) * (heads // keep.shape[1])
+    log_s, log_t = torch.log_softmax(scores_s, -1, out=scores_s), torch.log_softmax(scores_t, -1, out=scores_t)
+    p_t = log_t.exp()
+    totals = _dot(p_t, log_t.sub_(log_s))
+    return totals, counts, log_s.exp_().sub_(p_t)
+
+
+def _add_squares(part: Part, *, centered: bool, gradients: Gradients | None) -> tuple[Tensor, Tensor]:
+    widths = part.left_s.shape[-1], part.left_t.shape[-1]
+    if not part.allowed and gram_pays(part.length, *widths):
+        return add_squares(part, centered, gradients)
+    return add_blocks(part, partial(_squares, centered=centered), gradients)
+
+
+def _squares(
+    scores_s: Tensor, scores_t: Tensor, keep: Tensor | None, *, centered: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`compare` of `parts.add_blocks` with the squared difference of each pair."""
+    batch, heads, rows, keys = scores_s.shape
+    difference = scores_s.sub_(scores_t)
+    if keep is None:
+        counts = torch.full((batch,), heads * rows * keys, device=scores_s.device)
+        if centered:
+            difference -= difference.mean(-1, keepdim=True)
+    else:
+        difference.masked_fill_(~keep, 0)
+        counts = keep.sum((1, 2, 3)) * (heads // keep.shape[1])
+        if centered:
+            mean = difference.sum(-1, keepdim=True) / keep.sum(-1, keepdim=True).clamp(min=1)
+            difference.sub_(mean).masked_fill_(~keep, 0)
+    return _dot(difference, difference), counts, difference.mul(2)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Return the inner product of each sequence's values, (b, ...) to (b,)."""
+    x, y = x.flatten(1), y.flatten(1)
+    # for one sequence several times faster on a CPU, where long sequences come alone
+    return torch.dot(x[0], y[0])[None] if len(x) == 1 else torch.linalg.vecdot(x, y)

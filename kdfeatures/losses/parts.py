@@ -1,0 +1,154 @@
+"""Two relations cut into parts of the batch, and the parts into blocks of scores that fit into a cache.
+
+Sums over token pairs are formed block by block, value and gradient together, so that no L x L scores are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kdfeatures.features import Relation
+from kdfeatures.masking import blank_padding, full_precision
+
+# Scores in one block. A comparison holds about five such blocks: 1.3 MB in float32 stay in the L2 cache of a CPU core;
+# a GPU wants large ones.
+CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**24
+
+
+class Gradients(NamedTuple):
+    """What the student's operands get, (B, H, L, d) each; the same tensor twice for a self-relation."""
+
+    left: Tensor
+    right: Tensor
+
+
+class Part(NamedTuple):
+    """Some sequences of the batch, cut to the longest of them: b sequences of n tokens.
+
+    left_s ... right_t: (b, H, n, d), in full precision, padding blanked. real: (b, n), or None when nothing is
+    padded. allowed: boolean (b, 1 or H, n, n) each; none when they allow every pair of real tokens.
+    """
+
+    batch: slice
+    length: int
+    left_s: Tensor
+    right_s: Tensor
+    left_t: Tensor
+    right_t: Tensor
+    scale_s: float
+    scale_t: float
+    real: Tensor | None
+    allowed: tuple[Tensor, ...]
+
+    def keep(self, heads: slice, rows: slice) -> Tensor | None:
+        """Return which pairs count, boolean (b, 1 or h, r, n), or None for all."""
+        keep = None if self.real is None else self.real[:, None, rows, None] & self.real[:, None, None]
+        for allowed in self.allowed:
+            own = allowed[:, heads if allowed.shape[1] > 1 else slice(None), rows]
+            keep = own if keep is None else keep & own
+        return keep
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Yield heads and query rows of blocks with at most as many scores as the device likes, but one row."""
+        batch, heads, length, _ = self.left_s.shape
+        room = _block_size(self.left_s.device) // batch
+        some_heads = min(heads, max(1, room // length**2))
+        some_rows = min(length, max(1, room // length)) if some_heads == 1 else length
+        for head in range(0, heads, some_heads):
+            for row in range(0, length, some_rows):
+                yield slice(head, head + some_heads), slice(row, row + some_rows)
+
+
+def parts(student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Tensor | None, ...]) -> Iterator[Part]:
+    """Cut the batch, (B, H, L, d) operands, into parts; sequences without a real token may be left out.
+
+    real: (B, L) as `masking.real_tokens` returns it. allowed: as in `masking.real_pairs`.
+    """
+    masks = [_four_dimensional(mask, real) for mask in allowed if mask is not None]
+    for batch, length, padded in _cuts(real, heads=student.left.shape[1]):
+        own_real = real[batch, :length] if padded else None
+
+        def cut(states: Tensor, batch=batch, length=length, own_real=own_real) -> Tensor:
+            states = states[batch, :, :length]
+            return full_precision(states) if own_real is None else blank_padding(states, own_real)
+
+        own = [cut(x) for x in (student.left, student.right, teacher.left, teacher.right)]
+        restricting = [mask[batch, :, :length, :length] for mask in masks]
+        if all(_allows_all(mask, own_real) for mask in restricting):
+            restricting = []
+        yield Part(batch, length, *own, student.scale, teacher.scale, own_real, tuple(restricting))
+
+
+def add_blocks(
+    part: Part,
+    compare: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]],
+    gradients: Gradients | None,
+) -> tuple[Tensor, Tensor]:
+    """Return what each of the part's sequences sums up to and the number of values in it, both (b,).
+
+    compare: takes scores_s and scores_t, (b, h, r, n), which it may overwrite, and which pairs count; returns the
+    block's sums and counts, (b,), and the derivative of the sums by scores_s. gradients: those of the whole batch, to
+    which this part's are added, or None.
+    """
+    totals, counts = torch.zeros(2, len(part.left_s), dtype=part.left_s.dtype, device=part.left_s.device)
+    for heads, rows in part.blocks():
+        left, right = part.left_s[:, heads, rows] * part.scale_s, part.right_s[:, heads]
+        scores_s = _product(left, right.mT)
+        scores_t = _product(part.left_t[:, heads, rows] * part.scale_t, part.right_t[:, heads].mT)
+        own_totals, own_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
+        totals += own_totals
+        counts += own_counts
+        if gradients is not None:
+            gradients.left[part.batch, heads, : part.length][:, :, rows] += _product(by_scores, right) * part.scale_s
+            gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left)
+    return totals, counts
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right; for one sequence without the copies that matmul makes of four-dimensional views."""
+    return torch.bmm(left[0], right[0])[None] if len(left) == 1 else left @ right
+
+
+def _block_size(device: torch.device) -> int:
+    return CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
+
+
+def _cuts(real: Tensor, heads: int) -> Iterator[tuple[slice, int, bool]]:
+    """Yield the sequences of each part, its length and whether it is padded.
+
+    Where lengths are at hand (a CPU), long sequences stay alone and need no mask; elsewhere asking for them would make
+    the host wait for the device.
+    """
+    batch, length = real.shape
+    if real.device.type == "cpu":
+        ends = (real * torch.arange(1, length + 1)).amax(1).tolist()
+        counts = real.sum(1).tolist()
+    else:
+        ends, counts = [length] * batch, [0] * batch
+    start = 0
+    while start < batch:
+        stop, longest = start + 1, ends[start]
+        while stop < batch and heads * max(longest, ends[stop]) ** 2 * (stop + 1 - start) <= _block_size(real.device):
+            longest = max(longest, ends[stop])
+            stop += 1
+        if longest:
+            yield slice(start, stop), longest, any(count < longest for count in counts[start:stop])
+        start = stop
+
+
+def _four_dimensional(mask: Tensor, real: Tensor) -> Tensor:
+    """Return a view (B, 1 or H, L, L) of a mask that broadcasts to it."""
+    batch, length = real.shape
+    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+    return mask.expand(batch, mask.shape[1], length, length)
+
+
+def _allows_all(mask: Tensor, real: Tensor | None) -> bool:
+    """True when the mask, (b, 1 or H, n, n), keeps every pair of real tokens."""
+    if real is not None:
+        mask = mask | ~(real[:, None, :, None] & real[:, None, None])
+    return bool(mask.all())
