@@ -43,10 +43,8 @@ class Comparison(Features):
     def _compare_attention(
         self, name: str, term: Term, pair: Pair, student: AttentionStates, teacher: AttentionStates
     ) -> None:
-        def loss(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return term.loss(student._replace(query=query, key=key, value=value), teacher, self.mask)
-
-        self._note(name, with_known_gradients(loss, [student.query, student.key, student.value], []))
+        # these losses keep no more than gradients by themselves: kdfeatures.losses.pairwise
+        self._note(name, term.loss(student, teacher, self.mask))
 
     def _note(self, name: str, value: Tensor) -> None:
         self.values.setdefault(name, []).append(value)
