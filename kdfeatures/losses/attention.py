@@ -42,15 +42,22 @@ class AttentionScoreMSE(AttentionLoss):
     windows). Unlike AttentionKL it also matches what a softmax ignores: a constant added to a row. Unlike
     RelationKL it needs equal head counts. TinyBERT's official code counts padded pairs too, as 0 on both
     sides.
+
+    centered: subtract from each row of scores its mean over those pairs, so that such constants are not matched;
+    TinyBERT does not.
     """
 
     compares_scores: ClassVar[bool] = True
+
+    def __init__(self, *, centered: bool = False) -> None:
+        super().__init__()
+        self.centered = centered
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
         self.check_states(student, teacher)
         allowed = (student.keep_mask(), teacher.keep_mask())
-        return score_mse(student.attention, teacher.attention, mask, allowed=allowed)
+        return score_mse(student.attention, teacher.attention, mask, allowed=allowed, centered=self.centered)
 
 
 class AttentionKL(AttentionLoss):

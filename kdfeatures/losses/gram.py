@@ -20,21 +20,21 @@ def gram_pays(length: int, width_s: int, width_t: int) -> bool:
     return 2 * both**2 + 2 * both * width_s < length * (both + 2 * width_s + 10)
 
 
-def add_squares(part: Part, centered: bool, gradients: Gradients | None) -> tuple[Tensor, Tensor]:
+def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tuple[Tensor, Tensor]:
     """As `parts.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
 
     With A = [scale_s Q_s, -scale_t Q_t] and B = [K_s, K_t] the difference of the scores is A B', and its squares sum
     up to <A'A, B'B>, whose derivative is 2 A (B'B) by A and 2 B (A'A) by B. centered: as in `pairwise.score_mse`; the
     rows of B then lose their mean.
     """
-    found = _add_squares(part, centered, gradients, part.left_s.dtype)
+    found = _add_squares(part, gradients, centered, part.left_s.dtype)
     if found is None:
-        found = _add_squares(part, centered, gradients, torch.float64)
+        found = _add_squares(part, gradients, centered, torch.float64)
     counts = torch.full_like(found, part.length) if part.real is None else part.real.sum(1)
     return found, part.left_s.shape[1] * counts**2
 
 
-def _add_squares(part: Part, centered: bool, gradients: Gradients | None, dtype: torch.dtype) -> Tensor | None:
+def _add_squares(part: Part, gradients: Gradients | None, centered: bool, dtype: torch.dtype) -> Tensor | None:
     """Return the sums (b,), or None when too little is left of them in `dtype`; the gradients are then untouched."""
     (batch, heads, length, width), device = part.left_s.shape, part.left_s.device
     left, right = _beside(part.left_s, part.left_t, dtype), _beside(part.right_s, part.right_t, dtype)

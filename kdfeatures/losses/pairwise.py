@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from kdfeatures.errors import UserError
 from kdfeatures.features import Relation
 from kdfeatures.losses.gram import add_squares, gram_pays
-from kdfeatures.losses.parts import Gradients, Part, add_blocks, parts
-from kdfeatures.masking import full_precision, mean_of_sums, real_tokens
+from kdfeatures.losses.parts import Gradients, Part, add_blocks, sum_parts
+from kdfeatures.masking import mean_of_sums, real_tokens
 
 
 def relation_kl(
@@ -37,7 +38,7 @@ def relation_kl(
     keys that all of them keep, and a row without such a key is left out. Returns a scalar, differentiable once and by
     the student only. Raises UserError when B, H or L differ or the teacher's operands require gradients.
     """
-    return _mean(student, teacher, mask, allowed, partial(add_blocks, compare=_divergence))
+    return _mean(student, teacher, mask, allowed, _divergence_sums)
 
 
 def score_mse(
@@ -55,7 +56,8 @@ def score_mse(
 
     Where all pairs of real tokens count, and where it is less work, the sum is formed from d x d Gram matrices.
     """
-    return _mean(student, teacher, mask, allowed, partial(_add_squares, centered=centered))
+    add = partial(_add_squares, centered=centered)
+    return _mean(student, teacher, mask, allowed, partial(sum_parts, add=add))
 
 
 def _mean(
@@ -63,7 +65,7 @@ def _mean(
     teacher: Relation,
     mask: Tensor | None,
     allowed: tuple[Tensor | None, ...],
-    add: Callable[..., tuple[Tensor, Tensor]],
+    sums: Callable[..., tuple[Tensor, Tensor]],
 ) -> Tensor:
     of_student, of_teacher = tuple(student.left.shape[:3]), tuple(teacher.left.shape[:3])
     if of_student != of_teacher:
@@ -76,7 +78,7 @@ def _mean(
             "relations are differentiated by the student only, but the teacher's operands require gradients; run the "
             "teacher under torch.no_grad() or detach its operands."
         )
-    totals, counts, gradients = _sums(student, teacher, real_tokens(mask, student.left), allowed, add)
+    totals, counts, gradients = _with_gradients(sums, student, teacher, real_tokens(mask, student.left), allowed)
     if gradients is not None:
         by_left, by_right = gradients
         other = None if by_right is by_left else by_right
@@ -85,25 +87,21 @@ def _mean(
 
 
 @torch.compiler.disable
-def _sums(
+def _with_gradients(
+    sums: Callable[..., tuple[Tensor, Tensor]],
     student: Relation,
     teacher: Relation,
     real: Tensor,
     allowed: tuple[Tensor | None, ...],
-    add: Callable[..., tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor, Gradients | None]:
-    """Return what each sequence sums up to, the number of values in it, (B,), and the gradients of the sums."""
+    """Return what each sequence sums up to, the number of values in it, (B,), and the gradients, None if not needed."""
     gradients = None
     if torch.is_grad_enabled() and (student.left.requires_grad or student.right.requires_grad):
-        left = torch.zeros_like(student.left, dtype=full_precision(student.left[:0]).dtype, requires_grad=False)
+        left = torch.zeros_like(student.left, dtype=torch.promote_types(student.left.dtype, torch.float32))
         gradients = Gradients(left, left if student.right is student.left else torch.zeros_like(left))
     # autocast would run the matmuls in half precision although their operands are float32
     with torch.no_grad(), torch.autocast(real.device.type, enabled=False):
-        dtype = full_precision(student.left[:0]).dtype
-        totals, counts = torch.zeros(2, len(real), dtype=dtype, device=real.device)
-        for part in parts(student, teacher, real, allowed):
-            totals[part.batch], counts[part.batch] = add(part, gradients=gradients)
-    return totals, counts, gradients
+        return *sums(student, teacher, real, allowed, gradients), gradients
 
 
 class _Differentiable(torch.autograd.Function):
@@ -128,6 +126,28 @@ class _Differentiable(torch.autograd.Function):
         return *found, None, None, None
 
 
+def _divergence_sums(
+    student: Relation,
+    teacher: Relation,
+    real: Tensor,
+    allowed: tuple[Tensor | None, ...],
+    gradients: Gradients | None,
+) -> tuple[Tensor, Tensor]:
+    if _kernel_fits(student.left, teacher.left):
+        from kdfeatures.losses.relation_triton import divergence_sums
+
+        return divergence_sums(student, teacher, real, allowed, gradients)
+    return sum_parts(student, teacher, real, allowed, gradients, add=partial(add_blocks, compare=_divergence))
+
+
+def _kernel_fits(*operands: Tensor) -> bool:
+    """True where `relation_triton` runs: on CUDA, with triton there, up to float32 and its widest head."""
+    return (
+        all(x.is_cuda and x.dtype != torch.float64 and x.shape[-1] <= 128 for x in operands)
+        and find_spec("triton") is not None
+    )
+
+
 def _divergence(scores_s: Tensor, scores_t: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """`compare` of `parts.add_blocks` with the KL divergence of each row."""
     batch, heads, rows, _ = scores_s.shape
@@ -146,11 +166,11 @@ def _divergence(scores_s: Tensor, scores_t: Tensor, keep: Tensor | None) -> tupl
     return totals, counts, log_s.exp_().sub_(p_t)
 
 
-def _add_squares(part: Part, *, centered: bool, gradients: Gradients | None) -> tuple[Tensor, Tensor]:
+def _add_squares(part: Part, gradients: Gradients | None, *, centered: bool) -> tuple[Tensor, Tensor]:
     widths = part.left_s.shape[-1], part.left_t.shape[-1]
     if not part.allowed and gram_pays(part.length, *widths):
-        return add_squares(part, centered, gradients)
-    return add_blocks(part, partial(_squares, centered=centered), gradients)
+        return add_squares(part, gradients, centered)
+    return add_blocks(part, gradients, partial(_squares, centered=centered))
 
 
 def _squares(

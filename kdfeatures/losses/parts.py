@@ -68,7 +68,7 @@ def parts(student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Ten
 
     real: (B, L) as `masking.real_tokens` returns it. allowed: as in `masking.real_pairs`.
     """
-    masks = [_four_dimensional(mask, real) for mask in allowed if mask is not None]
+    masks = [four_dimensional(mask, real) for mask in allowed if mask is not None]
     for batch, length, padded in _cuts(real, heads=student.left.shape[1]):
         own_real = real[batch, :length] if padded else None
 
@@ -83,10 +83,30 @@ def parts(student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Ten
         yield Part(batch, length, *own, student.scale, teacher.scale, own_real, tuple(restricting))
 
 
+def sum_parts(
+    student: Relation,
+    teacher: Relation,
+    real: Tensor,
+    allowed: tuple[Tensor | None, ...],
+    gradients: Gradients | None,
+    *,
+    add: Callable[[Part, Gradients | None], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """Return what each sequence sums up to and the number of values in it, both (B,).
+
+    Arguments as for `parts`; add: does it for one part, and adds the part's gradients to those of the batch, if any.
+    """
+    dtype = torch.promote_types(student.left.dtype, torch.float32)
+    totals, counts = torch.zeros(2, len(real), dtype=dtype, device=real.device)
+    for part in parts(student, teacher, real, allowed):
+        totals[part.batch], counts[part.batch] = add(part, gradients)
+    return totals, counts
+
+
 def add_blocks(
     part: Part,
-    compare: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]],
     gradients: Gradients | None,
+    compare: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
     """Return what each of the part's sequences sums up to and the number of values in it, both (b,).
 
@@ -140,7 +160,7 @@ def _cuts(real: Tensor, heads: int) -> Iterator[tuple[slice, int, bool]]:
         start = stop
 
 
-def _four_dimensional(mask: Tensor, real: Tensor) -> Tensor:
+def four_dimensional(mask: Tensor, real: Tensor) -> Tensor:
     """Return a view (B, 1 or H, L, L) of a mask that broadcasts to it."""
     batch, length = real.shape
     mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
