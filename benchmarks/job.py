@@ -18,8 +18,6 @@ from transformers import AutoModelForSequenceClassification, BertConfig, PreTrai
 from kdfeatures.mapping import Pair
 from kdfeatures.projection import LinearProjections
 
-HIDDEN_PAIRS = tuple(Pair(n, 2 * n) for n in range(7))
-ATTENTION_PAIRS = HIDDEN_PAIRS[1:]
 TEMPERATURE = 2.0
 RELATION_HEADS = 12
 
@@ -37,13 +35,19 @@ class Variant(NamedTuple):
 
 
 class Job:
-    """The models of one run. Variants train copies of the student; their teachers share one set of weights."""
+    """The models of one run. Variants train copies of the student; their teachers share one set of weights.
 
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self._teacher = _classifier(layers=12, width=384).eval().requires_grad_(False)
-        self._student = _classifier(layers=6, width=192).train()
-        self._projections = LinearProjections(HIDDEN_PAIRS, 192, 384, shared=False, bias=True, always=False)
+    Student layer m learns from teacher layer m N / M, 0 from 0.
+    """
+
+    def __init__(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+        self._teacher = teacher.eval().requires_grad_(False)
+        self._student = student.train()
+        layers = student.config.num_hidden_layers
+        self.hidden_pairs = tuple(Pair(m, m * teacher.config.num_hidden_layers // layers) for m in range(layers + 1))
+        self.attention_pairs = self.hidden_pairs[1:]
+        self.widths = student.config.hidden_size, teacher.config.hidden_size
+        self._projections = LinearProjections(self.hidden_pairs, *self.widths, shared=False, bias=True, always=True)
 
     def teacher(self, attention: str = "sdpa") -> PreTrainedModel:
         """Return the teacher as a module of its own, whose parameters are those of every other copy."""
@@ -62,7 +66,14 @@ class Job:
         return copy.deepcopy(self._projections)
 
 
-def _classifier(*, layers: int, width: int) -> PreTrainedModel:
+def random_job() -> Job:
+    """Return the job described above."""
+    torch.manual_seed(0)
+    return Job(random_classifier(layers=12, width=384), random_classifier(layers=6, width=192))
+
+
+def random_classifier(*, layers: int, width: int, **more) -> PreTrainedModel:
+    """Return a BERT with 12 heads, 2 classes and no dropout."""
     config = BertConfig(
         num_hidden_layers=layers,
         hidden_size=width,
@@ -71,6 +82,7 @@ def _classifier(*, layers: int, width: int) -> PreTrainedModel:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         num_labels=2,
+        **more,
     )
     return AutoModelForSequenceClassification.from_config(config)
 
@@ -85,11 +97,11 @@ def random_batch(batch: int, length: int) -> dict[str, Tensor]:
     }
 
 
-def training_step(variant: Variant, batch: dict[str, Tensor]) -> Callable[[], None]:
-    """Return a function that takes one whole training step: loss, gradients, AdamW."""
+def training_step(variant: Variant) -> Callable[[dict[str, Tensor]], None]:
+    """Return a function that takes one whole training step on a batch: loss, gradients, AdamW."""
     optimizer = torch.optim.AdamW(variant.parameters(), lr=1e-5)
 
-    def step() -> None:
+    def step(batch: dict[str, Tensor]) -> None:
         optimizer.zero_grad()
         variant.loss(batch).backward()
         optimizer.step()

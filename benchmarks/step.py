@@ -15,12 +15,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 
 import torch
 
 from benchmarks.harness import append_rows, high_water_mark, resident_mebibytes, time_ratios
-from benchmarks.job import Job, Variant, gradient, random_batch, training_step
+from benchmarks.job import Job, Variant, gradient, random_batch, random_job, training_step
 
 SHAPES = ((16, 64), (16, 128), (4, 512))
 ROUNDS = 9
@@ -52,7 +53,7 @@ def make(where: str, job: Job) -> Variant:
 
 def gradient_differences(variants: dict[str, tuple[str, str | None]]) -> dict[str, float]:
     """Return the relative difference of each peer's gradient, over all that is trained; raise where it is too large."""
-    job, batch = Job(), random_batch(3, 40)
+    job, batch = random_job(), random_batch(3, 40)
     found = {}
     for name, (where, same_as) in variants.items():
         if same_as is None:
@@ -78,17 +79,17 @@ def print_peak(where: str, batch: int, length: int) -> None:
     """Take two steps and print by how much resident memory rose at most since before the models were made."""
     import_module(f"benchmarks.peers.{where.split('.')[0]}")
     before = resident_mebibytes()
-    step = training_step(make(where, Job()), random_batch(batch, length))
-    step()
-    step()
+    step = training_step(make(where, random_job()))
+    for _ in range(2):
+        step(random_batch(batch, length))
     print(high_water_mark() - before)
 
 
 def measure(name: str, variants: dict[str, tuple[str, str | None]], shape: tuple[int, int]) -> list[dict]:
     """Return a row for each variant of one job on batches of one shape."""
-    job, batch = Job(), random_batch(*shape)
+    job, batch = random_job(), random_batch(*shape)
     steps: dict[str, Callable[[], None]] = {
-        variant: training_step(make(where, job), batch) for variant, (where, _) in variants.items()
+        variant: partial(training_step(make(where, job)), batch) for variant, (where, _) in variants.items()
     }
     times = time_ratios(steps, rounds=ROUNDS, warm_ups=1)
     peaks = {variant: peak_mebibytes(where, *shape) for variant, (where, _) in variants.items()}

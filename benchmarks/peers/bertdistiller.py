@@ -16,9 +16,9 @@ def bertdistiller(job: Job) -> Variant:
     settings = MiniLMTrainingArguments(
         output_dir=gettempdir(),
         use_cpu=True,
-        teacher_layer=12,
-        student_layer=6,
-        student_hidden_size=192,
+        teacher_layer=job.hidden_pairs[-1].teacher,
+        student_layer=job.hidden_pairs[-1].student,
+        student_hidden_size=job.widths[0],
         student_attention_heads=12,
         num_relation_heads=RELATION_HEADS,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from benchmarks.job import ATTENTION_PAIRS, HIDDEN_PAIRS, TEMPERATURE, Job, Variant
+from benchmarks.job import TEMPERATURE, Job, Variant
 from benchmarks.peers import scores
 
 
@@ -24,9 +24,9 @@ def naive(job: Job) -> Variant:
             F.softmax(target.logits / TEMPERATURE, dim=-1),
             reduction="batchmean",
         )
-        for pair, linear in zip(HIDDEN_PAIRS, maps, strict=True):
+        for pair, linear in zip(job.hidden_pairs, maps, strict=True):
             total = total + F.mse_loss(linear(found.hidden_states[pair.student]), target.hidden_states[pair.teacher])
-        for pair in ATTENTION_PAIRS:
+        for pair in job.attention_pairs:
             total = total + F.mse_loss(found.attentions[pair.student - 1], target.attentions[pair.teacher - 1])
         return total
 

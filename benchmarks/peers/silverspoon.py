@@ -8,7 +8,7 @@ from silverspoon_kd import HolisticDistiller, TrainingArguments
 from silverspoon_kd.alignments import Alignment, OutputSelector
 from silverspoon_kd.losses import kl_divergence_loss, mse_loss
 
-from benchmarks.job import ATTENTION_PAIRS, HIDDEN_PAIRS, TEMPERATURE, Job, Variant
+from benchmarks.job import TEMPERATURE, Job, Variant
 from benchmarks.peers import scores
 
 
@@ -23,7 +23,7 @@ def silverspoon(job: Job) -> Variant:
             output_projector=linear,
             loss_function=mse_loss(),
         )
-        for pair, linear in zip(HIDDEN_PAIRS, maps, strict=True)
+        for pair, linear in zip(job.hidden_pairs, maps, strict=True)
     ]
     second = OutputSelector(1)
     alignments += [
@@ -34,7 +34,7 @@ def silverspoon(job: Job) -> Variant:
             student_output_selector=second,
             loss_function=mse_loss(),
         )
-        for pair in ATTENTION_PAIRS
+        for pair in job.attention_pairs
     ]
     alignments.append(
         Alignment(teacher.classifier, student.classifier, loss_function=kl_divergence_loss(temperature=TEMPERATURE))

@@ -6,7 +6,7 @@ from tempfile import gettempdir
 
 from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
-from benchmarks.job import ATTENTION_PAIRS, HIDDEN_PAIRS, TEMPERATURE, Job, Variant
+from benchmarks.job import TEMPERATURE, Job, Variant
 from benchmarks.peers import scores
 
 
@@ -19,9 +19,9 @@ def textbrewer(job: Job) -> Variant:
             "feature": "hidden",
             "loss": "hidden_mse",
             "weight": 1,
-            "proj": ["linear", 192, 384],
+            "proj": ["linear", *job.widths],
         }
-        for pair in HIDDEN_PAIRS
+        for pair in job.hidden_pairs
     ] + [
         {
             "layer_T": pair.teacher - 1,
@@ -30,7 +30,7 @@ def textbrewer(job: Job) -> Variant:
             "loss": "attention_mse",
             "weight": 1,
         }
-        for pair in ATTENTION_PAIRS
+        for pair in job.attention_pairs
     ]
     config = DistillationConfig(
         temperature=TEMPERATURE, kd_loss_weight=TEMPERATURE**2, hard_label_weight=0, intermediate_matches=matches
