@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, PreTrai
 from kdfeatures.mapping import Pair
 from kdfeatures.projection import LinearProjections
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TEMPERATURE = 2.0
 RELATION_HEADS = 12
 
@@ -47,7 +48,9 @@ class Job:
         self.hidden_pairs = tuple(Pair(m, m * teacher.config.num_hidden_layers // layers) for m in range(layers + 1))
         self.attention_pairs = self.hidden_pairs[1:]
         self.widths = student.config.hidden_size, teacher.config.hidden_size
-        self._projections = LinearProjections(self.hidden_pairs, *self.widths, shared=False, bias=True, always=True)
+        self._projections = LinearProjections(self.hidden_pairs, *self.widths, shared=False, bias=True, always=True).to(
+            DEVICE
+        )
 
     def teacher(self, attention: str = "sdpa") -> PreTrainedModel:
         """Return the teacher as a module of its own, whose parameters are those of every other copy."""
@@ -84,26 +87,29 @@ def random_classifier(*, layers: int, width: int, **more) -> PreTrainedModel:
         num_labels=2,
         **more,
     )
-    return AutoModelForSequenceClassification.from_config(config)
+    return AutoModelForSequenceClassification.from_config(config).to(DEVICE)
 
 
 def random_batch(batch: int, length: int) -> dict[str, Tensor]:
     """Return token ids, a mask of ones and labels."""
     generator = torch.Generator().manual_seed(1)
-    return {
+    made = {
         "input_ids": torch.randint(5, 30000, (batch, length), generator=generator),
         "attention_mask": torch.ones(batch, length, dtype=torch.long),
         "labels": torch.randint(0, 2, (batch,), generator=generator),
     }
+    return {name: tensor.to(DEVICE) for name, tensor in made.items()}
 
 
 def training_step(variant: Variant) -> Callable[[dict[str, Tensor]], None]:
-    """Return a function that takes one whole training step on a batch: loss, gradients, AdamW."""
+    """Return a function that takes one whole training step on a batch: loss, gradients, AdamW; bf16 on a GPU."""
     optimizer = torch.optim.AdamW(variant.parameters(), lr=1e-5)
 
     def step(batch: dict[str, Tensor]) -> None:
         optimizer.zero_grad()
-        variant.loss(batch).backward()
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=DEVICE == "cuda"):
+            loss = variant.loss(batch)
+        loss.backward()
         optimizer.step()
 
     return step

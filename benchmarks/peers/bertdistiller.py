@@ -6,7 +6,7 @@ from tempfile import gettempdir
 
 from bertdistiller.distillation.minilm import MiniLMTrainer, MiniLMTrainingArguments
 
-from benchmarks.job import RELATION_HEADS, Job, Variant
+from benchmarks.job import DEVICE, RELATION_HEADS, Job, Variant
 
 
 def bertdistiller(job: Job) -> Variant:
@@ -15,7 +15,7 @@ def bertdistiller(job: Job) -> Variant:
     teacher.bert.config.architectures = ["BertForMaskedLM"]  # the one architecture it knows
     settings = MiniLMTrainingArguments(
         output_dir=gettempdir(),
-        use_cpu=True,
+        use_cpu=DEVICE == "cpu",
         teacher_layer=job.hidden_pairs[-1].teacher,
         student_layer=job.hidden_pairs[-1].student,
         student_hidden_size=job.widths[0],

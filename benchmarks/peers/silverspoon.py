@@ -8,7 +8,7 @@ from silverspoon_kd import HolisticDistiller, TrainingArguments
 from silverspoon_kd.alignments import Alignment, OutputSelector
 from silverspoon_kd.losses import kl_divergence_loss, mse_loss
 
-from benchmarks.job import TEMPERATURE, Job, Variant
+from benchmarks.job import DEVICE, TEMPERATURE, Job, Variant
 from benchmarks.peers import scores
 
 
@@ -39,7 +39,7 @@ def silverspoon(job: Job) -> Variant:
     alignments.append(
         Alignment(teacher.classifier, student.classifier, loss_function=kl_divergence_loss(temperature=TEMPERATURE))
     )
-    settings = TrainingArguments(output_dir=gettempdir(), use_cpu=True, max_steps=1)
+    settings = TrainingArguments(output_dir=gettempdir(), use_cpu=DEVICE == "cpu", max_steps=1)
     distiller = HolisticDistiller(student_model=student, teacher_model=teacher, alignments=alignments, args=settings)
     for engine in distiller._capture_engines:
         engine.register()

@@ -6,7 +6,7 @@ from tempfile import gettempdir
 
 from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
-from benchmarks.job import TEMPERATURE, Job, Variant
+from benchmarks.job import DEVICE, TEMPERATURE, Job, Variant
 from benchmarks.peers import scores
 
 
@@ -36,7 +36,7 @@ def textbrewer(job: Job) -> Variant:
         temperature=TEMPERATURE, kd_loss_weight=TEMPERATURE**2, hard_label_weight=0, intermediate_matches=matches
     )
     student = job.student(scores.IMPLEMENTATION)
-    training = TrainingConfig(device="cpu", output_dir=gettempdir())
+    training = TrainingConfig(device=DEVICE, output_dir=gettempdir())
     distiller = GeneralDistiller(training, config, job.teacher(scores.IMPLEMENTATION), student, adaptor, adaptor)
     maps = [linear for linear in distiller.projs if linear is not None]
     for linear, given in zip(maps, job.projections().linear.values(), strict=True):
