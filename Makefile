@@ -26,10 +26,15 @@ check: $(READY)  ## lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-bench: $(READY)  ## run the benchmarks and append their rows to benchmarks/results
+bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2
+	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
 	$(RUN) -m benchmarks.capture
 	$(RUN) -m benchmarks.cached
 	$(RUN) -m benchmarks.sweep
+	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.gpu
+	$(if $(TEACHER),$(RUN) -m benchmarks.epoch $(TEACHER) $(GLUE))
+	$(RUN) -m benchmarks.report
 
 notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/notebooks
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"

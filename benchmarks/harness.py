@@ -94,6 +94,16 @@ def peak_mebibytes(variant: Callable[[], object]) -> float:
         return int(stream.read()) / 1024
 
 
+def resident_mebibytes() -> float:
+    """Return this process's resident memory (Linux)."""
+    return _kibibytes("VmRSS") / 1024
+
+
+def high_water_mark() -> float:
+    """Return the most that this process's resident memory has been, in mebibytes (Linux)."""
+    return _kibibytes("VmHWM") / 1024
+
+
 def _kibibytes(field: str) -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:"))

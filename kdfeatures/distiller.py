@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from kdfeatures.cache.restore import restore
+from kdfeatures.comparison import Comparison
 from kdfeatures.errors import UserError
+from kdfeatures.features import Features
 from kdfeatures.objective import Objective, Outputs
 from kdfeatures.recorder import Recorder
 
@@ -86,19 +88,26 @@ class Distiller(nn.Module):
     ) -> ModelOutput:
         if not self.training:
             return self.student(**inputs, labels=labels)
-        with self._student_recorder.recording() as student_features:
-            student = Outputs(self.student(**inputs).logits, student_features)
-        teacher = None
-        if self.objective.needs_teacher:
-            with torch.no_grad():
-                teacher = (
-                    self._ask_teacher(inputs)
-                    if teacher_features is None
-                    else restore(teacher_features, self.teacher_columns)
-                )
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
+        with torch.no_grad():
+            if not self.objective.needs_teacher:
+                teacher = Outputs(None, Features())
+            elif teacher_features is None:
+                teacher = self._ask_teacher(inputs)
+            else:
+                teacher = restore(teacher_features, self.teacher_columns)
+        # checkpointing runs layers again in the backward pass, and whatever was computed inside them
+        kept = (
+            Features()
+            if self.student.is_activation_checkpointing
+            else self.objective.comparison(teacher.features, mask)
+        )
+        if isinstance(kept, Comparison):
+            teacher = teacher._replace(features=Features())  # the comparison drops them one by one
+        with self._student_recorder.recording(kept):
+            student = Outputs(self.student(**inputs).logits, kept)
         total, self.parts = self.objective(student, teacher, labels, mask)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)

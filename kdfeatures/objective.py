@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
 from kdfeatures.mapping import Pair
 from kdfeatures.schedules import Schedule, value_at
@@ -94,9 +94,23 @@ class Objective(nn.Module):
         """False when no term sees the student's logits, so that its head gets no gradient."""
         return any(term.loss.takes in ON_OUTPUTS for term in self.terms.values())
 
+    def comparison(self, teacher: Features, mask: Tensor) -> Comparison:
+        """Return what compares the student's features, as they are recorded into it, with those of the teacher."""
+        return Comparison(self.terms, self.projections, teacher, mask)
+
     def forward(
         self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        if isinstance(student.features, Comparison):
+            compared = student.features
+        else:
+            compared = self.comparison(teacher.features if teacher else Features(), mask)
+            for of_student, arriving in (
+                (student.features.hidden, compared.hidden),
+                (student.features.attention, compared.attention),
+            ):
+                for layer in arriving.waiting:
+                    arriving[layer] = of_student[layer]
         parts: dict[str, Tensor] = {}
         for name, term in self.terms.items():
             takes = term.loss.takes
@@ -107,17 +121,7 @@ class Objective(nn.Module):
             elif takes == "logits, labels":
                 parts[name] = term.loss(student.logits, teacher.logits, labels)
             else:
-                operands = (self._operands(term.loss, pair, student.features, teacher.features) for pair in term.pairs)
-                if takes == "flow":  # the two student states of a pair and the next one, and the two teacher states
-                    operands = (tuple(zip(one, other, strict=True)) for one, other in pairwise(operands))
-                values = [term.loss(*compared, mask) for compared in operands]
-                stacked = torch.stack(values)
+                stacked = torch.stack(compared.of(name, term))
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
-
-    def _operands(self, loss: nn.Module, pair: Pair, student: Features, teacher: Features) -> tuple:
-        if loss.takes == "attention":
-            return student.attention[pair.student], teacher.attention[pair.teacher]
-        states = student.hidden[pair.student], teacher.hidden[pair.teacher]
-        return self.projections(pair, *states) if loss.projects else states

@@ -83,10 +83,10 @@ class Recorder:
             self._handles.pop().remove()
 
     @contextmanager
-    def recording(self) -> Iterator[Features]:
-        """Keep the features of forward passes inside this block; outside it the hooks do nothing."""
+    def recording(self, features: Features | None = None) -> Iterator[Features]:
+        """Keep the features of forward passes inside this block, in `features` if given; outside it hooks are idle."""
         self._refuse_reentrant_checkpointing()
-        outer, features = self._features, Features()
+        outer, features = self._features, Features() if features is None else features
         self._features = features
         try:
             yield features

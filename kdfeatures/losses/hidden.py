@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdfeatures.errors import UserError
-from kdfeatures.masking import blank_padding, real_tokens, sequence_mean
+from kdfeatures.masking import blank_padding, full_precision, real_tokens, sequence_mean
 
 
 class HiddenLoss(nn.Module):
@@ -17,8 +18,8 @@ class HiddenLoss(nn.Module):
     takes: ClassVar[str] = "hidden"
     projects: ClassVar[bool] = True  # false where widths may differ: it is then given the states as they are
 
-    def real_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return student and teacher with blank padding, and the boolean mask (B, L)."""
+    def real(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the boolean mask (B, L)."""
         if not self.projects and (student.ndim != 3 or teacher.ndim != 3 or student.shape[:2] != teacher.shape[:2]):
             raise UserError(
                 f"{type(self).__name__} compares hidden states (batch, tokens, width) of the same tokens, but the "
@@ -30,7 +31,11 @@ class HiddenLoss(nn.Module):
                 f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; project one "
                 "width to the other and feed both the same tokens."
             )
-        real = real_tokens(mask, student)
+        return real_tokens(mask, student)
+
+    def real_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return student and teacher with blank padding, and the boolean mask (B, L)."""
+        real = self.real(student, teacher, mask)
         return blank_padding(student, real), blank_padding(teacher, real), real
 
 
@@ -43,8 +48,9 @@ class HiddenMSE(HiddenLoss):
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
-        student, teacher, real = self.real_states(student, teacher, mask)
-        return sequence_mean((student - teacher).square().mean(-1), real)
+        real = self.real(student, teacher, mask)
+        squares = _SquaredDistances.apply(full_precision(student), full_precision(teacher), real)
+        return sequence_mean(squares / student.shape[-1], real)
 
 
 class HiddenCosine(HiddenLoss):
@@ -88,3 +94,24 @@ class NormalizedClsMSE(HiddenLoss):
         student, teacher, real = self.real_states(student, teacher, mask)
         difference = F.normalize(student[:, 0], dim=-1) - F.normalize(teacher[:, 0], dim=-1)
         return sequence_mean(difference.square().mean(-1), real[:, 0])
+
+
+class _SquaredDistances(torch.autograd.Function):
+    """||s - t||^2 per token, (B, L), 0 at padding. Holds one tensor of the states' size, where autograd needs six."""
+
+    @staticmethod
+    def forward(ctx, student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
+        difference = student - teacher
+        if (
+            real.device.type != "cpu" or not real.all()
+        ):  # a pass worth saving on a CPU; asking would make a GPU's host wait
+            difference.masked_fill_(~real[..., None], 0)
+        ctx.save_for_backward(difference)
+        return torch.linalg.vector_norm(difference, dim=-1).square()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (difference,) = ctx.saved_tensors
+        gradient = difference * (2 * upstream)[..., None]
+        return gradient, -gradient if ctx.needs_input_grad[1] else None, None

@@ -1,0 +1,1 @@
+"""The same step by other means. Each module has functions Job -> Variant."""

@@ -1,0 +1,125 @@
+"""What does a distillation step cost beside the least it could, and beside other systems that compute the same loss?
+
+python -m benchmarks.step            # times and peak memory; needs the `peers` extra
+python -m benchmarks.step check      # only that all of them have the same gradient
+
+Floor: one teacher forward pass without gradients and one plain training step of the student. Memory is the peak of
+resident memory above what the process held before the models were made: weights, gradients, AdamW's moments,
+activations. Each figure comes from a process of its own, in which glibc returns freed tensors at once
+(MALLOC_MMAP_THRESHOLD_), so that only what is alive counts.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+
+import torch
+
+from benchmarks.harness import append_rows, high_water_mark, resident_mebibytes, time_ratios
+from benchmarks.job import Job, Variant, gradient, random_batch, random_job, training_step
+
+SHAPES = ((16, 64), (16, 128), (4, 512))
+ROUNDS = 9
+THREADS = 2
+TOLERANCE = 1e-4  # of the gradient's norm, float32
+
+# name: (function in benchmarks.peers, the variant that must have the same gradient)
+FEATURES = {
+    "floor": ("floor.floor", None),
+    "floor, again": ("floor.floor", None),
+    "kdfeatures": ("ours.features", None),
+    "naive": ("naive.naive", "kdfeatures"),
+    "TextBrewer 0.2.1": ("textbrewer.textbrewer", "kdfeatures"),
+    "silverspoon-kd 0.1.0": ("silverspoon.silverspoon", "kdfeatures"),
+}
+RELATIONS = {
+    "floor": ("floor.floor", None),
+    "kdfeatures": ("ours.relations", None),
+    "bertdistiller 0.1.2": ("bertdistiller.bertdistiller", "kdfeatures"),
+}
+JOBS = {"7 hidden + 6 attention + logits": FEATURES, "MiniLMv2 relations": RELATIONS}
+
+
+def make(where: str, job: Job) -> Variant:
+    """Return the variant that `module.function` below benchmarks.peers makes."""
+    module, function = where.split(".")
+    return getattr(import_module(f"benchmarks.peers.{module}"), function)(job)
+
+
+def gradient_differences(variants: dict[str, tuple[str, str | None]]) -> dict[str, float]:
+    """Return the relative difference of each peer's gradient, over all that is trained; raise where it is too large."""
+    job, batch = random_job(), random_batch(3, 40)
+    found = {}
+    for name, (where, same_as) in variants.items():
+        if same_as is None:
+            continue
+        expected = gradient(make(variants[same_as][0], job), batch)
+        found[name] = ((gradient(make(where, job), batch) - expected).norm() / expected.norm()).item()
+        if not found[name] < TOLERANCE:
+            raise RuntimeError(f"{name} has another gradient than {same_as}: they differ by {found[name]:.1e} of it.")
+    return found
+
+
+def peak_mebibytes(where: str, batch: int, length: int) -> float:
+    """Measure a variant in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.step", "peak", where, str(batch), str(length)]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"measuring the memory of {where} failed:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
+
+
+def print_peak(where: str, batch: int, length: int) -> None:
+    """Take two steps and print by how much resident memory rose at most since before the models were made."""
+    import_module(f"benchmarks.peers.{where.split('.')[0]}")
+    before = resident_mebibytes()
+    step = training_step(make(where, random_job()))
+    for _ in range(2):
+        step(random_batch(batch, length))
+    print(high_water_mark() - before)
+
+
+def measure(name: str, variants: dict[str, tuple[str, str | None]], shape: tuple[int, int]) -> list[dict]:
+    """Return a row for each variant of one job on batches of one shape."""
+    job, batch = random_job(), random_batch(*shape)
+    steps: dict[str, Callable[[], None]] = {
+        variant: partial(training_step(make(where, job)), batch) for variant, (where, _) in variants.items()
+    }
+    times = time_ratios(steps, rounds=ROUNDS, warm_ups=1)
+    peaks = {variant: peak_mebibytes(where, *shape) for variant, (where, _) in variants.items()}
+    rows = []
+    for variant, (median, low, high) in times.items():
+        row = {"job": name, "variant": variant, "batch": shape[0], "length": shape[1]}
+        row |= {"time_ratio": f"{median:.3f}", "p20": f"{low:.3f}", "p80": f"{high:.3f}"}
+        row |= {"memory_ratio": f"{peaks[variant] / peaks['floor']:.3f}", "peak_mib": f"{peaks[variant]:.0f}"}
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    differences = {name: gradient_differences(variants) for name, variants in JOBS.items()}
+    print(differences)
+    if sys.argv[1:] == ["check"]:
+        return
+    for name, variants in JOBS.items():
+        for shape in SHAPES:
+            rows = measure(name, variants, shape)
+            for row in rows:
+                difference = differences[name].get(row["variant"])
+                row["gradient_difference"] = "" if difference is None else f"{difference:.0e}"
+            append_rows("step", rows)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["peak"]:
+        torch.set_num_threads(THREADS)
+        print_peak(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    else:
+        main()
