@@ -28,6 +28,7 @@ check: $(READY)  ## lint
 
 bench: $(READY)  ## run the benchmarks and append their rows to benchmarks/results
 	$(RUN) -m benchmarks.capture
+	$(RUN) -m benchmarks.relations
 
 notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/notebooks
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
