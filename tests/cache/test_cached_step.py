@@ -98,8 +98,8 @@ ATTENTION = {
     "values": ValueRelation(),
     "relations": RelationKL(heads=2),
 }
-# plain, rotary, sliding windows, grouped queries, eager, relative positions, a bottleneck, one module for all layers
-FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpnet", "mobilebert", "albert"]
+# plain, rotary, sliding windows, grouped queries, eager, relative positions, scaled queries, one module for all layers
+FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpnet", "esm", "albert"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
