@@ -14,7 +14,7 @@ layers or examples become further shards. Every file carries a checksum (kdfeatu
 from kdfeatures.cache.collate import CachedCollator, with_rows
 from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, needed
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.cache.settings import CacheConfig, cache_settings
+from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings
 from kdfeatures.cache.store import FeatureCache
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "CachedCollator",
     "CachedFeatures",
     "FeatureCache",
+    "MoreLayers",
     "Quantity",
     "cache_settings",
     "needed",

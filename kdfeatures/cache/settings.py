@@ -27,6 +27,14 @@ class CacheConfig:
     batch_size: int
 
 
+@dataclass
+class MoreLayers:
+    """Teacher layers to keep besides those that the recipe takes: their hidden states; their q, k and v."""
+
+    hidden: list[int]
+    attention: list[int]
+
+
 def cache_settings(cfg: DictConfig) -> CacheConfig | None:
     """Return the settings of a composed run config, None with cache=off; raises UserError for what cannot be used."""
     if cfg.cache.path is None:

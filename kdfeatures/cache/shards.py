@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import torch
 
 from kdfeatures.cache.arrays import BrokenFile, open_array, write_array
 from kdfeatures.cache.key import DIGEST, hash_of
-from kdfeatures.cache.quantities import Quantity
 
 LOCKS = ".locks"
 
@@ -32,9 +31,9 @@ class Shard:
     names: frozenset[str]
 
 
-def shard_name(digests: np.ndarray, quantities: Sequence[Quantity]) -> str:
-    """The name follows from the content, so that writers with the same work write the same shard."""
-    return hash_of(digests.tobytes(), " ".join(quantity.name for quantity in quantities))
+def shard_name(digests: np.ndarray, names: Iterable[str]) -> str:
+    """The name follows from the examples and files, so that writers with the same work write the same shard."""
+    return hash_of(digests.tobytes(), " ".join(sorted(names)))
 
 
 def read_shard(path: Path) -> Shard:
@@ -42,6 +41,8 @@ def read_shard(path: Path) -> Shard:
     digests = open_array(path / "digests", verify=True)[0].numpy()
     lengths = open_array(path / "lengths", verify=True)[0].numpy().astype(np.int64)
     names = frozenset(file.name for file in path.iterdir()) - {"digests", "lengths"}
+    if shard_name(digests, names) != path.name:
+        raise BrokenFile(f"{path} lacks files, or has some of another shard")
     return Shard(path, digests.view(f"S{DIGEST}").ravel(), lengths, np.cumsum(lengths) - lengths, names)
 
 

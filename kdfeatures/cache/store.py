@@ -63,5 +63,6 @@ class FeatureCache:
             tasks = tasks_for(missing, self.settings.shard_examples)
             if not tasks:
                 return CachedFeatures(lengths, places, self._catalogue.forms(places))
-            filler = Filler(self.root, self.folder, self.settings, self.teacher, self.tokenizer)
-            filler.fill(examples.select_columns(columns), digests, lengths, tasks, rank=rank, world=world)
+            inputs = examples.select_columns(columns)
+            filler = Filler(self.root, self.folder, self.settings, self.tokenizer, inputs, digests, lengths)
+            filler.fill(self.teacher, tasks, rank=rank, world=world)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, FeatureCache, Quantity, cache_settings, needed
+from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
@@ -37,7 +37,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     else:
         student = load_config(student_config.path, "student.path")
     objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
-    quantities = {*needed(objective), *_more(cfg.more)}
+    quantities = {*needed(objective), *_more(section(cfg, "more", MoreLayers))}
     if not quantities:
         raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
 
@@ -46,13 +46,13 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
     inputs = TaskData.load(task, data, tokenizer)
     cache = FeatureCache(settings, teacher, tokenizer)
-    cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
     augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
     features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
+    cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
     print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
     return {"folder": str(cache.folder), "examples": len(features.lengths)}
 
 
-def _more(layers: DictConfig) -> set[Quantity]:
+def _more(layers: MoreLayers) -> set[Quantity]:
     hidden = {Quantity("hidden", n) for n in layers.hidden}
     return hidden | {Quantity(of, n) for n in layers.attention for of in OPERANDS}

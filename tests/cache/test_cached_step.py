@@ -10,7 +10,7 @@ from transformers import DataCollatorWithPadding
 from kdfeatures.cache import CachedCollator, needed, with_rows
 from kdfeatures.distiller import Distiller
 from kdfeatures.embedded import tokenizer
-from kdfeatures.losses import AttentionKL, AttentionScoreMSE, RelationKL, ValueRelation
+from kdfeatures.losses import AttentionKL, AttentionScoreMSE, LogitMSE, RelationKL, ValueRelation
 from kdfeatures.mapping import Pair
 from kdfeatures.objective import Objective, Term
 
@@ -98,8 +98,8 @@ ATTENTION = {
     "values": ValueRelation(),
     "relations": RelationKL(heads=2),
 }
-# plain, rotary, sliding windows, grouped queries, eager, relative positions, a bottleneck, one module for all layers
-FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpnet", "mobilebert", "albert"]
+# plain, rotary, sliding windows, grouped queries, eager, relative positions, scaled queries, one module for all layers
+FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpnet", "esm", "albert"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -130,3 +130,22 @@ def test_only_the_operands_that_a_loss_reads_are_kept(tmp_path, name):
     assert {path.name for path in shard.iterdir()} == {"digests", "lengths", *(f"{of}.2" for of in loss.operands)}
     found = distiller.train()(**cached(rows_of(examples, range(8)))).loss
     assert torch.isfinite(found)  # operands that are not kept are NaN
+
+
+def test_scores_of_a_regression_and_token_types_are_kept(tmp_path):
+    teacher, student = undropped("bert"), undropped("bert")
+    for model in (teacher, student):
+        model.classifier = torch.nn.Linear(24, 1)
+    distiller = Distiller(student, teacher, Objective({"score": Term(LogitMSE(), 1.0)}, torch.nn.Identity()), [0])
+    examples = small_dataset(12)
+    types = [[n % 2] * len(ids) for n, ids in enumerate(examples["input_ids"])]
+    examples = examples.add_column("token_type_ids", types)
+    cache = small_cache(tmp_path, teacher)
+    examples, _, cached = collators(cache, distiller, examples)
+    batch = cached(rows_of(examples, [2, 7, 5]))
+    assert batch["teacher_features"]["logits"].shape == (3, 1)
+    found = distiller.train()(**batch).loss
+    del batch["teacher_features"]
+    torch.testing.assert_close(found, distiller(**batch).loss, rtol=1e-5, atol=1e-7)
+    batch["token_type_ids"] = 1 - batch["token_type_ids"]
+    assert not torch.isclose(found, distiller(**batch).loss)

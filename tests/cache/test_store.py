@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from caching import shards, small_cache
-from runs_for_tests import small_dataset
-from tiny import tiny_classifier
+from tiny import tiny_classifier, undropped
 
 from kdfeatures.cache import LOGITS, Quantity
 from kdfeatures.cache.shards import locked
@@ -52,7 +51,7 @@ def test_more_examples_cost_only_themselves(cache, examples):
     cache.features(examples.select(range(20)), [LOGITS])
     seen = count_passes(cache)
     cache.features(examples, [LOGITS])
-    assert sum(seen) == 28 + 1  # and one that tells the widths
+    assert sum(seen) == 28 + 3  # and two probes, of one and two examples
 
 
 def test_more_layers_are_added_beside_those_that_are_there(cache, examples):
@@ -97,6 +96,14 @@ def test_a_broken_shard_is_named_removed_and_filled_again(cache, examples, capsy
     assert (shard / file).read_bytes() == content
 
 
+@pytest.mark.parametrize("file", ["logits", "lengths"])
+def test_a_shard_that_lacks_a_file_is_broken(cache, examples, capsys, file):
+    cache.features(examples, [LOGITS])
+    (shards(cache)[3] / file).unlink()
+    assert len(small_cache(cache.root, cache.teacher).features(examples, [LOGITS]).logits()) == 48
+    assert "removed the shard" in capsys.readouterr().out
+
+
 def test_an_unfinished_shard_is_ignored_and_swept_away(cache, examples):
     cache.features(examples, [LOGITS])
     lost = shards(cache)[1]
@@ -104,7 +111,7 @@ def test_an_unfinished_shard_is_ignored_and_swept_away(cache, examples):
     again = small_cache(cache.root, cache.teacher)
     seen = count_passes(again)
     again.features(examples, [LOGITS])
-    assert sum(seen) - 1 <= 10 and seen
+    assert 3 < sum(seen) <= 10 + 3
     assert [path.name for path in again.folder.glob(".*")] == [".locks"]
     assert len(shards(again)) == 5
 
@@ -114,14 +121,14 @@ def test_an_error_leaves_nothing_half_written(cache, examples):
 
     def fail_later(*_):
         calls.append(None)
-        if len(calls) > 5:
+        if len(calls) > 6:
             raise RuntimeError("the power went out")
 
     handle = cache.teacher.classifier.register_forward_hook(fail_later)
     with pytest.raises(RuntimeError, match="the power went out"):
         cache.features(examples, [LOGITS])
     handle.remove()
-    assert len(shards(cache)) == 1  # of 10 examples, in batches of 4; one more pass told the widths
+    assert len(shards(cache)) == 1  # of 10 examples, in batches of 4; two more passes probed
     assert [path.name for path in cache.folder.glob(".*")] == [".locks"]
     assert len(cache.features(examples, [LOGITS]).logits()) == 48
 
@@ -144,7 +151,7 @@ def test_a_limit_is_kept_and_the_error_says_the_size_and_what_shrinks_it(tmp_pat
     told = str(caught.value)
     assert f"48 examples ({tokens:,} tokens) take {(48 * 2 + tokens * 48) * 4 / 1024:.1f} KiB" in told
     assert "cache.max_gib=2e-05" in told and "mapping" in told and "\n" not in told
-    assert seen == [1] and not shards(cache)
+    assert seen == [1, 2] and not shards(cache)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(cache, examples, monkeypatch):
@@ -175,6 +182,12 @@ def test_values_beyond_half_precision_are_refused_with_the_dtype_that_holds_them
 def test_a_teacher_that_pools_tokens_is_refused(tmp_path, examples):
     with pytest.raises(UserError, match="hidden of layer 3 has . tokens for . of input"):
         small_cache(tmp_path, tiny_classifier("funnel")).features(examples, [Quantity("hidden", 3)])
+
+
+@pytest.mark.parametrize(("family", "depends"), [("bert", False), ("roberta", False), ("mobilebert", True)])
+def test_a_teacher_that_depends_on_padding_is_told(tmp_path, examples, capsys, family, depends):
+    small_cache(tmp_path, undropped(family)).features(examples.select(range(8)), [LOGITS, HIDDEN])
+    assert ("depend on how far a batch is padded" in capsys.readouterr().out) is depends
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path):
@@ -211,7 +224,6 @@ def test_two_processes_share_the_work_and_both_end_with_all(tmp_path):
     ]
     found = [json.loads(process.communicate(timeout=300)[0].splitlines()[-1]) for process in processes]
     assert found[0]["logits"] == found[1]["logits"]
-    # each passed one example to learn the widths, and no shard was computed twice
-    examples = len(small_dataset(400))
-    assert found[0]["examples"] + found[1]["examples"] - 2 == examples
-    assert all(one["examples"] > examples / 10 for one in found)
+    # each probed with three examples, and no shard was computed twice
+    assert found[0]["examples"] + found[1]["examples"] - 6 == 400
+    assert all(one["examples"] > 40 for one in found)

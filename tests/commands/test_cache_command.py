@@ -61,8 +61,8 @@ def test_a_sweep_over_maps_asks_the_teacher_once_for_each_layer(workspace, tmp_p
           *cached(tmp_path / "cache"), *settings, "mapping=uniform,last,first"])  # fmt: skip
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/results.json")]
     assert len(runs) == 3
-    # uniform: layers 0 1 3 4; last adds 2; first has all. Once the widths per pass
-    assert sum(passes) == (80 + 1) + (320 + 1) + (320 + 1)
+    # uniform has layers 0 1 3 4, last adds 2, first needs no more; each filling probes with three examples
+    assert sum(passes) == (80 + 3) + (320 + 3) + (320 + 3)
 
 
 def test_filled_ahead_no_run_asks_the_teacher(workspace, tmp_path, passes, capsys):
