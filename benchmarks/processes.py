@@ -31,7 +31,7 @@ from kdfeatures.sharding import CONFIG, shard_by_layer
 from kdfeatures.trainer import DistillationTrainer
 
 VARIANTS = {"one process": 1, "two processes, DDP": 2, "two processes, FSDP": 2}
-BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 8, 64, 3, 12, 3
+BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 64, 64, 2, 5, 3
 
 
 class _Timer(TrainerCallback):
@@ -48,7 +48,7 @@ class _Timer(TrainerCallback):
 
 
 def measure(variant: str) -> None:
-    """In one of the processes: train for some steps; the first prints seconds and CPU seconds a step, and its peak in MiB."""
+    """In one of the processes: train for some steps. The first prints seconds, CPU seconds a step, and its peak MiB."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     teacher, student = (
