@@ -1,5 +1,8 @@
 """What do two processes gain over one, with DDP and with FSDP, at the same global batch and one thread each?
 
+The wall clock needs as many idle cores as processes. A process's CPU time for a step does not, and is what the wall
+clock would come to without waiting.
+
 python -m benchmarks.processes
 """
 
@@ -28,24 +31,24 @@ from kdfeatures.sharding import CONFIG, shard_by_layer
 from kdfeatures.trainer import DistillationTrainer
 
 VARIANTS = {"one process": 1, "two processes, DDP": 2, "two processes, FSDP": 2}
-BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 8, 64, 3, 12, 5
+BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 64, 64, 2, 5, 3
 
 
 class _Timer(TrainerCallback):
-    """Keeps the seconds of every step."""
+    """Keeps the seconds and the CPU seconds of every step."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.steps: list[tuple[float, float]] = []
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
-        self.start = time.perf_counter()
+        self.start = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
-        self.seconds.append(time.perf_counter() - self.start)
+        self.steps.append((time.perf_counter() - self.start[0], time.process_time() - self.start[1]))
 
 
 def measure(variant: str) -> None:
-    """In one of the processes: train for some steps; the first prints seconds a step and its own peak in MiB."""
+    """In one of the processes: train for some steps. The first prints seconds, CPU seconds a step, and its peak MiB."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     teacher, student = (
@@ -90,11 +93,13 @@ def measure(variant: str) -> None:
         trainer.train()
     if trainer.is_world_process_zero():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"measured {statistics.median(timer.seconds[WARM_UPS:])} {peak}")
+        wall, cpu = map(statistics.median, zip(*timer.steps[WARM_UPS:], strict=True))
+        print(f"measured {wall} {cpu} {peak}")
 
 
 def main() -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    wall: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    cpu: dict[str, list[float]] = {name: [] for name in VARIANTS}
     peaks: dict[str, float] = {}
     for _ in range(ROUNDS):
         for name, processes in VARIANTS.items():
@@ -102,25 +107,31 @@ def main() -> None:
             command = [sys.executable, *(launcher if processes > 1 else []), str(Path(__file__)), name]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             line = next(line for line in output.splitlines() if line.startswith("measured "))
-            taken, peaks[name] = map(float, line.split()[1:])
-            seconds[name].append(taken)
-    rows = []
-    for name, taken in seconds.items():
-        ratios = [own / one for own, one in zip(taken, seconds["one process"], strict=True)]
-        cuts = statistics.quantiles(ratios, n=5)
-        rows.append(
+            *taken, peaks[name] = map(float, line.split()[1:])
+            wall[name].append(taken[0])
+            cpu[name].append(taken[1])
+    append_rows(
+        "processes",
+        [
             {
                 "variant": name,
                 "batch": BATCH,
                 "length": LENGTH,
-                "time_ratio": f"{statistics.median(ratios):.3f}",
-                "p20": f"{cuts[0]:.3f}",
-                "p80": f"{cuts[-1]:.3f}",
-                "examples_per_second": f"{BATCH / statistics.median(taken):.1f}",
+                **_ratios("time", wall[name], wall["one process"]),
+                **_ratios("cpu", cpu[name], cpu["one process"]),
+                "examples_per_second": f"{BATCH / statistics.median(wall[name]):.1f}",
                 "peak_mib_a_process": f"{peaks[name]:.0f}",
             }
-        )
-    append_rows("processes", rows)
+            for name in VARIANTS
+        ],
+    )
+
+
+def _ratios(what: str, own: list[float], reference: list[float]) -> dict[str, str]:
+    ratios = [one / other for one, other in zip(own, reference, strict=True)]
+    cuts = statistics.quantiles(ratios, n=5)
+    found = {f"{what}_ratio": statistics.median(ratios), f"{what}_p20": cuts[0], f"{what}_p80": cuts[-1]}
+    return {name: f"{value:.3f}" for name, value in found.items()}
 
 
 if __name__ == "__main__":

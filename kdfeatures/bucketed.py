@@ -21,8 +21,8 @@ class BucketedTrainer(Trainer):
     train_sampling_strategy="group_by_length" takes LengthBucketSampler. tokens_per_batch takes TokenBudgetBatches
     instead, for each process, and per_device_train_batch_size is not used. The loss is a mean over a batch's examples,
     so a batch's loss is then multiplied by its size over the mean size: each example weighs the same over an epoch, as
-    it does in batches of one size, but the gradient of a batch of many short examples is larger than that of one of
-    few long ones (its direction is not changed; max_grad_norm cuts it more often).
+    it does in batches of one size. A step on many short examples then has a larger gradient than one on few long ones,
+    which max_grad_norm cuts more often and Adam's running averages see.
 
     The log has `padding`, the share of padded positions in the training batches since the last log, over all
     processes, and `positions`, the number of positions B x L it is a share of.
@@ -86,7 +86,8 @@ class BucketedTrainer(Trainer):
         if not model.training:
             return result
         mask = inputs["attention_mask"]
-        self._counts += torch.stack([mask.sum(), torch.full_like(mask.sum(), mask.numel())])
+        self._counts[0] += mask.sum()
+        self._counts[1] += mask.numel()
         return result * self.batch_weight(inputs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

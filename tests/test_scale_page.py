@@ -8,12 +8,10 @@ from benchmarks import scale
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
-def filed(name):
-    """Return the newest rows of benchmarks/results/<name>.csv: those of its last run."""
+def filed(name, *keys):
+    """Return the rows of benchmarks/results/<name>.csv, the newest where `keys` agree."""
     with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    first = max(index for index, row in enumerate(rows) if list(row.values())[:2] == list(rows[0].values())[:2])
-    return rows[first:]
+        return list({tuple(row[key] for key in keys): row for row in csv.DictReader(stream)}.values())
 
 
 def cells(start):
@@ -46,7 +44,7 @@ def test_a_forward_pass_costs_twice_the_layers_weights_and_attention():
 
 
 def test_the_padding_shares_are_those_that_were_measured():
-    rows = filed("padding")
+    rows = filed("padding", "task", "batches")
     for task in dict.fromkeys(row["task"] for row in rows):
         measured = [row for row in rows if row["task"] == task]
         expected = [task, measured[0]["mean_tokens"], *(f"{100 * float(row['padding']):.1f}%" for row in measured)]
@@ -54,6 +52,6 @@ def test_the_padding_shares_are_those_that_were_measured():
 
 
 def test_the_figures_of_two_processes_are_those_that_were_measured():
-    for row in filed("processes"):
+    for row in filed("processes", "variant"):
         ratio = f"{row['time_ratio'][:4]} [{row['p20'][:4]}, {row['p80'][:4]}]"
         assert cells(row["variant"]) == [row["variant"], ratio, row["examples_per_second"], row["peak_mib_a_process"]]
