@@ -1,15 +1,12 @@
-"""From a trainer config to a finished training run."""
+"""The Trainer of a run, and the run itself."""
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
-from typing import Any, get_type_hints
 
 import torch
 from datasets import Dataset
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -22,64 +19,12 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.bucketed import BucketedTrainer
-from kdfeatures.config import typed
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.metrics import main_metric, predictions_from_logits, score
-from kdfeatures.processes import process_count
-from kdfeatures.sharding import CONFIG, check_checkpoint, shard_by_layer
+from kdfeatures.metrics import predictions_from_logits, score
+from kdfeatures.sharding import check_checkpoint, shard_by_layer
 from kdfeatures.tasks import Task
 from kdfeatures.trainer import DistillationTrainer
-
-# settings of conf/trainer that are not TrainingArguments
-OWN_SETTINGS = {
-    "tokens_per_batch": int | None,
-    "projection_learning_rate": float | None,
-    "projection_weight_decay": float | None,
-    "early_stopping_patience": int | None,
-}
-
-
-def training_arguments(
-    settings: DictConfig, output_dir: Path, task: Task, *, seed: int, find_unused_parameters: bool
-) -> TrainingArguments:
-    """Turn conf/trainer into TrainingArguments; raises UserError for a setting or value they do not take."""
-    given = OmegaConf.to_container(settings, resolve=True)
-    given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS | {"fsdp": bool}, "trainer")
-    given = {name: value for name, value in given.items() if name not in OWN_SETTINGS}
-    _check_fsdp(given)
-    try:
-        return TrainingArguments(
-            output_dir=str(output_dir),
-            seed=seed,
-            data_seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            metric_for_best_model=main_metric(task),
-            greater_is_better=True,
-            label_names=["labels"],
-            remove_unused_columns=False,  # a Distiller's forward names no columns; `encode` makes no others
-            ddp_find_unused_parameters=find_unused_parameters,
-            fsdp_config=dict(CONFIG),  # a copy: TrainingArguments adds to it
-            report_to=given.pop("report_to"),
-            **given,
-        )
-    except (TypeError, ValueError, ImportError) as error:
-        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
-
-
-def _check_fsdp(given: dict[str, Any]) -> None:
-    if "fsdp_config" in given:
-        raise UserError("trainer.fsdp_config is not read; trainer.fsdp=true shards as kdfeatures/sharding.py says.")
-    if given["fsdp"] and process_count() == 1:
-        raise UserError(
-            "trainer.fsdp=true shards the student over processes, but there is one; start several with torchrun "
-            "--nproc_per_node=N -m kdfeatures ..., or leave it out."
-        )
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        raise UserError(
-            "accelerate launch --use_fsdp is not read (all but one process would load a teacher without weights); "
-            "start with --multi_gpu and set trainer.fsdp=true."
-        )
 
 
 def make_trainer(

@@ -96,6 +96,15 @@ def test_a_mistyped_option_is_answered_with_the_nearest(fails, command, override
     [
         ("student.layers=three", "student.layers: Value 'three'"),
         ("trainer.learning_rate=fast", "trainer.learning_rate: Value 'fast'"),
+        ("trainer.learning_rate=-1", "trainer.learning_rate=-1 must not be negative"),
+        ("trainer.per_device_train_batch_size=0", "trainer.per_device_train_batch_size=0 must be at least 1"),
+        ("trainer.tokens_per_batch=0", "trainer.tokens_per_batch=0 must be at least 1"),
+        ("trainer.num_train_epochs=0", "trainer.num_train_epochs=0 and trainer.max_steps=-1 leave no step"),
+        (
+            "trainer.report_to=wandbb",
+            "trainer.report_to=wandbb is unknown; did you mean 'wandb'?; choose from none, all",
+        ),
+        ("trainer.report_to=neptune", "trainer.report_to=neptune is not installed"),
         ("losses.hidden.weight=-1", "losses.hidden.weight=-1 must be a finite number"),
         ("seed=abc", "seed=abc must be a whole number"),
         ("student.hidden_size=48", "student.init=teacher copies whole layers, but student.hidden_size=48"),

@@ -34,7 +34,8 @@ from kdfeatures.sharding import whole
 from kdfeatures.students import build_student, planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, check_teacher, check_tokenizers, load_teacher, make_ready
-from kdfeatures.training import last_losses, make_trainer, train, training_arguments
+from kdfeatures.training import last_losses, make_trainer, train
+from kdfeatures.training_settings import training_arguments
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
@@ -57,7 +58,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     set_seed(cfg.seed)
     student = build_student(student_config, teacher, columns, task)
     make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile)
-    objective, hidden_pairs = build_objective(cfg, student.config, teacher.config, regression=task.is_regression)
+    objective, _ = build_objective(cfg, student.config, teacher.config, regression=task.is_regression)
     arguments = training_arguments(
         cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=not objective.reaches_the_head
     )

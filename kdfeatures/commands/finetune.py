@@ -24,7 +24,8 @@ from kdfeatures.results import describe_model, device_name, read_results, versio
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.sharding import whole
 from kdfeatures.tasks import Task
-from kdfeatures.training import make_trainer, train, training_arguments
+from kdfeatures.training import make_trainer, train
+from kdfeatures.training_settings import training_arguments
 
 EMBEDDED_LENGTH = 64  # tokens; generated examples are shorter
 
