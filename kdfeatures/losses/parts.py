@@ -141,4 +141,4 @@ def _allows_all(mask: Tensor, real: Tensor | None) -> bool:
     """True when the mask, (b, 1 or H, n, n), keeps every pair of real tokens."""
     if real is not None:
         mask = mask | ~(real[:, None, :, None] & real[:, None, None])
-    return bool(mask.all())
+    return bool(mask.view(torch.uint8).min())  # several times faster than all()
