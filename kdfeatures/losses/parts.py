@@ -14,7 +14,7 @@ from kdfeatures.masking import blank_padding
 
 # Scores in one block. A comparison holds about five such blocks: 1.3 MB in float32 stay in the L2 cache of a CPU core;
 # a GPU wants large ones.
-CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**24
+CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**22
 
 
 class Gradients(NamedTuple):
