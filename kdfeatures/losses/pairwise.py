@@ -5,6 +5,11 @@ They take the operands and never hold the (B, H, L, L) scores, forward or backwa
 gradients of the operands are known up to a factor a sequence as soon as its value is: both are computed together, and
 backward only multiplies. Kept until then are gradients of the size of the student's operands, and nothing of the
 teacher's.
+
+Against float64, at 512 tokens: values are off by 1e-7 and gradients by 4e-7 of themselves with operands in float32,
+bfloat16 or float16 (all are computed in float32), 1e-15 in float64, as with materialised scores. Where the student
+comes as close to the teacher as 1e-3, the divergence and its gradient are off by 3e-4, again as with materialised
+scores; the squared difference by 1e-7 and its gradient by 5e-8 (materialised: 5e-5).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kdfeatures.masking import blank_padding
 
 # Scores in one block. A comparison holds about five such blocks: 1.3 MB in float32 stay in the L2 cache of a CPU core;
 # a GPU wants large ones.
-CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**24
+CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**22
 
 
 class Gradients(NamedTuple):
@@ -141,4 +141,4 @@ def _allows_all(mask: Tensor, real: Tensor | None) -> bool:
     """True when the mask, (b, 1 or H, n, n), keeps every pair of real tokens."""
     if real is not None:
         mask = mask | ~(real[:, None, :, None] & real[:, None, None])
-    return bool(mask.all())
+    return bool(mask.view(torch.uint8).min())  # several times faster than all()
