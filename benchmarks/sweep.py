@@ -22,7 +22,7 @@ from benchmarks.harness import append_rows
 from kdfeatures.cli import main as kdfeatures
 from kdfeatures.embedded import load, tokenizer
 
-RUNS, EPOCHS, EXAMPLES, SENTENCES, REPEATS = 4, 2, 192, 6, 2
+RUNS, EPOCHS, EXAMPLES, SENTENCES, REPEATS = 4, 2, 96, 6, 2
 ALL_LAYERS = [
     f"more.hidden={list(range(13))}".replace(" ", ""),
     f"more.attention={list(range(1, 13))}".replace(" ", ""),
