@@ -52,6 +52,10 @@ def test_the_padding_shares_are_those_that_were_measured():
 
 
 def test_the_figures_of_two_processes_are_those_that_were_measured():
-    for row in filed("processes", "variant"):
-        ratio = f"{row['time_ratio'][:4]} [{row['p20'][:4]}, {row['p80'][:4]}]"
-        assert cells(row["variant"]) == [row["variant"], ratio, row["examples_per_second"], row["peak_mib_a_process"]]
+    for row in filed("processes", "variant", "batch"):
+        ratios = [
+            f"{float(row[f'{what}_ratio']):.2f} [{float(row[f'{what}_p20']):.2f}, {float(row[f'{what}_p80']):.2f}]"
+            for what in ("time", "cpu")
+        ]
+        expected = [row["variant"], row["batch"], *ratios, row["examples_per_second"], row["peak_mib_a_process"]]
+        assert f"| {' | '.join(expected)} |" in PAGE
