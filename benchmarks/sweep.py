@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import csv
 import random
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
@@ -56,11 +56,11 @@ def prepare(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def seconds(command: str, *overrides: str) -> float:
-    """Run a command in this process and return the wall-clock seconds."""
-    start = time.perf_counter()
+def seconds(command: str, *overrides: str) -> np.ndarray:
+    """Run a command in this process and return the seconds it took, by the clock and of its processor."""
+    start = time.perf_counter(), time.process_time()
     kdfeatures([command, *overrides])
-    return time.perf_counter() - start
+    return np.array([time.perf_counter(), time.process_time()]) - start
 
 
 def main() -> None:
@@ -78,14 +78,14 @@ def main() -> None:
             for repeat in range(REPEATS):
                 cache = f"cache.path={folder}/cache{n}{repeat}"
                 live = seconds("distill", "-m", *common, *training, *varied)
-                filling = seconds("cache", *common, *ahead, cache, f"output_dir={folder}/out") if ahead else 0.0
+                filling = seconds("cache", *common, *ahead, cache, f"output_dir={folder}/out") if ahead else np.zeros(2)
                 cached = seconds("distill", "-m", *common, *training, *varied, "cache=auto", cache)
                 ratios.append(((filling + cached) / live, filling / live))
-            whole, part = (statistics.mean(ratio) for ratio in zip(*ratios, strict=True))
-            totals = [ratio[0] for ratio in ratios]
+            (whole, processor), (filling, _) = np.mean(ratios, axis=0)
+            totals = [ratio[0][0] for ratio in ratios]
             row = {"sweep": name, "runs": RUNS, "epochs": EPOCHS, "examples": EXAMPLES, "time_ratio": f"{whole:.3f}"}
-            row |= {"lowest": f"{min(totals):.3f}", "highest": f"{max(totals):.3f}", "filling": f"{part:.3f}"}
-            rows.append(row)
+            row |= {"lowest": f"{min(totals):.3f}", "highest": f"{max(totals):.3f}", "filling": f"{filling:.3f}"}
+            rows.append(row | {"processor_time_ratio": f"{processor:.3f}"})
     append_rows("sweep", rows)
 
 
