@@ -29,6 +29,7 @@ check: $(READY)  ## lint
 bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
 	$(RUN) -m benchmarks.capture
+	$(RUN) -m benchmarks.relations
 	$(RUN) -m benchmarks.step
 	$(RUN) -m benchmarks.gpu
 	$(if $(TEACHER),$(RUN) -m benchmarks.epoch $(TEACHER) $(GLUE))

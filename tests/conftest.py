@@ -9,6 +9,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # has to be there before triton is imported
 from datasets import disable_progress_bars
 from transformers.utils import logging
 

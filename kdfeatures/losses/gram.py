@@ -21,7 +21,7 @@ def gram_pays(length: int, width_s: int, width_t: int) -> bool:
 
 
 def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tuple[Tensor, Tensor]:
-    """As `parts.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
+    """As `blocks.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
 
     With A = [scale_s Q_s, -scale_t Q_t] and B = [K_s, K_t] the difference of the scores is A B', and its squares sum
     up to <A'A, B'B>, whose derivative is 2 A (B'B) by A and 2 B (A'A) by B. centered: as in `pairwise.score_mse`; the
@@ -66,6 +66,19 @@ def _beside(states_s: Tensor, states_t: Tensor, dtype: torch.dtype) -> Tensor:
     both = torch.empty(*states_s.shape[:3], width + states_t.shape[-1], dtype=dtype, device=states_s.device)
     both[..., :width], both[..., width:] = states_s, states_t
     return both
+
+
+def inner_product(states: Tensor, others: Tensor) -> Tensor:
+    """Return <S S', T T'>, the sum over token pairs of the products of two similarities; differentiable.
+
+    states, others: S (..., L, d_s) and T (..., L, d_t) with zeros at padded positions; the result is (...). It equals
+    ||S'T||^2, which is taken where that product has fewer entries than the two L x L similarities. What Gram and NST
+    losses are made of, and linear CKA (arXiv:1905.00414) once the columns are centred.
+    """
+    length, width = states.shape[-2:]
+    if width * others.shape[-1] <= 2 * length**2:
+        return (states.mT @ others).square().sum((-2, -1))
+    return ((states @ states.mT) * (others @ others.mT)).sum((-2, -1))
 
 
 def _center(states: Tensor, real: Tensor | None) -> None:

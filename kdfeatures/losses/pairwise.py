@@ -19,9 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from kdfeatures.errors import UserError
 from kdfeatures.features import Relation
+from kdfeatures.losses.blocks import add_blocks, divergence, squares
 from kdfeatures.losses.gram import add_squares, gram_pays
-from kdfeatures.losses.parts import Gradients, Part, add_blocks, sum_parts
+from kdfeatures.losses.parts import Gradients, Part, sum_parts
 from kdfeatures.masking import mean_of_sums, real_tokens
+
+KERNEL_WIDTH = 128  # the widest head whose blocks fit into the shared memory of a GPU's processor
 
 
 def relation_kl(
@@ -137,63 +140,19 @@ def _divergence_sums(
         from kdfeatures.losses.relation_triton import divergence_sums
 
         return divergence_sums(student, teacher, real, allowed, gradients)
-    return sum_parts(student, teacher, real, allowed, gradients, add=partial(add_blocks, compare=_divergence))
+    return sum_parts(student, teacher, real, allowed, gradients, add=partial(add_blocks, compare=divergence))
 
 
 def _kernel_fits(*operands: Tensor) -> bool:
     """True where `relation_triton` runs: on CUDA, with triton there, up to float32 and its widest head."""
     return (
-        all(x.is_cuda and x.dtype != torch.float64 and x.shape[-1] <= 128 for x in operands)
+        all(x.is_cuda and x.dtype != torch.float64 and x.shape[-1] <= KERNEL_WIDTH for x in operands)
         and find_spec("triton") is not None
     )
-
-
-def _divergence(scores_s: Tensor, scores_t: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """`compare` of `parts.add_blocks` with the KL divergence of each row."""
-    batch, heads, rows, _ = scores_s.shape
-    if keep is None:
-        counts = torch.full((batch,), heads * rows, device=scores_s.device)
-    else:
-        # not -inf: a row without a key is then uniform on both sides and adds 0; half the lowest number, so that
-        # log_softmax has room to subtract
-        lowest = torch.finfo(scores_s.dtype).min / 2
-        scores_s.masked_fill_(~keep, lowest)
-        scores_t.masked_fill_(~keep, lowest)
-        counts = keep.any(-1).sum((1, 2)) * (heads // keep.shape[1])
-    log_s, log_t = torch.log_softmax(scores_s, -1, out=scores_s), torch.log_softmax(scores_t, -1, out=scores_t)
-    p_t = log_t.exp()
-    totals = _dot(p_t, log_t.sub_(log_s))
-    return totals, counts, log_s.exp_().sub_(p_t)
 
 
 def _add_squares(part: Part, gradients: Gradients | None, *, centered: bool) -> tuple[Tensor, Tensor]:
     widths = part.left_s.shape[-1], part.left_t.shape[-1]
     if not part.allowed and gram_pays(part.length, *widths):
         return add_squares(part, gradients, centered)
-    return add_blocks(part, gradients, partial(_squares, centered=centered))
-
-
-def _squares(
-    scores_s: Tensor, scores_t: Tensor, keep: Tensor | None, *, centered: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`compare` of `parts.add_blocks` with the squared difference of each pair."""
-    batch, heads, rows, keys = scores_s.shape
-    difference = scores_s.sub_(scores_t)
-    if keep is None:
-        counts = torch.full((batch,), heads * rows * keys, device=scores_s.device)
-        if centered:
-            difference -= difference.mean(-1, keepdim=True)
-    else:
-        difference.masked_fill_(~keep, 0)
-        counts = keep.sum((1, 2, 3)) * (heads // keep.shape[1])
-        if centered:
-            mean = difference.sum(-1, keepdim=True) / keep.sum(-1, keepdim=True).clamp(min=1)
-            difference.sub_(mean).masked_fill_(~keep, 0)
-    return _dot(difference, difference), counts, difference.mul(2)
-
-
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    """Return the inner product of each sequence's values, (b, ...) to (b,)."""
-    x, y = x.flatten(1), y.flatten(1)
-    # for one sequence several times faster on a CPU, where long sequences come alone
-    return torch.dot(x[0], y[0])[None] if len(x) == 1 else torch.linalg.vecdot(x, y)
+    return add_blocks(part, gradients, partial(squares, centered=centered))

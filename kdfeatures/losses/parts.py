@@ -1,18 +1,16 @@
-"""Two relations cut into parts of the batch, and the parts into blocks of scores that fit into a cache.
-
-Sums over token pairs are formed block by block, value and gradient together, so that no L x L scores are held.
-"""
+"""Two relations cut into parts of the batch, so that sums over token pairs need neither padding nor L x L scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from kdfeatures.features import Relation
-from kdfeatures.masking import blank_padding, full_precision
+from kdfeatures.masking import blank_padding
 
 # Scores in one block. A comparison holds about five such blocks: 1.3 MB in float32 stay in the L2 cache of a CPU core;
 # a GPU wants large ones.
@@ -68,15 +66,17 @@ def parts(student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Ten
 
     real: (B, L) as `masking.real_tokens` returns it. allowed: as in `masking.real_pairs`.
     """
+    operands = student.left, student.right, teacher.left, teacher.right
+    dtype = reduce(torch.promote_types, (x.dtype for x in operands), torch.float32)
     masks = [four_dimensional(mask, real) for mask in allowed if mask is not None]
     for batch, length, padded in _cuts(real, heads=student.left.shape[1]):
         own_real = real[batch, :length] if padded else None
 
         def cut(states: Tensor, batch=batch, length=length, own_real=own_real) -> Tensor:
             states = states[batch, :, :length]
-            return full_precision(states) if own_real is None else blank_padding(states, own_real)
+            return (states if own_real is None else blank_padding(states, own_real)).to(dtype)
 
-        own = [cut(x) for x in (student.left, student.right, teacher.left, teacher.right)]
+        own = [cut(x) for x in operands]
         restricting = [mask[batch, :, :length, :length] for mask in masks]
         if all(_allows_all(mask, own_real) for mask in restricting):
             restricting = []
@@ -101,36 +101,6 @@ def sum_parts(
     for part in parts(student, teacher, real, allowed):
         totals[part.batch], counts[part.batch] = add(part, gradients)
     return totals, counts
-
-
-def add_blocks(
-    part: Part,
-    gradients: Gradients | None,
-    compare: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]],
-) -> tuple[Tensor, Tensor]:
-    """Return what each of the part's sequences sums up to and the number of values in it, both (b,).
-
-    compare: takes scores_s and scores_t, (b, h, r, n), which it may overwrite, and which pairs count; returns the
-    block's sums and counts, (b,), and the derivative of the sums by scores_s. gradients: those of the whole batch, to
-    which this part's are added, or None.
-    """
-    totals, counts = torch.zeros(2, len(part.left_s), dtype=part.left_s.dtype, device=part.left_s.device)
-    for heads, rows in part.blocks():
-        left, right = part.left_s[:, heads, rows] * part.scale_s, part.right_s[:, heads]
-        scores_s = _product(left, right.mT)
-        scores_t = _product(part.left_t[:, heads, rows] * part.scale_t, part.right_t[:, heads].mT)
-        own_totals, own_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
-        totals += own_totals
-        counts += own_counts
-        if gradients is not None:
-            gradients.left[part.batch, heads, : part.length][:, :, rows] += _product(by_scores, right) * part.scale_s
-            gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left)
-    return totals, counts
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """Return left @ right; for one sequence without the copies that matmul makes of four-dimensional views."""
-    return torch.bmm(left[0], right[0])[None] if len(left) == 1 else left @ right
 
 
 def _block_size(device: torch.device) -> int:

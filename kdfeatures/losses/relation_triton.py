@@ -19,7 +19,6 @@ from kdfeatures.features import Relation
 from kdfeatures.losses.parts import Gradients, four_dimensional
 from kdfeatures.masking import blank_padding
 
-WIDEST = 128  # head width up to which the operands of a block fit into shared memory
 LOWEST = tl.constexpr(-1e30)  # not -inf: its difference with itself is no number
 
 
@@ -32,7 +31,7 @@ def divergence_sums(
 ) -> tuple[Tensor, Tensor]:
     """Return the summed divergence of each sequence's rows and their number, (B,); add the sums' gradients.
 
-    Operands in float32 or half precision, at most WIDEST wide. Arguments as for `parts.parts`.
+    Operands in float32 or half precision, at most `pairwise.KERNEL_WIDTH` wide. Arguments as for `parts.parts`.
     """
     batch, heads, length, _ = student.left.shape
     operands = [blank_padding(x, real).contiguous() for x in (*student[:2], *teacher[:2])]
