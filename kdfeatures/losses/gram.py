@@ -23,9 +23,9 @@ def gram_pays(length: int, width_s: int, width_t: int) -> bool:
 def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tuple[Tensor, Tensor]:
     """As `blocks.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
 
-    With A = [scale_s Q_s, -scale_t Q_t] and B = [K_s, K_t] the difference of the scores is A B', and its squares sum
-    up to <A'A, B'B>, whose derivative is 2 A (B'B) by A and 2 B (A'A) by B. centered: as in `pairwise.score_mse`; the
-    rows of B then lose their mean.
+    With X = scale_s Q_s and Y = scale_t Q_t the squares sum up to <X'X, K_s'K_s> - 2 <Y'X, K_t'K_s> + <Y'Y, K_t'K_t>,
+    whose derivative is 2 X (K_s'K_s) - 2 Y (K_t'K_s) by X, and 2 K_s (X'X) - 2 K_t (Y'X) by K_s. centered: as in
+    `pairwise.score_mse`; the rows of K_s and K_t then lose their mean.
     """
     found = _add_squares(part, gradients, centered, part.left_s.dtype)
     if found is None:
@@ -36,36 +36,34 @@ def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tupl
 
 def _add_squares(part: Part, gradients: Gradients | None, centered: bool, dtype: torch.dtype) -> Tensor | None:
     """Return the sums (b,), or None when too little is left of them in `dtype`; the gradients are then untouched."""
-    (batch, heads, length, width), device = part.left_s.shape, part.left_s.device
-    left, right = _beside(part.left_s, part.left_t, dtype), _beside(part.right_s, part.right_t, dtype)
+    batch, heads, length, _ = part.left_s.shape
+    right_s, right_t = part.right_s.to(dtype), part.right_t.to(dtype)
     if centered:
-        _center(right, part.real)
-    left, right = left.flatten(0, 1), right.flatten(0, 1)  # (b * H, n, d_s + d_t)
-    signs = torch.full((left.shape[-1],), part.scale_s, dtype=dtype, device=device)
-    signs[width:] = -part.scale_t
-    # scaled here and not in `left`: these are smaller
-    of_left = torch.bmm(left.mT, left).mul_(signs * signs[:, None])
-    of_right = torch.bmm(right.mT, right)
-    products = (of_left * of_right).unflatten(0, (batch, heads))
-    totals = products.sum((1, 2, 3))
-    if dtype == torch.float32 and device.type != "mps":  # which has no float64
-        terms = totals - 2 * products[..., :width, width:].sum((1, 2, 3))
-        if (totals < CANCELLED * terms).any():
-            return None
+        right_s, right_t = _centered(right_s, part.real), _centered(right_t, part.real)
+    # (b * H, n, d): views of the model's own tensors when a sequence is alone
+    q_s, q_t, k_s, k_t = (x.flatten(0, 1) for x in (part.left_s.to(dtype), part.left_t.to(dtype), right_s, right_t))
+    of_queries, of_keys = _grams(q_s, q_t), _grams(k_s, k_t)
+    own, mixed, target = (
+        torch.linalg.vecdot(*(x.reshape(batch, -1) for x in grams)) for grams in zip(of_queries, of_keys, strict=True)
+    )
+    squares, product = part.scale_s**2, part.scale_s * part.scale_t
+    terms = squares * own + part.scale_t**2 * target
+    totals = terms - 2 * product * mixed
+    if dtype == torch.float32 and totals.device.type != "mps" and (totals < CANCELLED * terms).any():
+        return None  # on mps there is no float64 to compute it in
     if gradients is not None:
-        by_left = torch.bmm(left, of_right[..., :width] * (2 * part.scale_s * signs[:, None]))
-        by_right = torch.bmm(right, of_left[..., :width] * 2)
-        gradients.left[part.batch, :, :length] += by_left.unflatten(0, (batch, heads))
-        gradients.right[part.batch, :, :length] += by_right.unflatten(0, (batch, heads))
+        for given, x_s, x_t, (own, mixed, _) in (
+            (gradients.left, q_s, q_t, of_keys),
+            (gradients.right, k_s, k_t, of_queries),
+        ):
+            found = torch.bmm(x_s, own.mul_(2 * squares)).baddbmm_(x_t, mixed, alpha=-2 * product)
+            given[part.batch, :, :length] += found.unflatten(0, (batch, heads))
     return totals.clamp(min=0).to(part.left_s.dtype)
 
 
-def _beside(states_s: Tensor, states_t: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return (b, H, n, d_s + d_t) in the given precision."""
-    width = states_s.shape[-1]
-    both = torch.empty(*states_s.shape[:3], width + states_t.shape[-1], dtype=dtype, device=states_s.device)
-    both[..., :width], both[..., width:] = states_s, states_t
-    return both
+def _grams(states_s: Tensor, states_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return S'S, T'S and T'T."""
+    return torch.bmm(states_s.mT, states_s), torch.bmm(states_t.mT, states_s), torch.bmm(states_t.mT, states_t)
 
 
 def inner_product(states: Tensor, others: Tensor) -> Tensor:
@@ -81,11 +79,9 @@ def inner_product(states: Tensor, others: Tensor) -> Tensor:
     return ((states @ states.mT) * (others @ others.mT)).sum((-2, -1))
 
 
-def _center(states: Tensor, real: Tensor | None) -> None:
-    """Subtract from the real rows of `states`, (b, H, n, d), their mean; the others are zero and stay so."""
+def _centered(states: Tensor, real: Tensor | None) -> Tensor:
+    """Return `states`, (b, H, n, d), without the mean of their real rows; the others are zero and stay so."""
     if real is None:
-        states -= states.mean(-2, keepdim=True)
-        return
+        return states - states.mean(-2, keepdim=True)
     keep = real[:, None, :, None]
-    mean = states.sum(-2, keepdim=True) / keep.sum(-2, keepdim=True).clamp(min=1)
-    states -= mean * keep
+    return states - states.sum(-2, keepdim=True) / keep.sum(-2, keepdim=True).clamp(min=1) * keep
