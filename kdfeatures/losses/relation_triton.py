@@ -43,7 +43,7 @@ def divergence_sums(
     rows, counted, lse_s, lse_t = torch.empty(4, batch * heads, length, device=real.device)
     widths = student.left.shape[-1], teacher.left.shape[-1]
     padded = [max(16, triton.next_power_of_2(width)) for width in widths]  # tl.dot's least width
-    block = max(16, 2048 // max(padded))  # keeps the shared memory of a program below 100 KB, also at the widest
+    block = min(64, max(16, 2048 // max(padded)))  # a program then needs less than 67 KB of shared memory
     grid = (batch * heads, triton.cdiv(length, block))
     of_tokens = real.to(torch.uint8)
     where = (of_tokens, of_tokens if keep is None else keep.view(torch.uint8), heads, length)
