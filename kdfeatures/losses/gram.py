@@ -66,19 +66,6 @@ def _grams(states_s: Tensor, states_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.bmm(states_s.mT, states_s), torch.bmm(states_t.mT, states_s), torch.bmm(states_t.mT, states_t)
 
 
-def inner_product(states: Tensor, others: Tensor) -> Tensor:
-    """Return <S S', T T'>, the sum over token pairs of the products of two similarities; differentiable.
-
-    states, others: S (..., L, d_s) and T (..., L, d_t) with zeros at padded positions; the result is (...). It equals
-    ||S'T||^2, which is taken where that product has fewer entries than the two L x L similarities. What Gram and NST
-    losses are made of, and linear CKA (arXiv:1905.00414) once the columns are centred.
-    """
-    length, width = states.shape[-2:]
-    if width * others.shape[-1] <= 2 * length**2:
-        return (states.mT @ others).square().sum((-2, -1))
-    return ((states @ states.mT) * (others @ others.mT)).sum((-2, -1))
-
-
 def _centered(states: Tensor, real: Tensor | None) -> Tensor:
     """Return `states`, (b, H, n, d), without the mean of their real rows; the others are zero and stay so."""
     if real is None:
