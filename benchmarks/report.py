@@ -1,6 +1,6 @@
 """The README's tables and plot, from the newest rows in benchmarks/results.
 
-python -m benchmarks.report          # prints the tables, writes docs/step.png
+python -m benchmarks.report          # writes them into README.md and docs/step.png
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import csv
 from benchmarks.harness import RESULTS
 from kdfeatures.results import markdown
 
-PLOT = RESULTS.parent.parent / "docs" / "step.png"
+ROOT = RESULTS.parent.parent
+README, PLOT = ROOT / "README.md", ROOT / "docs" / "step.png"
 
 
 def newest(name: str, *key: str) -> list[dict[str, str]]:
@@ -52,6 +53,15 @@ def epoch_table() -> str:
     )
 
 
+def with_tables(text: str) -> str:
+    """Return the README with the tables between their marks made anew."""
+    for name, table in (("step", step_table()), ("epoch", epoch_table())):
+        begin, end = f"<!-- {name} table -->\n", "\n<!-- end -->"
+        before, rest = text.split(begin)
+        text = before + begin + table + end + rest.split(end.lstrip(), 1)[1]
+    return text
+
+
 def plot() -> None:
     """Write docs/step.png: ratios over the floor by variant and shape."""
     from matplotlib.figure import Figure
@@ -80,5 +90,5 @@ def plot() -> None:
 
 
 if __name__ == "__main__":
-    print(step_table(), epoch_table(), sep="\n\n")
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     plot()

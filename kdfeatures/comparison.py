@@ -16,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.features import AttentionStates, Features
+from kdfeatures.losses.hidden import HiddenMSE
+from kdfeatures.losses.projected import can_project, projected_mse
 from kdfeatures.mapping import Pair
+from kdfeatures.projection import LinearProjections
 
 if TYPE_CHECKING:
     from kdfeatures.objective import Term
@@ -45,6 +48,12 @@ class Comparison(Features):
         return [term.loss(*zip(one, other, strict=True), self.mask) for one, other in ends]
 
     def _compare_hidden(self, name: str, term: Term, pair: Pair, student: Tensor, teacher: Tensor) -> None:
+        if type(term.loss) is HiddenMSE and isinstance(self.projections, LinearProjections):
+            linear = self.projections.of(pair)
+            if can_project(student, linear, teacher):
+                self._note(name, projected_mse(student, linear, teacher, self.mask))
+                return
+
         def projected(states: Tensor) -> tuple[Tensor, Tensor]:
             return self.projections(pair, states, teacher) if term.loss.projects else (states, teacher)
 

@@ -44,10 +44,12 @@ class LinearProjections(nn.Module):
     def _key(self, pair: Pair) -> str:
         return "shared" if self.shared else f"{pair.student}_to_{pair.teacher}"
 
+    def of(self, pair: Pair) -> nn.Module:
+        """Return the map of a pair; nn.Identity where the widths agree."""
+        return self.linear[self._key(pair)] if self.linear else nn.Identity()
+
     def forward(self, pair: Pair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.linear:
-            return student, teacher
-        return self.linear[self._key(pair)](student), teacher
+        return self.of(pair)(student), teacher
 
 
 class OrthonormalProjections(nn.Module):

@@ -1,0 +1,13 @@
+from benchmarks.report import README, newest, with_tables
+
+
+def test_the_readmes_tables_are_those_of_the_filed_results():
+    text = README.read_text(encoding="utf-8")
+    assert with_tables(text) == text
+
+
+def test_every_peer_in_the_results_was_checked_to_have_the_same_gradient():
+    for row in newest("step", "job", "variant", "batch", "length"):
+        checked = row["variant"] not in ("floor", "floor, again", "kdfeatures")
+        assert bool(row["gradient_difference"]) == checked
+        assert not checked or float(row["gradient_difference"]) < 1e-4
