@@ -16,7 +16,10 @@ README, PLOT = ROOT / "README.md", ROOT / "docs" / "step.png"
 
 def newest(name: str, *key: str) -> list[dict[str, str]]:
     """Return the last row for each value of the columns `key` in results/<name>.csv, in order of first appearance."""
-    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
         found = {tuple(row[column] for column in key): row for row in csv.DictReader(stream)}
     return list(found.values())
 
@@ -29,7 +32,11 @@ def step_table() -> str:
         shape = f"{row['batch']} x {row['length']}"
         line[f"time, {shape}"] = f"{float(row['time_ratio']):.2f} [{float(row['p20']):.2f}, {float(row['p80']):.2f}]"
         line[f"memory, {shape}"] = f"{float(row['memory_ratio']):.2f}"
-    return markdown([{name: line[name] for name in sorted(line, key=_column)} for line in lines.values()])
+    return _table([{name: line[name] for name in sorted(line, key=_column)} for line in lines.values()])
+
+
+def _table(lines: list[dict[str, str]]) -> str:
+    return markdown(lines) if lines else "Not measured yet."
 
 
 def _column(name: str) -> tuple[bool, bool]:
@@ -39,7 +46,7 @@ def _column(name: str) -> tuple[bool, bool]:
 def epoch_table() -> str:
     """Return seconds and the share of padding of one epoch."""
     rows = newest("epoch", "variant", "padding")
-    return markdown(
+    return _table(
         [
             {
                 "system": row["variant"],
