@@ -1,4 +1,4 @@
-"""The README's tables and plot, from the newest rows in benchmarks/results.
+"""The README's table and plot, from the newest rows in benchmarks/results.
 
 python -m benchmarks.report          # writes them into README.md and docs/step.png
 """
@@ -16,10 +16,7 @@ README, PLOT = ROOT / "README.md", ROOT / "docs" / "step.png"
 
 def newest(name: str, *key: str) -> list[dict[str, str]]:
     """Return the last row for each value of the columns `key` in results/<name>.csv, in order of first appearance."""
-    path = RESULTS / f"{name}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
+    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
         found = {tuple(row[column] for column in key): row for row in csv.DictReader(stream)}
     return list(found.values())
 
@@ -32,41 +29,19 @@ def step_table() -> str:
         shape = f"{row['batch']} x {row['length']}"
         line[f"time, {shape}"] = f"{float(row['time_ratio']):.2f} [{float(row['p20']):.2f}, {float(row['p80']):.2f}]"
         line[f"memory, {shape}"] = f"{float(row['memory_ratio']):.2f}"
-    return _table([{name: line[name] for name in sorted(line, key=_column)} for line in lines.values()])
-
-
-def _table(lines: list[dict[str, str]]) -> str:
-    return markdown(lines) if lines else "Not measured yet."
+    names = sorted(dict.fromkeys(name for line in lines.values() for name in line), key=_column)
+    return markdown([{name: line.get(name, "") for name in names} for line in lines.values()])
 
 
 def _column(name: str) -> tuple[bool, bool]:
     return name.startswith("memory"), name.startswith("time")
 
 
-def epoch_table() -> str:
-    """Return seconds and the share of padding of one epoch."""
-    rows = newest("epoch", "variant", "padding")
-    return _table(
-        [
-            {
-                "system": row["variant"],
-                "batches": row["padding"],
-                "padding": f"{100 * float(row['padding_share']):.0f}%",
-                "seconds": row["seconds"],
-                "ratio": row["ratio"],
-            }
-            for row in rows
-        ]
-    )
-
-
-def with_tables(text: str) -> str:
-    """Return the README with the tables between their marks made anew."""
-    for name, table in (("step", step_table()), ("epoch", epoch_table())):
-        begin, end = f"<!-- {name} table -->\n", "\n<!-- end -->"
-        before, rest = text.split(begin)
-        text = before + begin + table + end + rest.split(end.lstrip(), 1)[1]
-    return text
+def with_table(text: str) -> str:
+    """Return the README with the table between its marks made anew."""
+    begin, end = "<!-- step table -->\n", "<!-- end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}{step_table()}\n{end}{rest.split(end, 1)[1]}"
 
 
 def plot() -> None:
@@ -97,5 +72,5 @@ def plot() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
     plot()

@@ -1,9 +1,9 @@
-from benchmarks.report import README, newest, with_tables
+from benchmarks.report import README, newest, with_table
 
 
-def test_the_readmes_tables_are_those_of_the_filed_results():
+def test_the_readmes_table_is_that_of_the_filed_results():
     text = README.read_text(encoding="utf-8")
-    assert with_tables(text) == text
+    assert with_table(text) == text
 
 
 def test_every_peer_in_the_results_was_checked_to_have_the_same_gradient():

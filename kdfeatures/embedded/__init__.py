@@ -2,7 +2,7 @@
 
 load("agreement")     one sentence, acceptable or not (as CoLA)
 load("entailment")    premise and hypothesis, entailed or not (as RTE)
-tokenizer()           a word-level, BERT-style tokenizer for both
+tokenizer()           a WordPiece tokenizer in BERT's form for both
 """
 
 from __future__ import annotations
