@@ -24,7 +24,7 @@ from benchmarks.harness import append_rows, high_water_mark, resident_mebibytes,
 from benchmarks.job import Job, Variant, gradient, random_batch, random_job, training_step
 
 SHAPES = ((16, 64), (16, 128), (4, 512))
-ROUNDS = 9
+ROUNDS = 7
 THREADS = 2
 TOLERANCE = 1e-4  # of the gradient's norm, float32
 

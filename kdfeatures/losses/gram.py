@@ -14,10 +14,10 @@ CANCELLED = 0.01
 def gram_pays(length: int, width_s: int, width_t: int) -> bool:
     """Whether Gram matrices need fewer operations than L x L scores, value and gradient together.
 
-    Multiplications by head; 10 for each score stand for the passes over it.
+    Multiplications by head; 60 for each score stand for the passes over it.
     """
     both = width_s + width_t
-    return 2 * both**2 + 2 * both * width_s < length * (both + 2 * width_s + 10)
+    return 2 * both**2 + 2 * both * width_s < length * (both + 2 * width_s + 60)
 
 
 def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tuple[Tensor, Tensor]:

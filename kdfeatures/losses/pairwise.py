@@ -29,6 +29,7 @@ from kdfeatures.losses.gram import add_squares, gram_pays
 from kdfeatures.losses.parts import Gradients, Part, sum_parts
 from kdfeatures.masking import mean_of_sums, real_tokens
 
+GRAM_TOKENS = 512  # tokens of one part: fewer keep a CPU's threads waiting, more leave its cache
 KERNEL_WIDTH = 128  # the widest head whose blocks fit into the shared memory of a GPU's processor
 
 
@@ -65,7 +66,7 @@ def score_mse(
     Where all pairs of real tokens count, and where it is less work, the sum is formed from d x d Gram matrices.
     """
     add = partial(_add_squares, centered=centered)
-    return _mean(student, teacher, mask, allowed, partial(sum_parts, add=add))
+    return _mean(student, teacher, mask, allowed, partial(sum_parts, add=add, tokens=GRAM_TOKENS))
 
 
 def _mean(
@@ -145,7 +146,7 @@ def _divergence_sums(
         from kdfeatures.losses.relation_triton import divergence_sums
 
         return divergence_sums(student, teacher, real, allowed, gradients)
-    return sum_parts(student, teacher, real, allowed, gradients, add=partial(add_blocks, compare=divergence))
+    return sum_parts(student, teacher, real, allowed, gradients, add=partial(add_blocks, compare=divergence), tokens=0)
 
 
 def _kernel_fits(*operands: Tensor) -> bool:

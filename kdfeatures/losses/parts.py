@@ -61,15 +61,18 @@ class Part(NamedTuple):
                 yield slice(head, head + some_heads), slice(row, row + some_rows)
 
 
-def parts(student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Tensor | None, ...]) -> Iterator[Part]:
+def parts(
+    student: Relation, teacher: Relation, real: Tensor, allowed: tuple[Tensor | None, ...], tokens: int
+) -> Iterator[Part]:
     """Cut the batch, (B, H, L, d) operands, into parts; sequences without a real token may be left out.
 
-    real: (B, L) as `masking.real_tokens` returns it. allowed: as in `masking.real_pairs`.
+    real: (B, L) as `masking.real_tokens` returns it. allowed: as in `masking.real_pairs`. tokens: so many may be in one
+    part even where their scores would not fit into a block.
     """
     operands = student.left, student.right, teacher.left, teacher.right
     dtype = reduce(torch.promote_types, (x.dtype for x in operands), torch.float32)
     masks = [four_dimensional(mask, real) for mask in allowed if mask is not None]
-    for batch, length, padded in _cuts(real, heads=student.left.shape[1]):
+    for batch, length, padded in _cuts(real, student.left.shape[1], tokens):
         own_real = real[batch, :length] if padded else None
 
         def cut(states: Tensor, batch=batch, length=length, own_real=own_real) -> Tensor:
@@ -90,6 +93,7 @@ def sum_parts(
     allowed: tuple[Tensor | None, ...],
     gradients: Gradients | None,
     *,
+    tokens: int,
     add: Callable[[Part, Gradients | None], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
     """Return what each sequence sums up to and the number of values in it, both (B,).
@@ -98,7 +102,7 @@ def sum_parts(
     """
     dtype = torch.promote_types(student.left.dtype, torch.float32)
     totals, counts = torch.zeros(2, len(real), dtype=dtype, device=real.device)
-    for part in parts(student, teacher, real, allowed):
+    for part in parts(student, teacher, real, allowed, tokens):
         totals[part.batch], counts[part.batch] = add(part, gradients)
     return totals, counts
 
@@ -107,7 +111,7 @@ def _block_size(device: torch.device) -> int:
     return CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
 
 
-def _cuts(real: Tensor, heads: int) -> Iterator[tuple[slice, int, bool]]:
+def _cuts(real: Tensor, heads: int, tokens: int) -> Iterator[tuple[slice, int, bool]]:
     """Yield the sequences of each part, its length and whether it is padded.
 
     Where lengths are at hand (a CPU), long sequences stay alone and need no mask; elsewhere asking for them would make
@@ -119,11 +123,16 @@ def _cuts(real: Tensor, heads: int) -> Iterator[tuple[slice, int, bool]]:
         counts = real.sum(1).tolist()
     else:
         ends, counts = [length] * batch, [0] * batch
+    block = _block_size(real.device)
     start = 0
     while start < batch:
         stop, longest = start + 1, ends[start]
-        while stop < batch and heads * max(longest, ends[stop]) ** 2 * (stop + 1 - start) <= _block_size(real.device):
-            longest = max(longest, ends[stop])
+        while stop < batch:
+            wider = max(longest, ends[stop])
+            together = wider * (stop + 1 - start)
+            if together > tokens and heads * wider * together > block:
+                break
+            longest = wider
             stop += 1
         if longest:
             yield slice(start, stop), longest, any(count < longest for count in counts[start:stop])
