@@ -14,10 +14,9 @@ import yaml
 from transformers import AutoTokenizer
 
 from benchmarks.harness import append_rows
-from kdfeatures.bucketed import token_counts
 from kdfeatures.buckets import LengthBucketSampler
 from kdfeatures.budget import TokenBudgetBatches
-from kdfeatures.data import encode, load_task, split_of
+from kdfeatures.data import encode, load_task, split_of, token_counts
 from kdfeatures.paths import conf_dir
 from kdfeatures.tasks import Task
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.compute
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
@@ -12,6 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from kdfeatures.buckets import LengthBucketSampler
 from kdfeatures.budget import TokenBudgetBatches
+from kdfeatures.data import token_counts
 from kdfeatures.sharding import use_fsdp_on_cpu
 
 
@@ -104,12 +104,6 @@ def padding_share(trainer: Trainer) -> float | None:
     windows = [entry for entry in trainer.state.log_history if "padding" in entry]
     positions = sum(entry["positions"] for entry in windows)
     return sum(entry["padding"] * entry["positions"] for entry in windows) / positions if positions else None
-
-
-def token_counts(dataset: Dataset) -> torch.Tensor:
-    """Return the number of tokens of every example, without making Python lists of them."""
-    column = dataset.with_format("arrow")["input_ids"][:]
-    return torch.tensor(pyarrow.compute.list_value_length(column).to_numpy(), dtype=torch.long)
 
 
 class _Epochs(TrainerCallback):

@@ -92,11 +92,12 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 cfg = hydra.compose(command, [*overrides, *directories])
             except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
                 raise UserError(_explain(error, command, overrides)) from error
-            _check_common(cfg)
+            folder = OmegaConf.to_container(cfg)["output_dir"]  # not resolved: it may name the time
+            _check_common(cfg, folder)
             if fixed is None and cfg.existing == "refuse":
                 # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
-                _refuse_run(Path(OmegaConf.to_container(cfg)["output_dir"]))
-            check_processes(command, arguments.overrides, OmegaConf.to_container(cfg)["output_dir"])
+                _refuse_run(Path(folder))
+            check_processes(command, arguments.overrides, folder)
     return fixed
 
 
@@ -111,10 +112,9 @@ def _raise(message: str) -> NoReturn:
     raise UserError(f"{message}; try kdfeatures --help")
 
 
-def _check_common(cfg: DictConfig) -> None:
+def _check_common(cfg: DictConfig, folder: str) -> None:
     if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed={cfg.seed} must be a whole number from 0 to 2^32 - 1.")
-    folder = OmegaConf.to_container(cfg)["output_dir"]
     # Hydra makes the folder before the job starts; what stands in its way would be a traceback
     made = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
     if not made.is_dir():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 from transformers import PreTrainedTokenizerBase
 
@@ -82,6 +84,12 @@ def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max
             remove_columns=dataset.column_names,
             load_from_cache_file=False,
         )
+
+
+def token_counts(dataset: Dataset) -> torch.Tensor:
+    """Return the number of tokens of every encoded example, without making Python lists of them."""
+    column = dataset.with_format("arrow")["input_ids"][:]
+    return torch.tensor(pyarrow.compute.list_value_length(column).to_numpy(), dtype=torch.long)
 
 
 def _model_labels(labels: list, task: Task) -> list:

@@ -8,6 +8,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel
 
+from kdfeatures.data import token_counts
 from kdfeatures.errors import UserError
 
 
@@ -25,7 +26,7 @@ def check_positions(model: PreTrainedModel, option: str, splits: Iterable[Datase
     positions = position_count(model)
     if positions is None:
         return
-    longest = max(len(ids) for split in splits for ids in split["input_ids"])
+    longest = max(int(token_counts(split).max()) for split in splits)
     if longest > positions:
         raise UserError(
             f"{option} has {positions} positions, but an example has {longest} tokens; set data.max_length={positions}."

@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
+from kdfeatures.data import token_counts
+
 
 @torch.no_grad()
 def predict_logits(
@@ -21,8 +23,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     columns = [name for name in dataset.column_names if name in tokenizer.model_input_names]
-    lengths = [len(ids) for ids in dataset["input_ids"]]
-    order = np.argsort(lengths, kind="stable")[::-1]
+    order = np.argsort(token_counts(dataset).numpy(), kind="stable")[::-1]
     loader = DataLoader(
         dataset.select_columns(columns).select(order),
         batch_size=batch_size,

@@ -91,8 +91,8 @@ def _check_numbers(given: dict[str, Any]) -> None:
         raise UserError(f"trainer.learning_rate={given['learning_rate']:g} must not be negative.")
 
 
-def _check_loggers(report_to: str | list[str]) -> None:
-    for name in [report_to] if isinstance(report_to, str) else report_to:
+def _check_loggers(report_to: str | list[str] | None) -> None:
+    for name in report_to if isinstance(report_to, list) else [str(report_to)]:
         if name in ("none", "all"):
             continue
         if name not in INTEGRATION_TO_CALLBACK:

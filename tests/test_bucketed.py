@@ -3,7 +3,8 @@ import torch
 from datasets import Dataset
 from runs_for_tests import small_dataset, small_distiller, small_trainer
 
-from kdfeatures.bucketed import padding_share, token_counts
+from kdfeatures.bucketed import padding_share
+from kdfeatures.data import token_counts
 from kdfeatures.errors import UserError
 
 

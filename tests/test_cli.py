@@ -104,6 +104,7 @@ def test_a_mistyped_option_is_answered_with_the_nearest(fails, command, override
             "trainer.report_to=wandbb",
             "trainer.report_to=wandbb is unknown; did you mean 'wandb'?; choose from none, all",
         ),
+        ("trainer.report_to=null", "trainer.report_to=None is unknown; did you mean 'none'?"),
         ("trainer.report_to=neptune", "trainer.report_to=neptune is not installed"),
         ("losses.hidden.weight=-1", "losses.hidden.weight=-1 must be a finite number"),
         ("seed=abc", "seed=abc must be a whole number"),

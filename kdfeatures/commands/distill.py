@@ -63,6 +63,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
         cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=not objective.reaches_the_head
     )
     inputs = TaskData.load(task, data, tokenizer)
+    if not objective.needs_teacher:
+        augmentation = None  # copies have no labels, so nothing would be learned from them
     augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
     reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
     labelled = is_labelled(examples)
