@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+
+from transformers import PreTrainedModel
+
 from benchmarks.job import RELATION_HEADS, TEMPERATURE, Job, Variant
 from kdfeatures.distiller import Distiller
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD, RelationKL
 from kdfeatures.objective import Objective, Term
+from kdfeatures.teachers import make_ready
 
 
 def features(job: Job) -> Variant:
     """Hidden states, attention scores and logits."""
+    return _features(job, job.teacher())
+
+
+def features_of_bfloat16(job: Job) -> Variant:
+    """The same with teacher.dtype=bfloat16."""
+    return _features(job, make_ready(copy.deepcopy(job.teacher()), dtype="bfloat16", compiled=False))
+
+
+def _features(job: Job, teacher: PreTrainedModel) -> Variant:
     terms = {
         "logits": Term(LogitKD(temperature=TEMPERATURE), 1.0),
         "hidden": Term(HiddenMSE(), 1.0, job.hidden_pairs, "sum"),
         "attention": Term(AttentionScoreMSE(), 1.0, job.attention_pairs, "sum"),
     }
     projections = job.projections()
-    distiller = Distiller(job.student(), job.teacher(), Objective(terms, projections), [0, 1]).train()
+    distiller = Distiller(job.student(), teacher, Objective(terms, projections), [0, 1]).train()
     return Variant(lambda batch: distiller(**batch).loss, distiller.student, list(projections.linear.values()))
 
 

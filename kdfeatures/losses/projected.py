@@ -17,15 +17,16 @@ TOKENS = 512  # of a slice: fewer keep a CPU's threads waiting for each other, m
 
 
 def can_project(student: Tensor, linear: nn.Module, teacher: Tensor) -> bool:
-    """Whether `projected_mse` computes what `HiddenMSE()(linear(student), teacher, mask)` would: on a CPU, all of one
-    type, float32 or wider, and nothing attached to the map that its own call would run.
+    """Whether `projected_mse` computes what `HiddenMSE()(linear(student), teacher, mask)` would: on a CPU, student and
+    map in float32 or float64, a teacher of no more bits, and nothing attached to the map that its call would run.
     """
     return (
         type(linear) is nn.Linear
         and not (linear._forward_hooks or linear._forward_pre_hooks)
         and student.device.type == "cpu"
-        and student.dtype == teacher.dtype == linear.weight.dtype
+        and student.dtype == linear.weight.dtype
         and student.dtype in (torch.float32, torch.float64)
+        and torch.promote_types(student.dtype, teacher.dtype) == student.dtype
         and teacher.shape == (*student.shape[:-1], linear.out_features)
         and not (teacher.requires_grad or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
     )

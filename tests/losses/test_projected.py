@@ -62,11 +62,23 @@ def test_a_fully_masked_batch_gives_a_differentiable_zero():
     assert not any(gradient.any() for gradient in gradients(value, student, linear))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_half_precision_teacher_is_compared_in_the_students_type(dtype):
+    student, linear, teacher = given(dtype=torch.float32)
+    assert can_project(student, linear, teacher.to(dtype))
+    value = projected_mse(student, linear, teacher.to(dtype), MASK)
+    expected = references.hidden_mse(linear(student), teacher.to(dtype).float(), MASK)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradients(value, student, linear), gradients(expected, student, linear))
+
+
 def test_maps_of_another_type_or_with_hooks_are_called_by_themselves():
     student, linear, teacher = given()
     assert can_project(student, linear, teacher)
     assert not can_project(student, nn.Identity(), teacher)
     assert not can_project(student.bfloat16(), linear, teacher)
+    assert not can_project(student.float(), linear.float(), teacher)
+    linear.double()
     assert not can_project(student, linear, teacher[..., :-1])
     with torch.autocast("cpu"):
         assert not can_project(student, linear, teacher)
