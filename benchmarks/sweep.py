@@ -28,8 +28,8 @@ ALL_LAYERS = [
     f"more.attention={list(range(1, 13))}".replace(" ", ""),
 ]
 SWEEPS = {  # what varies; what is filled ahead
-    "4 maps of tinybert, filled ahead": (["recipe=tinybert", "mapping=uniform,last,first,skip"], ALL_LAYERS),
-    "4 recipes, cache=auto alone": (["recipe=logits,fitnets,minilm,minilmv2"], None),
+    "4 maps of tinybert, filled ahead": (["recipe=tinybert_joint", "mapping=uniform,last,first,skip"], ALL_LAYERS),
+    "4 recipes, cache=auto alone": (["recipe=logits,hidden_joint,minilm_joint,minilmv2_joint"], None),
 }
 
 

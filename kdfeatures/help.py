@@ -65,7 +65,7 @@ def command_help(command: str) -> str:
     if "trainer" in chosen:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
     return "\n".join(
-        [*lines, "", "-m with comma-separated values runs every combination: -m recipe=hard,tinybert seed=1,2,3"]
+        [*lines, "", "-m with comma-separated values runs every combination: -m recipe=hard,tinybert_joint seed=1,2,3"]
     )
 
 

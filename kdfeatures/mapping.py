@@ -26,11 +26,14 @@ def uniform(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tu
     return _with_embeddings(pairs, embeddings)
 
 
-def last(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:
-    """m -> m + N - M: the student learns from the top of the teacher."""
+def last(student_layers: int, teacher_layers: int, *, embeddings: bool, final: bool) -> tuple[Pair, ...]:
+    """m -> m + N - M: the student learns from the top of the teacher.
+
+    final: also M -> N. Without it and the embeddings it is PKD-last (arXiv:1908.09355): 6 of 12 gives 7 to 11.
+    """
     _at_most(student_layers, teacher_layers, "last")
     offset = teacher_layers - student_layers
-    return _with_embeddings([Pair(m, m + offset) for m in range(1, student_layers + 1)], embeddings)
+    return _with_embeddings([Pair(m, m + offset) for m in range(1, student_layers + final)], embeddings)
 
 
 def first(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:
@@ -58,6 +61,14 @@ def final(student_layers: int, teacher_layers: int, *, teacher_layer: int | None
     MiniLMv2 takes layer 21 of a 24-layer BERT and layer 19 of a 24-layer RoBERTa.
     """
     return (Pair(student_layers, teacher_layers if teacher_layer is None else teacher_layer),)
+
+
+def middle(
+    student_layers: int, teacher_layers: int, *, student_layer: int | None, teacher_layer: int | None
+) -> tuple[Pair, ...]:
+    """One pair, FitNets' guided and hint layer (arXiv:1412.6550); None: the middle one, M / 2 and N / 2 rounded up."""
+    guided = (student_layers + 1) // 2 if student_layer is None else student_layer
+    return (Pair(guided, (teacher_layers + 1) // 2 if teacher_layer is None else teacher_layer),)
 
 
 def explicit(student_layers: int, teacher_layers: int, *, pairs: Sequence[Sequence[int]]) -> tuple[Pair, ...]:

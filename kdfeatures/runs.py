@@ -12,6 +12,7 @@ from kdfeatures.processes import is_first
 from kdfeatures.results import FILE
 
 EXISTING = ("refuse", "resume", "overwrite")
+STAGES = "stages"  # the folder with those of a run in several stages
 
 
 def open_output(folder: Path, existing: str) -> str | None:
@@ -37,7 +38,7 @@ def open_output(folder: Path, existing: str) -> str | None:
 def refuse_run(folder: Path) -> None:
     """Raise UserError when `folder` holds a run, finished or not."""
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    holds = [name for name in (FILE, "model.safetensors") if (folder / name).exists()]
+    holds = [name for name in (FILE, "model.safetensors", STAGES) if (folder / name).exists()]
     if holds or checkpoint:
         found = ", ".join(holds or [Path(checkpoint).name])
         raise UserError(
@@ -52,7 +53,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    for made in (*folder.glob("checkpoint-*"), *folder.glob(STAGES)):
+        shutil.rmtree(made)
     for name in (FILE, "model.safetensors", "projections.safetensors", "trainer_state.json"):
         (folder / name).unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from kdfeatures.bucketed import BucketedTrainer
@@ -113,6 +115,16 @@ class DistillationTrainer(BucketedTrainer):
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def take_projections(projections: nn.Module, folders: Iterable[Path]) -> None:
+    """Load, in place, what the runs in `folders` saved under the same name and in the same shape; later ones win."""
+    own = projections.state_dict()
+    for folder in folders:
+        if (folder / PROJECTIONS).exists():
+            saved = safetensors.torch.load_file(folder / PROJECTIONS)
+            own |= {name: x for name, x in saved.items() if name in own and x.shape == own[name].shape}
+    projections.load_state_dict(own)
 
 
 def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -11,10 +11,10 @@ from kdfeatures.errors import UserError
 
 TEACHER = tiny_config("bert", layers=12, width=48, heads=3)
 STUDENT = tiny_config("bert", layers=6, width=24, heads=3)
-TINYBERT = compose("distill", "recipe=tinybert")
+TINYBERT = compose("distill", "recipe=tinybert_joint")
 EXPLICIT = compose("distill", "mapping=explicit")
-MINILM = compose("distill", "recipe=minilm")
-MINILM2 = compose("distill", "recipe=minilmv2")
+MINILM = compose("distill", "recipe=minilm_joint")
+MINILM2 = compose("distill", "recipe=minilmv2_joint")
 
 
 def build(cfg, *, student=STUDENT, teacher=TEACHER, regression=False, **changes):
@@ -71,7 +71,7 @@ def test_losses_for_any_widths_get_no_projection(loss):
     cfg = compose("distill", "recipe=logits", f"+loss@losses.extra={loss}")
     made, pairs = build_objective(cfg, STUDENT, TEACHER, regression=False)
     assert made.terms["extra"].pairs and pairs == () and not list(made.projections.parameters())
-    beside = build(compose("distill", "recipe=tinybert", f"+loss@losses.extra={loss}"))
+    beside = build(compose("distill", "recipe=tinybert_joint", f"+loss@losses.extra={loss}"))
     assert len(beside.projections.linear) == 7
 
 

@@ -18,6 +18,7 @@ from kdfeatures.cache import CacheConfig
 from kdfeatures.cli import COMMANDS
 from kdfeatures.config import StudentConfig, section
 from kdfeatures.objective import ON_OUTPUTS
+from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 
@@ -27,7 +28,10 @@ TEACHER = tiny_config("bert", layers=12, width=48, heads=3)
 STUDENT = tiny_config("bert", layers=4, width=24, heads=3)
 # a student of 4 x 24 has no 16 relation heads
 RTE = glue_task("rte")
-HEADS = {"minilmv2": {"losses.relations.heads": 12}}
+HEADS = {
+    "minilmv2_joint": {"losses.relations.heads": 12},
+    "minilmv2": {"stages.relations.losses.relations.heads": 12},
+}
 
 
 def names(group):
@@ -116,15 +120,25 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
         OmegaConf.update(cfg, key, value)
     assert cfg.recipe_name == recipe
     for regression in (False, True):
-        objective, pairs = build_objective(cfg, STUDENT, TEACHER, regression=regression)
-        assert set(objective.terms) == set(cfg.losses)
-        assert bool(pairs) == any(term.loss.takes == "hidden" for term in objective.terms.values())
+        for _, stage in stages_of(cfg, 4, 12):
+            objective, pairs = build_objective(stage, STUDENT, TEACHER, regression=regression)
+            assert set(objective.terms) == set(stage.losses)
+            projecting = [term for term in objective.terms.values() if getattr(term.loss, "projects", False)]
+            assert bool(pairs) == bool(projecting)
 
 
 def test_every_recipe_builds_between_the_sizes_of_bert_as_it_stands():
     teacher = tiny_config("bert", layers=12, width=768, heads=12)
     for recipe in names("recipe"):
-        build_objective(choice("recipe", recipe), teacher, teacher, regression=False)
+        for _, stage in stages_of(choice("recipe", recipe), 12, 12):
+            build_objective(stage, teacher, teacher, regression=False)
+
+
+@pytest.mark.parametrize("recipe", names("recipe"))
+def test_every_recipe_opens_with_what_it_is_and_the_command(recipe):
+    lines = (CONF / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
+    text = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+    assert "arXiv:" in text or recipe in ("hard", "pseudo", "hidden_joint")
 
 
 @pytest.mark.parametrize("mapping", names("mapping"))

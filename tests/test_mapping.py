@@ -47,14 +47,24 @@ def test_skip_refuses_a_student_of_one_layer():
 
 
 def test_last_pairs_the_top_of_both_and_first_the_bottom():
-    assert mapping.last(3, 12, embeddings=False) == ((1, 10), (2, 11), (3, 12))
+    assert mapping.last(3, 12, embeddings=False, final=True) == ((1, 10), (2, 11), (3, 12))
     assert mapping.first(3, 12, embeddings=True) == ((0, 0), (1, 1), (2, 2), (3, 3))
 
 
-@pytest.mark.parametrize("rule", [mapping.first, mapping.last])
-def test_first_and_last_refuse_a_student_deeper_than_its_teacher(rule):
+def test_last_without_the_final_layer_and_embeddings_is_pkd_last():
+    assert mapping.last(6, 12, embeddings=False, final=False) == ((1, 7), (2, 8), (3, 9), (4, 10), (5, 11))
+
+
+@pytest.mark.parametrize(("rule", "more"), [(mapping.first, {}), (mapping.last, {"final": True})])
+def test_first_and_last_refuse_a_student_deeper_than_its_teacher(rule, more):
     with pytest.raises(UserError, match=f"mapping={rule.__name__} .* 6 layers and the teacher 4; use mapping=uniform"):
-        rule(6, 4, embeddings=True)
+        rule(6, 4, embeddings=True, **more)
+
+
+def test_middle_takes_half_of_the_layers_rounded_up_or_those_named():
+    assert mapping.middle(6, 12, student_layer=None, teacher_layer=None) == ((3, 6),)
+    assert mapping.middle(5, 7, student_layer=None, teacher_layer=None) == ((3, 4),)
+    assert mapping.middle(6, 12, student_layer=2, teacher_layer=5) == ((2, 5),)
 
 
 def test_final_takes_the_teachers_last_layer_or_the_named_one():

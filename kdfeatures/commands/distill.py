@@ -1,170 +1,149 @@
-"""kdfeatures distill: train a student on a teacher's features, logits and the labels, and report both."""
+"""kdfeatures distill: train a student on a teacher's features, logits and the labels, in one stage or several."""
 
 from __future__ import annotations
 
-import time
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from accelerate import PartialState
 from omegaconf import DictConfig, OmegaConf
-from transformers import DataCollatorWithPadding, PreTrainedModel, set_seed
 
-from kdfeatures.augmentation import augmentation_of, augmentation_settings
-from kdfeatures.bucketed import padding_share
+from kdfeatures.augmentation import augmentation_settings
 from kdfeatures.build import build_objective
-from kdfeatures.cache import CachedCollator, FeatureCache, cache_settings, needed, with_rows
-from kdfeatures.capture import capture
+from kdfeatures.cache import cache_settings
 from kdfeatures.card import write_card
+from kdfeatures.commands.distillation import distil
 from kdfeatures.commands.finetune import embedded_config, finetune
-from kdfeatures.commands.inputs import TaskData, cached_logits, is_labelled, logits_of, scores_of
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
-from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.metrics import main_metric
-from kdfeatures.models import load_tokenizer
-from kdfeatures.objective import Objective
-from kdfeatures.positions import check_positions
-from kdfeatures.processes import is_first, process_count
-from kdfeatures.projection import PcaProjections
-from kdfeatures.results import describe_model, device_name, read_results, retained, versions, write_results
-from kdfeatures.runs import is_finished, open_output
-from kdfeatures.sharding import whole
-from kdfeatures.students import build_student, planned_config
+from kdfeatures.models import load_config
+from kdfeatures.processes import is_first
+from kdfeatures.results import read_results, write_results
+from kdfeatures.runs import STAGES, is_finished, open_output
+from kdfeatures.stages import Stage, stages_of
+from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_dtype, check_teacher, check_tokenizers, load_teacher, make_ready
-from kdfeatures.training import last_losses, make_trainer, train
+from kdfeatures.teachers import check_dtype
 from kdfeatures.training_settings import training_arguments
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
-    """Distil `teacher` into `student` by the recipe's terms. Everything is checked before training starts.
+    """Distil `teacher` into `student` by the recipe's terms and stages. Everything is checked before training starts.
 
-    Of several processes the first evaluates and returns the results, the others None.
+    A stage lies in its own folder below output_dir/stages, and starts from the student and the projections of those
+    before it; the last student is the run's. With existing=resume finished stages are not run again, and the next goes
+    on from its last checkpoint. Of several processes the first evaluates and returns the results, the others None.
     """
-    start = time.monotonic()
-    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
-    teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
-    check_dtype(teacher_config.dtype)
-    cache_config, augmentation = cache_settings(cfg), augmentation_settings(cfg)
     checkpoint = open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
-    teacher_path = teacher_config.path or _train_teacher(cfg, teacher_config, student_config, task, output_dir)
-    teacher, tokenizer, columns = load_teacher(teacher_path, task, force=teacher_config.force)
-    if student_config.path is not None:
-        check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
-    set_seed(cfg.seed)
-    student = build_student(student_config, teacher, columns, task)
-    make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile)
-    objective, _ = build_objective(cfg, student.config, teacher.config, regression=task.is_regression)
-    arguments = training_arguments(
-        cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=not objective.reaches_the_head
-    )
-    inputs = TaskData.load(task, data, tokenizer)
-    if not objective.needs_teacher:
-        augmentation = None  # copies have no labels, so nothing would be learned from them
-    augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
-    reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
-    labelled = is_labelled(examples)
-    if not objective.needs_teacher:
-        examples = examples.select(np.flatnonzero(labelled))
-
-    for model, option in ((teacher, f"teacher.path={teacher_path}"), (student, "the student")):
-        check_positions(model, option, [examples, *reported.values()])
-
-    options = {"batch_size": arguments.per_device_eval_batch_size}
-    teacher.to(arguments.device)
-    cache = None if cache_config is None else FeatureCache(cache_config, teacher, tokenizer)
-    ranks = {"rank": arguments.process_index, "world": arguments.world_size}
-    if cache is not None:
-        teacher_logits = cached_logits(cache, reported, columns, **ranks)
-    elif is_first():
-        teacher_logits = logits_of(teacher, reported, tokenizer, columns, title="teacher", **options)
-    if is_first() and not teacher_config.force and objective.needs_teacher:
-        truth = np.asarray(reported[cfg.split]["labels"][:])
-        check_teacher(teacher_logits[cfg.split], truth, task, cfg.split)
-    if isinstance(objective.projections, PcaProjections):
-        _fit_pca(objective, teacher, examples, tokenizer, cfg.seed)
-
-    cached = cache.features(examples, needed(objective), **ranks) if cache and objective.needs_teacher else None
-    if cached is not None:
-        examples = with_rows(examples)
-        teacher.to("cpu")  # training does without it
-    distiller = Distiller(student, teacher if cached is None else None, objective, columns)
-    trainer = make_trainer(distiller, arguments, cfg.trainer, task, tokenizer, examples, inputs.validation())
-    if cached is not None:
-        trainer.data_collator = CachedCollator(trainer.data_collator, cached)
-    seconds = train(trainer, checkpoint)
-    distiller.detach()
-    if not is_first():
-        return None
-    student = whole(student, trainer)
-    in_order = list(range(task.num_labels))
-    student_logits = logits_of(student, reported, tokenizer, in_order, title="student", **options)
-
-    teacher_scores = scores_of(teacher_logits, reported, task)
-    student_scores = scores_of(student_logits, reported, task)
-    metric = main_metric(task)
-    results = {
-        "command": "distill",
-        "task": task.name,
-        "recipe": cfg.recipe_name,
-        "mapping": sorted({tuple(pair) for term in objective.terms.values() for pair in term.pairs}),
-        "seed": cfg.seed,
-        "split": cfg.split,
-        "metric": metric,
-        "teacher": describe_model(teacher_path, teacher, teacher_scores),
-        "student": describe_model(str(output_dir), student, student_scores),
-        "retained": retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]),
-        "train_examples": len(examples),
-        "labelled_examples": int(labelled.sum()) if objective.needs_labels else 0,
-        "seconds": {"train": seconds, "total": time.monotonic() - start},
-        "losses": last_losses(trainer),
-        "padding": padding_share(trainer),
-        "processes": process_count(),
-        "versions": versions(),
-        "device": device_name(),
-        "config": OmegaConf.to_container(cfg, resolve=True),
-    }
-    np.savez_compressed(output_dir / "logits.npz", **student_logits)
-    write_card(output_dir, results, task)
-    write_results(output_dir, results)
-    return results
+    stages = _check(cfg, output_dir)
+    if cfg.teacher.path is None:
+        cfg = OmegaConf.merge(cfg, {"teacher": {"path": _train_teacher(cfg, output_dir)}})
+        stages = _check(cfg, output_dir)
+    if not cfg.stages:
+        return distil(stages[0].cfg, output_dir, checkpoint)
+    PartialState().wait_for_everyone()  # none may write into a folder that another is about to clear
+    return _run_stages(cfg, stages, output_dir)
 
 
-def _train_teacher(cfg: DictConfig, config: TeacherConfig, student: StudentConfig, task: Task, output_dir: Path) -> str:
+def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
+    """Return the stages, each with an objective and training arguments that can be made for both models."""
+    planned = None
+    stages: list[Stage] = []
+    for stage in _stages(cfg):
+        task = Task.from_config(OmegaConf.to_container(stage.cfg.task))
+        section(stage.cfg, "data", DataConfig)
+        teacher, student = section(stage.cfg, "teacher", TeacherConfig), section(stage.cfg, "student", StudentConfig)
+        check_dtype(teacher.dtype)
+        cache_settings(stage.cfg)
+        augmentation_settings(stage.cfg)
+        of_teacher = _teacher_config(teacher, task)
+        planned = planned or _student_config(student, of_teacher, task)
+        build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression)
+        training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
+        stages.append(stage)
+    return stages
+
+
+def _stages(cfg: DictConfig) -> list[Stage]:
+    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    of_teacher = _teacher_config(section(cfg, "teacher", TeacherConfig), task)
+    planned = _student_config(section(cfg, "student", StudentConfig), of_teacher, task)
+    return stages_of(cfg, planned.num_hidden_layers, of_teacher.num_hidden_layers)
+
+
+def _teacher_config(teacher: TeacherConfig, task: Task):
+    if teacher.path is not None:
+        return load_config(teacher.path, "teacher.path")
     if task.embedded is None:
         raise UserError(
             f"task={task.name} needs a teacher: give teacher.path=FOLDER_OR_HUB_ID, for instance one that "
             f"`kdfeatures finetune task={task.name} model.path=...` made."
         )
-    # what is wrong with the student, the map or the trainer shall not be found out after the teacher is trained
-    if student.path is None:
-        planned = embedded_config(config.model, task)
-        build_objective(cfg, planned_config(student, planned, task), planned, regression=task.is_regression)
-    training_arguments(cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
+    return embedded_config(teacher.model, task)
+
+
+def _student_config(student: StudentConfig, of_teacher, task: Task):
+    if student.path is not None:
+        return load_config(student.path, "student.path")
+    return planned_config(student, of_teacher, task)
+
+
+def _train_teacher(cfg: DictConfig, output_dir: Path) -> str:
     folder = output_dir / "teacher"
-    print(f"No teacher.path given: training a teacher for the generated task '{task.name}' in {folder}.")
+    print(f"No teacher.path given: training a teacher for the generated task '{cfg.task.name}' in {folder}.")
     whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None}})
     existing = "resume" if cfg.existing == "resume" else "overwrite"
-    finetune(whole, folder, model=config.model, trainer=cfg.teacher.trainer, existing=existing)
+    model = section(cfg, "teacher", TeacherConfig).model
+    finetune(whole, folder, model=model, trainer=cfg.teacher.trainer, existing=existing)
     return str(folder)
 
 
-def _fit_pca(objective: Objective, teacher: PreTrainedModel, examples, tokenizer, seed: int) -> None:
-    """Show PcaProjections the teacher's hidden states at the real tokens of some training examples."""
-    projections = objective.projections
-    rows = np.random.default_rng(seed).permutation(len(examples))[: projections.examples]
-    collate = DataCollatorWithPadding(tokenizer)
-    columns = [name for name in examples.column_names if name in tokenizer.model_input_names]
-    chosen = examples.select_columns(columns).select(rows)
-    states: dict[int, list[torch.Tensor]] = {layer: [] for layer in projections.layers}
-    with capture(teacher, hidden=projections.layers) as features, torch.no_grad():
-        for start in range(0, len(chosen), 32):
-            batch = collate([chosen[i] for i in range(start, min(start + 32, len(chosen)))]).to(teacher.device)
-            teacher(**batch)
-            for layer, found in states.items():
-                found.append(features.hidden[layer][batch["attention_mask"].bool()])
-    projections.fit({layer: torch.cat(found) for layer, found in states.items()})
+def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> dict[str, Any] | None:
+    done: list[Path] = []
+    found: list[dict[str, Any] | None] = []
+    for number, (name, own) in enumerate(stages, 1):
+        folder = output_dir / STAGES / f"{number}-{name}"
+        print(f"Stage {number} of {len(stages)}: {name}", flush=True)
+        if done:
+            own = OmegaConf.merge(own, {"student": _continued(cfg, done[-1])})
+        checkpoint = open_output(folder, cfg.existing)
+        finished = cfg.existing == "resume" and is_finished(folder)
+        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=done))
+        done.append(folder)
+    if not is_first():
+        return None
+    return _conclude(cfg, [stage.name for stage in stages], found, done[-1], output_dir)
+
+
+def _continued(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    return {name: None for name in cfg.student} | {"path": str(folder), "init": cfg.student.init}
+
+
+def _conclude(
+    cfg: DictConfig, names: Sequence[str], found: Sequence[dict[str, Any]], last: Path, output_dir: Path
+) -> dict[str, Any]:
+    """Put the last stage's student and files into the run's folder, and the results of all stages into one."""
+    for file in last.iterdir():
+        if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
+            shutil.copyfile(file, output_dir / file.name)
+    of_stages = [
+        {"name": name} | {key: result[key] for key in ("seconds", "losses", "mapping", "train_examples", "padding")}
+        | {"metrics": result["student"]["metrics"]}
+        for name, result in zip(names, found, strict=True)
+    ]
+    results = found[-1] | {
+        "mapping": sorted({tuple(pair) for result in found for pair in result["mapping"]}),
+        "student": found[-1]["student"] | {"path": str(output_dir)},
+        "labelled_examples": max(result["labelled_examples"] for result in found),
+        "train_examples": max(result["train_examples"] for result in found),
+        "seconds": {of: sum(result["seconds"][of] for result in found) for of in ("train", "total")},
+        "stages": of_stages,
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+    write_card(output_dir, results, Task.from_config(OmegaConf.to_container(cfg.task)))
+    write_results(output_dir, results)
+    return results

@@ -12,13 +12,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.report import results_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.labels import align_labels
-from kdfeatures.metrics import main_metric, predictions_from_logits
+from kdfeatures.metrics import predictions_from_logits
 from kdfeatures.models import load_tokenizer, load_trained_classifier
 from kdfeatures.positions import check_positions
-from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
+from kdfeatures.results import describe_model, read_results, write_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.tasks import Task
 
@@ -51,27 +52,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         file = output_dir / f"predictions_{name}.csv"
         _write_predictions(file, predictions_from_logits(logits[name], task), task)
         print(f"The labels of {task.name} {name} are hidden; predictions are in {file}.")
-    results = {
-        "command": "evaluate",
-        "task": task.name,
-        "recipe": None,
-        "mapping": None,
-        "seed": cfg.seed,
-        "split": cfg.split,
-        "metric": main_metric(task),
-        "teacher": None,
-        "student": describe_model(evaluated.path, model, scores_of(logits, labelled, task)),
-        "retained": None,
-        "train_examples": None,
-        "labelled_examples": None,
-        "seconds": {"train": None, "total": time.monotonic() - start},
-        "losses": {},
-        "padding": None,
-        "processes": 1,
-        "versions": versions(),
-        "device": device_name(),
-        "config": OmegaConf.to_container(cfg, resolve=True),
-    }
+    student = describe_model(evaluated.path, model, scores_of(logits, labelled, task))
+    results = results_of("evaluate", cfg, task, start, student=student)
     write_results(output_dir, results)
     return results
 

@@ -10,17 +10,15 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
 
-from kdfeatures.bucketed import padding_share
-from kdfeatures.card import write_card
 from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.config import DataConfig, ModelConfig, section
 from kdfeatures.embedded import tokenizer as embedded_tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.metrics import main_metric
 from kdfeatures.models import label_settings, load_for_task, load_tokenizer
 from kdfeatures.positions import check_positions
-from kdfeatures.processes import is_first, process_count
-from kdfeatures.results import describe_model, device_name, read_results, versions, write_results
+from kdfeatures.processes import is_first
+from kdfeatures.results import describe_model, read_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.sharding import whole
 from kdfeatures.tasks import Task
@@ -67,30 +65,17 @@ def finetune(
         batch_size=arguments.per_device_eval_batch_size,
         title="model",
     )
-    results = {
-        "command": "finetune",
-        "task": task.name,
-        "recipe": None,
-        "mapping": None,
-        "seed": cfg.seed,
-        "split": cfg.split,
-        "metric": main_metric(task),
-        "teacher": None,
-        "student": describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
-        "retained": None,
-        "train_examples": len(examples),
-        "labelled_examples": len(examples),
-        "seconds": {"train": seconds, "total": time.monotonic() - start},
-        "losses": {},
-        "padding": padding_share(made),
-        "processes": process_count(),
-        "versions": versions(),
-        "device": device_name(),
-        "config": OmegaConf.to_container(cfg, resolve=True),
-    }
-    np.savez_compressed(output_dir / "logits.npz", **logits)
-    write_card(output_dir, results, task)
-    write_results(output_dir, results)
+    results = results_of(
+        "finetune",
+        cfg,
+        task,
+        start,
+        student=describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
+        train_examples=len(examples),
+        labelled_examples=len(examples),
+        **of_training(made, seconds),
+    )
+    save_run(output_dir, results, task, logits)
     return results
 
 

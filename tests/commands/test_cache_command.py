@@ -38,11 +38,11 @@ def students(*folders):
     return [safetensors.torch.load_file(folder / "model.safetensors") for folder in folders]
 
 
-@pytest.mark.parametrize("recipe", ["tinybert", "minilm", "fitnets"])
+@pytest.mark.parametrize("recipe", ["tinybert_joint", "minilm_joint", "hidden_joint"])
 def test_a_cached_run_gives_the_student_of_a_live_one(workspace, tmp_path, recipe):
     options = (
         [f"recipe={recipe}", "student.layers=3", "projection.always=true"]
-        if recipe != "minilm"
+        if recipe != "minilm_joint"
         else [f"recipe={recipe}", "student.layers=3"]
     )
     live = workspace.distil(f"live_{recipe}", *options)
@@ -56,7 +56,7 @@ def test_a_cached_run_gives_the_student_of_a_live_one(workspace, tmp_path, recip
 
 
 def test_a_sweep_over_maps_asks_the_teacher_once_for_each_layer(workspace, tmp_path, passes):
-    settings = ["trainer.num_train_epochs=2", "trainer.disable_tqdm=true", "recipe=tinybert"]
+    settings = ["trainer.num_train_epochs=2", "trainer.disable_tqdm=true", "recipe=tinybert_joint"]
     main(["distill", "-m", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={tmp_path / 'runs'}",
           *cached(tmp_path / "cache"), *settings, "mapping=uniform,last,first"])  # fmt: skip
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/results.json")]
@@ -66,19 +66,19 @@ def test_a_sweep_over_maps_asks_the_teacher_once_for_each_layer(workspace, tmp_p
 
 
 def test_filled_ahead_no_run_asks_the_teacher(workspace, tmp_path, passes, capsys):
-    ahead = ["recipe=tinybert", "more.hidden=[2]", "more.attention=[2]"]
+    ahead = ["recipe=tinybert_joint", "more.hidden=[2]", "more.attention=[2]"]
     main(["cache", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={tmp_path / 'out'}",
           *cached(tmp_path), *ahead])  # fmt: skip
     told = capsys.readouterr().out
     assert "hidden of layers 0, 1, 2, 3, 4" in told and "of 320 examples" in told
     passes.clear()
     for mapping in ("last", "first"):
-        workspace.distil(f"ahead_{mapping}", *cached(tmp_path, "recipe=tinybert", f"mapping={mapping}", "seed=2"))
+        workspace.distil(f"ahead_{mapping}", *cached(tmp_path, "recipe=tinybert_joint", f"mapping={mapping}", "seed=2"))
     assert not passes
 
 
 def test_a_pool_without_labels_a_subset_and_pca_work_from_the_cache(workspace, tmp_path):
-    options = ["recipe=minilmv2", "+loss@losses.hidden=hidden_mse", "losses.relations.heads=8", "projection=pca",
+    options = ["recipe=minilmv2_joint", "+loss@losses.hidden=hidden_mse", "losses.relations.heads=8", "projection=pca",
                "student.init=random", "student.layers=2", "student.hidden_size=24", "student.heads=2",
                "data.labelled=20", "data.train_examples=100"]  # fmt: skip
     live = workspace.distil("pca_live", *options)
@@ -95,7 +95,7 @@ def test_a_recipe_without_teacher_keeps_only_what_is_reported(workspace, tmp_pat
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_teacher_of_half_precision_teaches_live_and_cached(workspace, tmp_path, dtype):
     folder = workspace.folder / f"half_{dtype}"
-    results = workspace.distil(folder.name, "recipe=tinybert", "student.layers=3", f"teacher.dtype={dtype}")
+    results = workspace.distil(folder.name, "recipe=tinybert_joint", "student.layers=3", f"teacher.dtype={dtype}")
     assert results["retained"] > 0.85
     assert students(folder)[0]["classifier.weight"].dtype == torch.float32
     workspace.distil(f"{folder.name}_cached", *cached(tmp_path, "recipe=logits", f"teacher.dtype={dtype}"))
@@ -107,7 +107,7 @@ def test_a_teacher_of_half_precision_teaches_live_and_cached(workspace, tmp_path
 def test_a_compiled_teacher_teaches_the_same(workspace, tmp_path, monkeypatch):
     # traced, but not turned into machine code, which would take minutes
     monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="eager"))
-    options = ["recipe=tinybert", "student.layers=3", "trainer.max_steps=3", "trainer.logging_steps=1"]
+    options = ["recipe=tinybert_joint", "student.layers=3", "trainer.max_steps=3", "trainer.logging_steps=1"]
     plain = workspace.distil("uncompiled", *options)
     for name, more in {"compiled": [], "compiled_cached": ["cache=auto", f"cache.path={tmp_path}"]}.items():
         found = workspace.distil(name, *options, "teacher.compile=true", *more)
@@ -155,7 +155,7 @@ def test_the_command_says_what_it_cannot_fill(workspace, tmp_path, capsys, overr
 def test_filling_that_is_killed_goes_on_where_it_was(workspace, tmp_path):
     command = [sys.executable, "-m", "kdfeatures", "cache", *workspace.task, f"teacher.path={workspace.teacher}",
                f"output_dir={tmp_path / 'out'}", f"cache.path={tmp_path / 'cache'}", "cache.shard_examples=8",
-               "cache.batch_size=2", "recipe=tinybert", "student.layers=3"]  # fmt: skip
+               "cache.batch_size=2", "recipe=tinybert_joint", "student.layers=3"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -13,7 +13,10 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from kdfeatures.cli import main
 
-RECIPES = ("hard", "pseudo", "logits", "fitnets", "pkd", "tinybert", "minilm", "minilmv2")
+RECIPES = ("hard", "pseudo", "logits", "rkd", "pkd", "pkd_last", "hidden_joint", "tinybert_joint", "minilm_joint", "minilmv2_joint")
+
+
+LABELS = ("hard", "logits", "rkd", "hidden_joint", "pkd", "pkd_last")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -23,7 +26,7 @@ def test_every_recipe_distils_a_student_that_keeps_most_of_the_teacher(workspace
     assert results["student"]["layers"] == 3 and results["teacher"]["layers"] == 4
     assert results["student"]["parameters"] < results["teacher"]["parameters"]
     assert results["retained"] > 0.85
-    assert (results["labelled_examples"] > 0) == (recipe in ("hard", "logits", "fitnets", "pkd"))
+    assert (results["labelled_examples"] > 0) == (recipe in LABELS)
     folder = workspace.folder / f"recipe_{recipe}"
     answers = pipeline("text-classification", model=str(folder))(["the dog that barked slept", "the dog slept"])
     assert {answer["label"] for answer in answers} <= {"plain", "relative"}
@@ -46,7 +49,7 @@ def test_augmented_copies_are_labelled_by_the_teacher_alone(workspace, cache):
 def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(workspace, projection):
     results = workspace.distil(
         f"narrow_{projection}",
-        "recipe=minilmv2",
+        "recipe=minilmv2_joint",
         "+loss@losses.hidden=hidden_mse",
         "losses.relations.heads=8",
         f"projection={projection}",
@@ -155,14 +158,14 @@ def test_a_regression_task_distils_by_squared_error(workspace):
     main(["finetune", *workspace.task, *regression, f"output_dir={teacher}"])
     overrides = [text for text in regression if not text.startswith(("model.", "trainer."))]
     results = workspace.distil(
-        "regression", *overrides, f"teacher.path={teacher}", "recipe=tinybert", "student.layers=3"
+        "regression", *overrides, f"teacher.path={teacher}", "recipe=tinybert_joint", "student.layers=3"
     )
     assert results["teacher"]["metrics"]["validation"]["pearson"] > 0.8
     assert results["retained"] > 0.9
 
 
 def test_a_pretrained_student_is_taken_as_it_is(workspace):
-    results = workspace.distil("pretrained", "recipe=minilm", f"student.path={workspace.encoder}")
+    results = workspace.distil("pretrained", "recipe=minilm_joint", f"student.path={workspace.encoder}")
     assert results["student"]["layers"] == 4
 
 
@@ -203,7 +206,7 @@ def test_a_killed_run_resumes_to_the_same_student(workspace):
     def command(folder):
         return [
             sys.executable, "-m", "kdfeatures", "distill", *workspace.task, f"teacher.path={workspace.teacher}",
-            f"output_dir={folder}", "recipe=tinybert", "student.layers=3", "trainer.num_train_epochs=6",
+            f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=6",
             "trainer.disable_tqdm=true", "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 

@@ -21,7 +21,7 @@ def command(workspace, name, *overrides):
     return [
         "distill", *workspace.task, f"teacher.path={workspace.folder / 'steady'}",
         f"output_dir={workspace.folder / name}",
-        "recipe=tinybert", "projection.always=true", "student.layers=3", "trainer.num_train_epochs=2",
+        "recipe=tinybert_joint", "projection.always=true", "student.layers=3", "trainer.num_train_epochs=2",
         "trainer.learning_rate=2e-3", "trainer.disable_tqdm=true", "trainer.eval_strategy=no", *overrides,
     ]  # fmt: skip
 

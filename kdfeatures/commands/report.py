@@ -1,0 +1,69 @@
+"""What every run leaves in its folder: results.json, and with a trained model its logits and model card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from transformers import Trainer
+
+from kdfeatures.bucketed import padding_share
+from kdfeatures.card import write_card
+from kdfeatures.metrics import main_metric
+from kdfeatures.processes import process_count
+from kdfeatures.results import device_name, versions, write_results
+from kdfeatures.tasks import Task
+from kdfeatures.training import last_losses
+
+
+def results_of(
+    command: str, cfg: DictConfig, task: Task, start: float, *, student: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """Return a run's results as kdfeatures.results describes them; `more` are those that not every command has.
+
+    start: time.monotonic() at the beginning.
+    """
+    return {
+        "command": command,
+        "task": task.name,
+        "recipe": None,
+        "mapping": None,
+        "seed": cfg.seed,
+        "split": cfg.split,
+        "metric": main_metric(task),
+        "teacher": None,
+        "student": student,
+        "retained": None,
+        "train_examples": None,
+        "labelled_examples": None,
+        "losses": {},
+        "padding": None,
+        "processes": 1,
+        "versions": versions(),
+        "device": device_name(),
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    } | {
+        **more,
+        "seconds": {"train": more.get("seconds"), "total": time.monotonic() - start},
+    }
+
+
+def of_training(trainer: Trainer, seconds: float) -> dict[str, Any]:
+    """Return what results_of shall say of a training that took so many seconds."""
+    return {
+        "seconds": seconds,
+        "losses": last_losses(trainer),
+        "padding": padding_share(trainer),
+        "processes": process_count(),
+    }
+
+
+def save_run(folder: Path, results: dict[str, Any], task: Task, logits: Mapping[str, np.ndarray]) -> None:
+    """Write logits.npz and the card, and results.json last: it says that the run is finished."""
+    np.savez_compressed(folder / "logits.npz", **logits)
+    write_card(folder, results, task)
+    write_results(folder, results)

@@ -1,0 +1,81 @@
+"""A run as a list of stages, each a run config of its own that starts from the student of the stage before.
+
+What stands outside `stages` holds for all of them; a stage says only what differs, and its `losses` are added. The
+options that are chosen as a whole (WHOLE) replace those outside; the others are merged with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from kdfeatures.build import build_pairs
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.mapping import Pair
+
+WHOLE = ("task", "mapping", "projection", "augmentation")
+MERGED = ("losses", "trainer", "data", "teacher")
+PLAIN = ("freeze_below",)
+OWN = ("each_pair",)  # of the stage itself: one stage for every mapped pair, with what lies below it frozen
+KNOWN = (*WHOLE, *MERGED, *PLAIN, *OWN)
+
+
+class Stage(NamedTuple):
+    """A stage's name and its run config, which has no stages."""
+
+    name: str
+    cfg: DictConfig
+
+
+def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list[Stage]:
+    """Return the stages of a composed run config in their order; a config without any is its only stage.
+
+    The depths are of the models that the pairs of a stage with `each_pair` are for. Raises UserError for a stage that
+    says what stages do not know.
+    """
+    base = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    if not cfg.stages:
+        return [Stage("", base)]
+    del base["stages"]
+    found = []
+    for name, node in cfg.stages.items():
+        if not isinstance(node, DictConfig):
+            raise UserError(f"stages.{name}={node} must be a mapping of what differs in this stage, or {{}}.")
+        own = OmegaConf.to_container(node, resolve=True)
+        _check(name, own)
+        merged = _merged(base, own)
+        if not own.get("each_pair", False):
+            found.append(Stage(name, merged))
+            continue
+        pairs = build_pairs(merged.mapping, f"stages.{name}.mapping", student_layers, teacher_layers, cfg.allow_targets)
+        found += [Stage(f"{name}_{pair.student}", _only(merged, pair)) for pair in pairs if pair.student]
+    return found
+
+
+def _check(name: str, own: Mapping) -> None:
+    for key in own:
+        if key not in KNOWN:
+            raise UserError(f"stages.{name}.{key} is unknown{nearest(key, KNOWN)}; a stage takes {', '.join(KNOWN)}.")
+    if type(own.get("each_pair", False)) is not bool:
+        raise UserError(f"stages.{name}.each_pair={own['each_pair']} must be true or false.")
+
+
+def _merged(base: DictConfig, own: Mapping) -> DictConfig:
+    made = base.copy()
+    for key, value in own.items():
+        if key in (*WHOLE, *PLAIN):
+            made[key] = value
+        elif key in MERGED:
+            made[key] = OmegaConf.merge(made[key], value)
+    return made
+
+
+def _only(cfg: DictConfig, pair: Pair) -> DictConfig:
+    """Return the config of a stage for one pair; the layers below it stay as they are, the embeddings from layer 2 on."""
+    made = cfg.copy()
+    with open_dict(made):
+        made.mapping = {"_target_": "kdfeatures.mapping.explicit", "pairs": [list(pair)]}
+        made.freeze_below = pair.student if pair.student > 1 else None
+    return made
