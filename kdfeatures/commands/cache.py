@@ -10,11 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, needed
+from kdfeatures.cache import OPERANDS, CacheConfig, FeatureCache, MoreLayers, Quantity, cache_settings, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
+from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, load_teacher, make_ready
@@ -25,22 +26,34 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     settings = cache_settings(cfg)
     if settings is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
-    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
-    teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
-    check_dtype(teacher_config.dtype)
-    augmentation = augmentation_settings(cfg)
-    if teacher_config.path is None:
+    if cfg.teacher.path is None:
         raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
-    teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
+    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    student_config = section(cfg, "student", StudentConfig)
+    of_teacher = load_config(cfg.teacher.path, "teacher.path")
     if student_config.path is None:
-        student = planned_config(student_config, teacher.config, task)
+        student = planned_config(student_config, of_teacher, task)
     else:
         student = load_config(student_config.path, "student.path")
+    stages = stages_of(cfg, student.num_hidden_layers, of_teacher.num_hidden_layers)
+    made = [_fill(stage.cfg, settings, student) for stage in stages]
+    filled = [result for result in made if result is not None]
+    if not filled:
+        raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
+    return filled[-1]
+
+
+def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | None:
+    """Fill the cache for one stage; None when it takes nothing from the teacher."""
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    teacher_config = section(cfg, "teacher", TeacherConfig)
+    check_dtype(teacher_config.dtype)
+    augmentation = augmentation_settings(cfg)
+    teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
     objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
     quantities = {*needed(objective), *_more(section(cfg, "more", MoreLayers))}
     if not quantities:
-        raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
-
+        return None
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
