@@ -27,7 +27,7 @@ from kdfeatures.help import command_help, overview
 from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
-COMMANDS = ("finetune", "distill", "cache", "evaluate", "demo")
+COMMANDS = ("finetune", "distill", "cache", "evaluate", "compare", "demo")
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True
@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         print(overview())
         return
     command, rest = argv[0], argv[1:]
+    if command == "compare" and rest and (Path(rest[0]).is_dir() or not re.match(r"-|\w+=", rest[0])):
+        rest = [f"runs='{rest[0]}'", *rest[1:]]
     try:
         if command not in COMMANDS:
             raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; try kdfeatures --help")
@@ -115,6 +117,8 @@ def _raise(message: str) -> NoReturn:
 def _check_common(cfg: DictConfig, folder: str) -> None:
     if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed={cfg.seed} must be a whole number from 0 to 2^32 - 1.")
+    if "runs" in cfg and (cfg.runs is None or not Path(cfg.runs).is_dir()):
+        raise UserError(f"runs={cfg.runs} is no folder; say which runs to compare, kdfeatures compare DIR.")
     # Hydra makes the folder before the job starts; what stands in its way would be a traceback
     made = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
     if not made.is_dir():

@@ -14,6 +14,7 @@ SUMMARIES = {
     "distill": "train a student on a teacher's features, attention and logits, and report both",
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
+    "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {

@@ -76,7 +76,7 @@ def distil(
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         **of_training(trainer, seconds),
     )
-    save_run(output_dir, results, task, logits)
+    save_run(output_dir, results, task, logits, job.reported)
     return results
 
 
