@@ -15,8 +15,11 @@ Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     seconds           {train, total}, wall clock
     losses            the mean unweighted value of every term in the last logging window
     padding           the share of padded positions in the training batches; null where nothing was trained
-    stages            of a run in several stages: {name, seconds, losses, mapping, train_examples, padding, metrics} of each,
-                      metrics of the student as it was then; what stands outside is of the last, seconds of all
+    report            with explain=true, what each term does and its gradient on the first batch, as
+                      kdfeatures/loss_report.py says; otherwise null
+    stages            of a run in several stages: {name, seconds, losses, mapping, train_examples, padding, report,
+                      metrics} of each, metrics of the student as it was then; what stands outside is of the last,
+                      seconds of all
     processes         how many trained together
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
