@@ -77,6 +77,8 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
     arguments = parser.parse_args(rest)
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
+    if arguments.multirun and command == "explain":
+        raise UserError("kdfeatures explain reports on one run at a time; leave out -m.")
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []
     try:
         jobs, fixed = [arguments.overrides], None

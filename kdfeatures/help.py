@@ -63,14 +63,15 @@ def command_help(command: str) -> str:
     shown = [line for file in (*files, conf / "common.yaml") for line in _options(file, "")]
     # the first file that has an option says its default
     lines += reversed({line.split("=")[0]: line for line in reversed(shown)}.values())
-    for group in ("data", "model", "teacher", "student", "cache"):
+    for group in ("data", "model", "teacher", "student", "balance", "cache"):
         if group in chosen:
             lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
     if "trainer" in chosen:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
-    return "\n".join(
-        [*lines, "", "-m with comma-separated values runs every combination: -m recipe=hard,tinybert_joint seed=1,2,3"]
-    )
+    if command != "explain":
+        sweep = "-m recipe=hard,tinybert_joint seed=1,2,3"
+        lines += ["", f"-m with comma-separated values runs every combination: {sweep}"]
+    return "\n".join(lines)
 
 
 def _files(path: Path) -> list[Path]:

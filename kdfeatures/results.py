@@ -2,7 +2,7 @@
 
 Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     schema            1
-    command           finetune | distill | evaluate
+    command           finetune | distill | explain | evaluate
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
     seed              of student initialisation, shuffling and subsets
@@ -24,6 +24,7 @@ Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration
+Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
 """
 
 from __future__ import annotations

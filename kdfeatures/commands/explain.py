@@ -75,4 +75,5 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
         job.teacher.to(job.arguments.device)
         trainer = trainer_of(cfg, job, None, found.append)
         trainer.train()
+        trainer.model.detach()
     return found[0]

@@ -105,6 +105,7 @@ def test_results_follow_the_documented_schema(workspace):
         "seconds",
         "losses",
         "padding",
+        "report",
         "processes",
         "versions",
         "device",
