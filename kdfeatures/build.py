@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
@@ -48,7 +49,8 @@ def build_objective(
     pairs = tuple(dict.fromkeys(pair for term in hidden for pair in term.pairs))
     widths = student_config.hidden_size, teacher_config.hidden_size
     projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
-    return Objective(terms, projections), pairs
+    balance = balance_settings(cfg)
+    return Objective(terms, projections, balance if len(terms) > 1 else None), pairs
 
 
 def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int], *, regression: bool) -> Term:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.distiller import Distiller
+from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.metrics import main_metric
 from kdfeatures.pca_fit import fit_pca
 from kdfeatures.processes import is_first
@@ -44,9 +46,10 @@ def distil(
     if is_first() and not cfg.teacher.force and job.objective.needs_teacher:
         truth = np.asarray(job.reported[cfg.split]["labels"][:])
         check_teacher(teacher_logits[cfg.split], truth, job.task, cfg.split)
-    if isinstance(job.objective.projections, PcaProjections):
-        fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
-    trainer = _trainer(cfg, job, cache)
+    report = job.report() if cfg.explain else None
+    if report is not None and is_first():
+        print(f"{LEGEND}\n\n{report_text(report)}", flush=True)
+    trainer = trainer_of(cfg, job, cache, None if report is None else partial(_add_first_batch, report))
     seconds = train(trainer, checkpoint)
     trainer.model.detach()
     if not is_first():
@@ -74,6 +77,7 @@ def distil(
         retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]),
         train_examples=len(job.examples),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
+        report=report,
         **of_training(trainer, seconds),
     )
     save_run(output_dir, results, task, logits, job.reported)
@@ -99,15 +103,30 @@ def _teacher_logits(job: Job, cache: FeatureCache | None) -> dict[str, np.ndarra
     return logits_of(job.teacher, job.reported, job.tokenizer, job.columns, batch_size=batch_size, title="teacher")
 
 
-def _trainer(cfg: DictConfig, job: Job, cache: FeatureCache | None) -> Trainer:
+def trainer_of(
+    cfg: DictConfig,
+    job: Job,
+    cache: FeatureCache | None,
+    on_first_batch: Callable[[dict[str, Any]], None] | None,
+) -> Trainer:
     """Return the Trainer of the student, which learns from the cache where there is one."""
+    if isinstance(job.objective.projections, PcaProjections):
+        fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
     examples, cached = job.examples, None
     if cache is not None and job.objective.needs_teacher:
         cached = cache.features(examples, needed(job.objective), **_ranks(job))
         examples = with_rows(examples)
         job.teacher.to("cpu")  # training does without it
     distiller = Distiller(job.student, job.teacher if cached is None else None, job.objective, job.columns)
-    trainer = make_trainer(distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation)
+    trainer = make_trainer(
+        distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation, on_first_batch
+    )
     if cached is not None:
         trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     return trainer
+
+
+def _add_first_batch(report: dict[str, Any], found: dict[str, Any]) -> None:
+    report["first_batch"] = found
+    if is_first():
+        print(f"\n{first_batch_text(found)}\n", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -17,6 +18,7 @@ from kdfeatures.commands.inputs import TaskData, is_labelled
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.loss_report import describe_objective
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
 from kdfeatures.positions import check_positions
@@ -95,6 +97,10 @@ class Job:
             validation=inputs.validation(),
             cache=cache,
         )
+
+    def report(self) -> dict[str, Any]:
+        """Return what the objective does (kdfeatures.loss_report)."""
+        return describe_objective(self.objective, self.student.config, self.teacher.config, self.task.num_labels)
 
 
 def freeze_below(student: PreTrainedModel, layer: int | None) -> bool:

@@ -43,6 +43,7 @@ def results_of(
         "labelled_examples": None,
         "losses": {},
         "padding": None,
+        "report": None,
         "processes": 1,
         "versions": versions(),
         "device": device_name(),

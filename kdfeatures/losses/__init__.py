@@ -12,6 +12,9 @@ Each is an nn.Module whose class attribute `takes` says what it is called with:
 A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
 (B, L, D_t), and no projection is made for it.
 
+What `kdfeatures explain` tells of a loss it says itself: `reduces`, how it averages; `counts`, which positions do; and
+where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
+
 All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """
 

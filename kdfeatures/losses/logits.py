@@ -34,6 +34,9 @@ class SoftenedLoss(nn.Module):
     """
 
     takes: ClassVar[str] = "logits"
+    reduces: ClassVar[str] = "sum over C, mean over B"
+    counts: ClassVar[str] = "all texts"
+    temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
 
     def __init__(self, *, temperature: float) -> None:
         super().__init__()
@@ -75,6 +78,8 @@ class SoftCrossEntropy(SoftenedLoss):
     when T grows. TinyBERT's official code averages over the classes too, which divides it by C.
     """
 
+    temperature_factor = "1"
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""
         log_s, log_t = self.log_probabilities(student, teacher)
@@ -90,6 +95,8 @@ class LogitMSE(nn.Module):
     """
 
     takes: ClassVar[str] = "logits"
+    reduces: ClassVar[str] = "mean over C, B"
+    counts: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C). Returns a scalar."""
@@ -105,6 +112,8 @@ class PseudoLabel(nn.Module):
     """
 
     takes: ClassVar[str] = "logits"
+    reduces: ClassVar[str] = "mean over B"
+    counts: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""

@@ -116,6 +116,7 @@ def test_results_follow_the_documented_schema(workspace):
         "seconds",
         "losses",
         "padding",
+        "report",
         "processes",
         "versions",
         "device",
