@@ -68,7 +68,9 @@ def _title(plan: Plan, number: int, stages: int) -> str:
 
 
 def _measure(cfg: DictConfig) -> dict[str, Any]:
-    cfg = OmegaConf.merge(cfg, {"trainer": ONE_STEP})
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)  # conf/trainer does not name all of these
+    cfg.trainer = OmegaConf.merge(cfg.trainer, ONE_STEP)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         job = Job.prepare(cfg, Path(folder))
