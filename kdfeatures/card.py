@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kdfeatures.kinds import kind_of
 from kdfeatures.tasks import Task
 
 BODY = """---
@@ -27,7 +28,7 @@ Trained on {labelled} labelled examples{pool} of {task}, seed {seed}, with kdfea
 ```python
 from transformers import pipeline
 
-classifier = pipeline("text-classification", model="{name}")
+model = pipeline("{pipeline}", model="{name}")
 ```
 
 The whole configuration and the versions are in `results.json`.
@@ -36,18 +37,18 @@ The whole configuration and the versions are in `results.json`.
 
 def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
     """Write README.md with the results in model-index form beside the saved model."""
-    student = results["student"]
+    student, pipeline = results["student"], kind_of(task).pipeline
     scores = [
         (split, metric, value) for split, metrics in student["metrics"].items() for metric, value in metrics.items()
     ]
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=pipeline,
         tags=["kdfeatures", "knowledge-distillation"] if results["recipe"] else ["kdfeatures"],
         model_name=folder.name,
         eval_results=[
             EvalResult(
-                task_type="text-classification",
+                task_type=pipeline,
                 dataset_type=task.dataset or task.name,
                 dataset_name=task.name,
                 dataset_config=task.config,
@@ -62,6 +63,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
     text = BODY.format(
         card_data=data.to_yaml(),
         name=folder.name,
+        pipeline=pipeline,
         story=_story(results),
         labelled=results["labelled_examples"],
         pool=f" and {unlabelled} whose labels were not used" if unlabelled else "",

@@ -21,11 +21,16 @@ ON_HIDDEN = ("hidden", "flow")
 class Outputs(NamedTuple):
     """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
-    The logits are None when no term needs them and the forward pass ended before the head.
+    The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
+    become (rows, C) by `at` before a loss sees them.
     """
 
     logits: Tensor | None
     features: Features
+
+    def at(self, rows: Tensor) -> Outputs:
+        """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
+        return self if self.logits is None else self._replace(logits=self.logits[rows])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel
 
-from kdfeatures.data import token_counts
+from kdfeatures.columns import token_counts
 from kdfeatures.errors import UserError
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.config import StudentConfig
 from kdfeatures.encoders import encoder_of, family_of
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.kinds import kind_of
 from kdfeatures.mapping import uniform
 from kdfeatures.models import label_settings, load_for_task
 from kdfeatures.tasks import Task
@@ -32,7 +33,7 @@ def build_student(
                     f"effect; set student.{name}=null, or leave out the path."
                 )
         return load_for_task(config.path, "student.path", task)
-    student = AutoModelForSequenceClassification.from_config(planned_config(config, teacher.config, task))
+    student = kind_of(task).auto.from_config(planned_config(config, teacher.config, task))
     if config.init == "teacher":
         _copy_layers(config, student, teacher, teacher_columns)
     return student

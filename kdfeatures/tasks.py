@@ -10,12 +10,15 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
+from kdfeatures.entities import is_bio
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.metrics import METRICS, REGRESSION_METRICS
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra")
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 SOURCES = ("dataset", "files", "embedded")
+KINDS = ("sequence", "tokens")
+ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,9 @@ class Task:
     """The facts of one task; raises UserError when they contradict each other.
 
     name     what results are filed under
-    text     one or two text columns
-    label    the label column
+    kind     sequence: one label a text, or pair of texts; tokens: one label a word
+    text     one or two text columns; for tokens one column of lists of words
+    label    the label column; for tokens lists of as many labels
     labels   class names in the order of their ids; empty means regression
     metrics  names from `kdfeatures.metrics.METRICS`; with several, models are selected by their mean
     splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
@@ -44,6 +48,7 @@ class Task:
     dataset: str | None = None
     files: Mapping[str, str] | None = None
     embedded: str | None = None
+    kind: str = "sequence"
 
     @property
     def is_regression(self) -> bool:
@@ -77,8 +82,14 @@ class Task:
         return cls(**facts)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.text) <= 2:
-            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text one or two")
+        if self.kind not in KINDS:
+            raise UserError(
+                f"task '{self.name}' has the unknown kind '{self.kind}'{nearest(self.kind, KINDS)} "
+                f"(known: {', '.join(KINDS)})"
+            )
+        if not 1 <= len(self.text) <= (2 if self.kind == "sequence" else 1):
+            wanted = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {wanted}")
         if self.label in self.text:
             raise UserError(f"task '{self.name}' has '{self.label}' both as text column and as label column")
         if len(self.labels) == 1 or len(set(self.labels)) != len(self.labels):
@@ -86,17 +97,20 @@ class Task:
                 f"task '{self.name}' has labels {list(self.labels)}; give two or more different class names, "
                 "or none for regression"
             )
+        if self.kind == "tokens" and not self.labels:
+            raise UserError(f"task '{self.name}' of kind tokens has no labels; give task.labels the class names")
         self._check_metrics()
         self._check_source()
 
     def _check_metrics(self) -> None:
+        known = (*METRICS, ENTITY_F1) if self.kind == "tokens" else tuple(METRICS)
         if not self.metrics:
-            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(METRICS)}")
+            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(known)}")
         for metric in self.metrics:
-            if metric not in METRICS:
+            if metric not in known:
                 raise UserError(
-                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, METRICS)} "
-                    f"(known: {', '.join(METRICS)})"
+                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, known)} "
+                    f"(known: {', '.join(known)})"
                 )
             if (metric in REGRESSION_METRICS) != self.is_regression:
                 kind = "regression (no labels)" if self.is_regression else f"{len(self.labels)} classes"
@@ -105,6 +119,12 @@ class Task:
         if "f1" in self.metrics and len(self.labels) != 2:
             raise UserError(
                 f"metric 'f1' scores class 1 of 2, but task '{self.name}' has {len(self.labels)} classes; use f1_macro"
+            )
+        strange = [label for label in self.labels if not is_bio(label)]
+        if ENTITY_F1 in self.metrics and strange:
+            raise UserError(
+                f"metric '{ENTITY_F1}' reads the labels O, B-TYPE and I-TYPE, but task '{self.name}' has "
+                f"'{strange[0]}'; use accuracy or f1_macro"
             )
 
     def _check_source(self) -> None:

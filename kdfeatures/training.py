@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import torch
 from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import (
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
-    EvalPrediction,
     PreTrainedTokenizerBase,
     ProgressCallback,
     Trainer,
@@ -21,7 +20,7 @@ from transformers.trainer_callback import PrinterCallback
 from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.metrics import predictions_from_logits, score
+from kdfeatures.kinds import kind_of
 from kdfeatures.sharding import check_checkpoint, shard_by_layer
 from kdfeatures.tasks import Task
 from kdfeatures.trainer import DistillationTrainer
@@ -42,6 +41,7 @@ def make_trainer(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
             "set trainer.eval_strategy=no."
         )
+    kind = kind_of(task)
     if arguments.fsdp:
         shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
     options = {
@@ -49,9 +49,9 @@ def make_trainer(
         "tokens_per_batch": settings.tokens_per_batch,
         "train_dataset": train,
         "eval_dataset": validation,
-        "data_collator": DataCollatorWithPadding(tokenizer),
+        "data_collator": kind.collator(tokenizer, rows=isinstance(model, Distiller)),
         "processing_class": tokenizer,
-        "compute_metrics": lambda output: _metrics(output, task),
+        "compute_metrics": partial(kind.trainer_scores, task=task),
     }
     if settings.early_stopping_patience is not None:
         if not arguments.load_best_model_at_end:
@@ -106,8 +106,3 @@ class _Progress(ProgressCallback):
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if self.training_bar is not None and logs and "loss" in logs:
             self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", refresh=False)
-
-
-def _metrics(output: EvalPrediction, task: Task) -> dict[str, float]:
-    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-    return score(task.metrics, predictions_from_logits(logits, task), output.label_ids)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, needed
+from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, logits_for, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
@@ -37,7 +37,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     else:
         student = load_config(student_config.path, "student.path")
     objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
-    quantities = {*needed(objective), *_more(section(cfg, "more", MoreLayers))}
+    quantities = {*needed(objective, logits_for(task)), *_more(section(cfg, "more", MoreLayers))}
     if not quantities:
         raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
 
@@ -48,7 +48,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     cache = FeatureCache(settings, teacher, tokenizer)
     augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
     features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
-    cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
+    cached_logits(task, cache, inputs.reported(cfg.split), columns, **ranks)
     print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
     return {"folder": str(cache.folder), "examples": len(features.lengths)}
 

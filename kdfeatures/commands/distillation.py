@@ -11,11 +11,12 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import Trainer
 
-from kdfeatures.cache import CachedCollator, FeatureCache, needed, with_rows
+from kdfeatures.cache import CachedCollator, FeatureCache, logits_for, needed, with_rows
 from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.distiller import Distiller
+from kdfeatures.kinds import kind_of
 from kdfeatures.metrics import main_metric
 from kdfeatures.pca_fit import fit_pca
 from kdfeatures.processes import is_first
@@ -42,7 +43,7 @@ def distil(
     cache = _cache(job)
     teacher_logits = _teacher_logits(job, cache)
     if is_first() and not cfg.teacher.force and job.objective.needs_teacher:
-        truth = np.asarray(job.reported[cfg.split]["labels"][:])
+        truth = kind_of(job.task).truth(job.reported[cfg.split])
         check_teacher(teacher_logits[cfg.split], truth, job.task, cfg.split)
     if isinstance(job.objective.projections, PcaProjections):
         fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
@@ -53,10 +54,11 @@ def distil(
         return None
     student, task = whole(job.student, trainer), job.task
     logits = logits_of(
+        task,
         student,
         job.reported,
         job.tokenizer,
-        list(range(task.num_labels)),
+        None,
         batch_size=job.arguments.per_device_eval_batch_size,
         title="student",
     )
@@ -92,18 +94,19 @@ def _cache(job: Job) -> FeatureCache | None:
 def _teacher_logits(job: Job, cache: FeatureCache | None) -> dict[str, np.ndarray]:
     """Return the teacher's logits on the reported splits; without a cache those of the first process only."""
     if cache is not None:
-        return cached_logits(cache, job.reported, job.columns, **_ranks(job))
+        return cached_logits(job.task, cache, job.reported, job.columns, **_ranks(job))
     if not is_first():
         return {}
     batch_size = job.arguments.per_device_eval_batch_size
-    return logits_of(job.teacher, job.reported, job.tokenizer, job.columns, batch_size=batch_size, title="teacher")
+    splits, columns = job.reported, job.columns
+    return logits_of(job.task, job.teacher, splits, job.tokenizer, columns, batch_size=batch_size, title="teacher")
 
 
 def _trainer(cfg: DictConfig, job: Job, cache: FeatureCache | None) -> Trainer:
     """Return the Trainer of the student, which learns from the cache where there is one."""
     examples, cached = job.examples, None
     if cache is not None and job.objective.needs_teacher:
-        cached = cache.features(examples, needed(job.objective), **_ranks(job))
+        cached = cache.features(examples, needed(job.objective, logits_for(job.task)), **_ranks(job))
         examples = with_rows(examples)
         job.teacher.to("cpu")  # training does without it
     distiller = Distiller(job.student, job.teacher if cached is None else None, job.objective, job.columns)

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
 
-from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.inputs import TaskData, logits_of, scores_of
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.config import DataConfig, ModelConfig, section
 from kdfeatures.embedded import tokenizer as embedded_tokenizer
@@ -21,6 +21,7 @@ from kdfeatures.processes import is_first
 from kdfeatures.results import describe_model, read_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.sharding import whole
+from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 from kdfeatures.training import make_trainer, train
 from kdfeatures.training_settings import training_arguments
@@ -58,10 +59,11 @@ def finetune(
         return None
     classifier = whole(classifier, made)
     logits = logits_of(
+        task,
         classifier,
         reported,
         tokenizer,
-        list(range(task.num_labels)),
+        None,
         batch_size=arguments.per_device_eval_batch_size,
         title="model",
     )

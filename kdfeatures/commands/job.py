@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
 from kdfeatures.cache import CacheConfig, cache_settings
-from kdfeatures.commands.inputs import TaskData, is_labelled
+from kdfeatures.commands.inputs import TaskData
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
@@ -21,6 +21,7 @@ from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
 from kdfeatures.positions import check_positions
 from kdfeatures.students import build_student
+from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, check_tokenizers, load_teacher, make_ready
 from kdfeatures.training_settings import training_arguments
