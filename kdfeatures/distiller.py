@@ -30,6 +30,8 @@ class Distiller(nn.Module):
     A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
     """
 
+    # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
+    _keys_to_ignore_on_save = None
     accepts_loss_kwargs = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
 
     def __init__(
@@ -37,7 +39,7 @@ class Distiller(nn.Module):
         student: PreTrainedModel,
         teacher: PreTrainedModel | None,
         objective: Objective,
-        teacher_columns: list[int],
+        teacher_columns: list[int] | None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -114,7 +116,8 @@ class Distiller(nn.Module):
         if isinstance(kept, Comparison):
             teacher = teacher._replace(features=Features())  # the comparison drops them one by one
         with self._student_recorder.recording(kept):
-            student = Outputs(self.student(**inputs).logits, kept)
+            # an encoder without a head has none
+            student = Outputs(getattr(self.student(**inputs), "logits", None), kept)
         if rows is not None:
             student, teacher, labels = student.at(rows), teacher.at(rows), labels[rows]
         total, self.parts = self.objective(student, teacher, labels, mask)

@@ -104,8 +104,10 @@ def score(
     return result
 
 
-def main_metric(task: Task) -> str:
-    """The key of `score` by which models are selected and compared."""
+def main_metric(task: Task) -> str | None:
+    """The key of `score` by which models are selected and compared; None for a task that scores none."""
+    if not task.metrics:
+        return None
     return "combined_score" if len(task.metrics) > 1 else task.metrics[0]
 
 

@@ -38,10 +38,10 @@ def load_trained(path: str, option: str, kind: Kind, *, force: bool) -> PreTrain
     Raises UserError when the checkpoint has no such head (its weights would be random), unless `force`.
     """
     model, missing = _load(path, option, kind, {})
+    missing = _of_encoder(model, missing) if model.base_model is model else missing
     if missing and not force:
         raise UserError(
-            f"{option}={path} {kind.untrained}: its checkpoint lacks {missing[0]}"
-            f"{_and_more(missing)}. Fine-tune it first (kdfeatures finetune)."
+            f"{option}={path} {kind.untrained}: its checkpoint lacks {missing[0]}{_and_more(missing)}. {kind.remedy}"
         )
     return model
 
@@ -52,7 +52,7 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
     Raises UserError when the checkpoint lacks a part of the encoder, which would then be random.
     """
     model, missing = _load(path, option, kind_of(task), label_settings(task))
-    encoder = [name for name in missing if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name]
+    encoder = _of_encoder(model, missing)
     if encoder:
         raise UserError(
             f"{option}={path} is not the {model.config.model_type} encoder that its config.json describes: its "
@@ -89,6 +89,8 @@ def label_settings(task: Task) -> dict:
     """The config fields that tell a model the task's labels."""
     if task.is_regression:
         return {"num_labels": 1, "problem_type": "regression"}
+    if not task.has_labels:
+        return {}
     settings = {
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(task.labels)),
@@ -119,6 +121,12 @@ def _load(path: str, option: str, kind: Kind, settings: dict) -> tuple[PreTraine
                 f"asks for {tuple(wanted)}."
             )
     return model.float(), sorted(info["missing_keys"])
+
+
+def _of_encoder(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """Those of the parameters `names` that the encoder cannot do without."""
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    return [name for name in names if name.startswith(prefix) and not name.removeprefix(prefix).startswith("pooler.")]
 
 
 def _require(path: str, option: str) -> None:

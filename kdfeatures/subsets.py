@@ -46,6 +46,8 @@ def without_labels(dataset: Dataset) -> Dataset:
 
 def is_labelled(dataset: Dataset) -> np.ndarray:
     """Return which examples have a label, or a word that has one, boolean (examples,). dataset: from `encode`."""
+    if "labels" not in dataset.column_names:
+        return np.zeros(len(dataset), dtype=bool)
     labels = dataset["labels"][:]
     if isinstance(dataset.features["labels"], List):
         return np.array([max(own) >= 0 for own in labels])

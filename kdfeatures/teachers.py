@@ -16,14 +16,18 @@ from kdfeatures.tasks import Task
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def load_teacher(path: str, task: Task, *, force: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int]]:
-    """Return teacher, tokenizer and the columns that put its logits into the task's label order.
+def load_teacher(
+    path: str, task: Task, *, force: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int] | None]:
+    """Return teacher, tokenizer and the columns that put its logits into the task's label order; None without labels.
 
     Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
     takes it as it is.
     """
     model = load_trained(path, "teacher.path", kind_of(task), force=force)
-    columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
+    columns = None
+    if task.has_labels:
+        columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
     return model, load_tokenizer(path, "teacher.path"), columns
 
 

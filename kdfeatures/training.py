@@ -49,9 +49,10 @@ def make_trainer(
         "tokens_per_batch": settings.tokens_per_batch,
         "train_dataset": train,
         "eval_dataset": validation,
-        "data_collator": kind.collator(tokenizer, rows=isinstance(model, Distiller)),
+        "data_collator": kind.collator(tokenizer, task, rows=isinstance(model, Distiller), seed=arguments.seed),
         "processing_class": tokenizer,
         "compute_metrics": partial(kind.trainer_scores, task=task),
+        "preprocess_logits_for_metrics": kind.kept,
     }
     if settings.early_stopping_patience is not None:
         if not arguments.load_best_model_at_end:

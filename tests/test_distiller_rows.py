@@ -51,7 +51,7 @@ def examples():
 
 
 def batch_of(examples, rows):
-    return KIND.collator(pieces_tokenizer(), rows=True)([examples[row] for row in rows])
+    return KIND.collator(pieces_tokenizer(), TASK, rows=True, seed=0)([examples[row] for row in rows])
 
 
 def test_losses_see_the_words_one_by_one(distiller, examples):
@@ -91,7 +91,7 @@ def test_loss_and_gradients_from_the_cache_equal_the_live_teachers(tmp_path, dis
     cache = small_cache(tmp_path, distiller.teacher)
     cache.tokenizer = words
     features = cache.features(examples, needed(distiller.objective, logits_for(TASK)))
-    collate = CachedCollator(KIND.collator(words, rows=True), features)
+    collate = CachedCollator(KIND.collator(words, TASK, rows=True, seed=0), features)
     rows = with_rows(examples)
     batch = collate([rows[row] for row in (7, 3, 19, 0, 11)])
     assert batch["teacher_features"]["logits"].dtype == torch.float32

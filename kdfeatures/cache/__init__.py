@@ -15,7 +15,7 @@ layers or examples become further shards. Every file carries a checksum (kdfeatu
 from kdfeatures.cache.collate import CachedCollator, with_rows
 from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings
+from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings, check_cacheable
 from kdfeatures.cache.store import FeatureCache
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MoreLayers",
     "Quantity",
     "cache_settings",
+    "check_cacheable",
     "logits_for",
     "needed",
     "with_rows",

@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
-from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, logits_for, needed
-from kdfeatures.commands.inputs import TaskData, cached_logits
+from kdfeatures.build import build_objective, task_of_run
+from kdfeatures.cache import (
+    OPERANDS,
+    FeatureCache,
+    MoreLayers,
+    Quantity,
+    cache_settings,
+    check_cacheable,
+    logits_for,
+    needed,
+)
+from kdfeatures.commands.inputs import cached_logits, load_inputs
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
 from kdfeatures.students import planned_config
-from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, load_teacher, make_ready
 
 
@@ -25,7 +33,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     settings = cache_settings(cfg)
     if settings is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
-    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
+    check_cacheable(task, data)
     teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
     check_dtype(teacher_config.dtype)
     augmentation = augmentation_settings(cfg)
@@ -44,7 +53,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
-    inputs = TaskData.load(task, data, tokenizer)
+    inputs = load_inputs(task, data, tokenizer)
     cache = FeatureCache(settings, teacher, tokenizer)
     augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
     features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)

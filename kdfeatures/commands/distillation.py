@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import IterableDataset
 from omegaconf import DictConfig
 from transformers import Trainer
 
@@ -16,6 +17,7 @@ from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.distiller import Distiller
+from kdfeatures.errors import UserError
 from kdfeatures.kinds import kind_of
 from kdfeatures.metrics import main_metric
 from kdfeatures.pca_fit import fit_pca
@@ -42,10 +44,14 @@ def distil(
     take_projections(job.objective.projections, earlier)
     cache = _cache(job)
     teacher_logits = _teacher_logits(job, cache)
-    if is_first() and not cfg.teacher.force and job.objective.needs_teacher:
+    if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
         truth = kind_of(job.task).truth(job.reported[cfg.split])
         check_teacher(teacher_logits[cfg.split], truth, job.task, cfg.split)
     if isinstance(job.objective.projections, PcaProjections):
+        if isinstance(job.examples, IterableDataset):
+            raise UserError(
+                "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
+            )
         fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
     trainer = _trainer(cfg, job, cache)
     seconds = train(trainer, checkpoint)
@@ -73,13 +79,21 @@ def distil(
         mapping=sorted({tuple(pair) for term in job.objective.terms.values() for pair in term.pairs}),
         teacher=describe_model(job.teacher_path, job.teacher, teacher_scores),
         student=describe_model(str(output_dir), student, student_scores),
-        retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]),
-        train_examples=len(job.examples),
+        retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]) if metric else None,
+        train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         **of_training(trainer, seconds),
     )
     save_run(output_dir, results, task, logits)
     return results
+
+
+def _examples(job: Job, trainer: Trainer) -> int:
+    """How many examples there are; of a stream, how many were read."""
+    if isinstance(job.examples, IterableDataset):
+        step = job.arguments.train_batch_size * job.arguments.gradient_accumulation_steps * job.arguments.world_size
+        return trainer.state.global_step * step
+    return len(job.examples)
 
 
 def _ranks(job: Job) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from kdfeatures.commands.inputs import TaskData, logits_of, scores_of
+from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import results_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.errors import UserError
@@ -36,18 +36,20 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
     model = load_trained(evaluated.path, "model.path", kind_of(task), force=evaluated.force)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    columns = align_labels(
-        model.config.id2label,
-        task.labels,
-        whose=f"the model {evaluated.path}",
-        force=evaluated.force,
-        option="model.force",
-    )
+    columns = None
+    if task.has_labels:
+        columns = align_labels(
+            model.config.id2label,
+            task.labels,
+            whose=f"the model {evaluated.path}",
+            force=evaluated.force,
+            option="model.force",
+        )
     tokenizer = load_tokenizer(evaluated.path, "model.path")
-    splits = TaskData.load(task, data, tokenizer).reported(cfg.split)
+    splits = load_inputs(task, data, tokenizer).reported(cfg.split)
     check_positions(model, f"model.path={evaluated.path}", splits.values())
     logits = logits_of(task, model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
-    labelled = {name: split for name, split in splits.items() if is_labelled(split).all()}
+    labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():
         file = output_dir / f"predictions_{name}.csv"
         _write(file, list(kind_of(task).predictions(logits[name], splits[name], task)))

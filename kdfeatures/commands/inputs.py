@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache, logits_for
+from kdfeatures.commands.text_inputs import TextData, check_reading
 from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.kinds import kind_of
@@ -65,6 +66,12 @@ class TaskData:
             if split == of and self.task.splits.get(second) in self.raw:
                 names.append(second)
         return {name: self.split(name) for name in names}
+
+
+def load_inputs(task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TaskData | TextData:
+    """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect."""
+    check_reading(task, data)
+    return (TaskData if task.has_labels else TextData).load(task, data, tokenizer)
 
 
 def logits_of(

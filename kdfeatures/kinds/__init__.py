@@ -2,10 +2,16 @@
 
 from kdfeatures.kinds.kind import Kind
 from kdfeatures.kinds.sequence import SequenceKind
+from kdfeatures.kinds.text import MaskedTextKind, PlainTextKind
 from kdfeatures.kinds.tokens import TokensKind
 from kdfeatures.tasks import Task
 
-_KINDS: dict[str, Kind] = {"sequence": SequenceKind(), "tokens": TokensKind()}
+_KINDS: dict[str, Kind] = {
+    "sequence": SequenceKind(),
+    "tokens": TokensKind(),
+    "text": MaskedTextKind(),
+    "plain_text": PlainTextKind(),
+}
 
 __all__ = ["Kind", "kind_of"]
 

@@ -75,7 +75,9 @@ class SequenceKind(Kind):
 
         return encoded(dataset, tokenize)
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, *, rows: bool) -> DataCollatorWithPadding:
+    def collator(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
+    ) -> DataCollatorWithPadding:
         return DataCollatorWithPadding(tokenizer)
 
     def answers(

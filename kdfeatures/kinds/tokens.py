@@ -90,7 +90,7 @@ class TokensKind(Kind):
 
         return encoded(dataset, tokenize)
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, *, rows: bool) -> TokenCollator:
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> TokenCollator:
         return TokenCollator(tokenizer, rows=rows)
 
     def answers(

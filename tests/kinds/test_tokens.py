@@ -68,11 +68,11 @@ def test_a_padded_batch_tells_which_tokens_begin_a_word_also_where_labels_are_hi
     rows = [SENTENCE, {"tokens": ["ada", "turing"], "tags": [-1, "I-PER"]}]
     short = Dataset.from_list([{"tokens": ["ada", "turing"], "tags": [-1, 2]}])
     examples = [*encoded(rows[:1]), *encode(KIND.checked(short, TASK, "train"), pieces_tokenizer(), TASK, 32)]
-    batch = KIND.collator(pieces_tokenizer(), rows=True)(examples)
+    batch = KIND.collator(pieces_tokenizer(), TASK, rows=True, seed=0)(examples)
     assert batch["rows"].sum(1).tolist() == [5, 2]
     assert batch["labels"][1].tolist() == [-100, -100, 2, *[-100] * 7]
     assert torch.equal(batch["rows"][1].nonzero()[:, 0], torch.tensor([1, 2]))
-    assert "rows" not in KIND.collator(pieces_tokenizer(), rows=False)(examples)
+    assert "rows" not in KIND.collator(pieces_tokenizer(), TASK, rows=False, seed=0)(examples)
 
 
 def test_few_labels_are_those_of_whole_sentences_and_the_others_stay_as_a_pool():
