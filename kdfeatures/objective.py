@@ -30,7 +30,10 @@ class Outputs(NamedTuple):
 
     def at(self, rows: Tensor) -> Outputs:
         """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
-        return self if self.logits is None else self._replace(logits=self.logits[rows])
+        if self.logits is None:
+            return self
+        # blocks of text are seldom padded, and logits over a vocabulary are large: no copy then
+        return self._replace(logits=self.logits.flatten(0, 1) if rows.all() else self.logits[rows])
 
 
 @dataclass(frozen=True)

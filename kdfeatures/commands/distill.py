@@ -134,8 +134,7 @@ def _conclude(
         if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
             shutil.copyfile(file, output_dir / file.name)
     of_stages = [
-        {"name": name}
-        | {key: result[key] for key in ("seconds", "losses", "mapping", "train_examples", "padding")}
+        {"name": name} | {key: result[key] for key in ("seconds", "losses", "mapping", "train_examples", "padding")}
         | {"metrics": result["student"]["metrics"]}
         for name, result in zip(names, found, strict=True)
     ]
