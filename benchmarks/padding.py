@@ -16,7 +16,8 @@ from transformers import AutoTokenizer
 from benchmarks.harness import append_rows
 from kdfeatures.buckets import LengthBucketSampler
 from kdfeatures.budget import TokenBudgetBatches
-from kdfeatures.data import encode, load_task, split_of, token_counts
+from kdfeatures.columns import token_counts
+from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.paths import conf_dir
 from kdfeatures.tasks import Task
 

@@ -43,14 +43,17 @@ class Arm:
 def find_arms(folder: Path) -> list[Arm]:
     """Return the arms of all finished runs of distill and finetune below `folder`, in the order of their folders.
 
-    Stages of a run and teachers that a run trained for itself are not runs of their own. Raises UserError when there
-    is none, and when two runs have the same configuration and seed.
+    Stages of a run and teachers that a run trained for itself are not runs of their own. Runs on plain text and on words
+    are left out: their texts are not the examples that scores are of. Raises UserError when there is no run, and when
+    two have the same configuration and seed.
     """
     arms: dict[str, Arm] = {}
     for path in sorted(folder.rglob(FILE)):
         inside = path.parent.relative_to(folder).parts
         results = read_results(path.parent)
         if STAGES in inside or results["command"] not in ("distill", "finetune") or _is_own_teacher(path.parent):
+            continue
+        if results["config"]["task"]["kind"] != "sequence":
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
         key = json.dumps(shared, sort_keys=True)
@@ -62,7 +65,7 @@ def find_arms(folder: Path) -> list[Arm]:
             )
         arm.runs[seed], arm.folders[seed] = results, path.parent
     if not arms:
-        raise UserError(f"runs={folder} holds no finished run of distill or finetune (no {FILE} below it).")
+        raise UserError(f"runs={folder} holds no finished run of distill or finetune whose texts have a label each.")
     return list(arms.values())
 
 

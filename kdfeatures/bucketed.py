@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from kdfeatures.buckets import LengthBucketSampler
 from kdfeatures.budget import TokenBudgetBatches
-from kdfeatures.data import token_counts
+from kdfeatures.columns import token_counts
 from kdfeatures.sharding import use_fsdp_on_cpu
 
 

@@ -15,6 +15,7 @@ from kdfeatures.mapping import Pair, validate
 from kdfeatures.objective import ON_HIDDEN, ON_OUTPUTS, Objective, Term
 from kdfeatures.schedules import Schedule, read_schedule
 from kdfeatures.targets import instantiate
+from kdfeatures.tasks import Task
 
 TERM_FIELDS = ("weight", "over_pairs", "mapping", "regression")  # the rest of a loss node are its own arguments
 
@@ -51,6 +52,19 @@ def build_objective(
     projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
     balance = balance_settings(cfg)
     return Objective(terms, projections, balance if len(terms) > 1 else None), pairs
+
+
+def task_of_run(cfg: DictConfig) -> Task:
+    """Return the task of a composed run config; text without outputs if it is text and no term reads any."""
+    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    if task.kind != "text":
+        return task
+    for name, node in cfg.losses.items():
+        if isinstance(node, DictConfig):  # build_objective refuses any other
+            loss, _ = _loss(node, f"losses.{name}", cfg.allow_targets, regression=False)
+            if loss.takes in ON_OUTPUTS:
+                return task
+    return task.without_outputs
 
 
 def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int], *, regression: bool) -> Term:

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kdfeatures.kinds import kind_of
 from kdfeatures.tasks import Task
 
 BODY = """---
@@ -18,7 +19,7 @@ BODY = """---
 
 {story}
 
-Trained on {labelled} labelled examples{pool} of {task}, seed {seed}, with kdfeatures {version}.
+Trained on {examples} of {task}, seed {seed}, with kdfeatures {version}.
 
 | split | metric | value |
 |---|---|---|
@@ -27,7 +28,7 @@ Trained on {labelled} labelled examples{pool} of {task}, seed {seed}, with kdfea
 ```python
 from transformers import pipeline
 
-classifier = pipeline("text-classification", model="{name}")
+model = pipeline("{pipeline}", model="{name}")
 ```
 
 The whole configuration and the versions are in `results.json`.
@@ -36,18 +37,18 @@ The whole configuration and the versions are in `results.json`.
 
 def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
     """Write README.md with the results in model-index form beside the saved model."""
-    student = results["student"]
+    student, pipeline = results["student"], kind_of(task).pipeline
     scores = [
         (split, metric, value) for split, metrics in student["metrics"].items() for metric, value in metrics.items()
     ]
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=pipeline,
         tags=["kdfeatures", "knowledge-distillation"] if results["recipe"] else ["kdfeatures"],
         model_name=folder.name,
         eval_results=[
             EvalResult(
-                task_type="text-classification",
+                task_type=pipeline,
                 dataset_type=task.dataset or task.name,
                 dataset_name=task.name,
                 dataset_config=task.config,
@@ -58,13 +59,12 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
             for split, metric, value in scores
         ],
     )
-    unlabelled = results["train_examples"] - results["labelled_examples"]
     text = BODY.format(
         card_data=data.to_yaml(),
         name=folder.name,
+        pipeline=pipeline,
         story=_story(results),
-        labelled=results["labelled_examples"],
-        pool=f" and {unlabelled} whose labels were not used" if unlabelled else "",
+        examples=_examples(results, task),
         task=task.name,
         seed=results["seed"],
         version=results["versions"]["kdfeatures"],
@@ -73,10 +73,18 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
     ModelCard(text, ignore_metadata_errors=False).save(folder / "README.md")
 
 
+def _examples(results: Mapping[str, Any], task: Task) -> str:
+    labelled, all_of_them = results["labelled_examples"], results["train_examples"]
+    if not task.has_labels:
+        return f"{all_of_them} examples"
+    pool = f" and {all_of_them - labelled} whose labels were not used" if all_of_them > labelled else ""
+    return f"{labelled} labelled examples{pool}"
+
+
 def _story(results: Mapping[str, Any]) -> str:
     student = _size(results["student"])
     if results["recipe"] is None:
-        return f"A {student} fine-tuned on labels."
+        return f"A {student} fine-tuned on {'labels' if results['labelled_examples'] else 'text'}."
     teacher = f"{_size(results['teacher'])} ({results['teacher']['path']})"
     if not results["mapping"]:
         return f"A {student}, recipe `{results['recipe']}`, with the teacher {teacher}."

@@ -21,10 +21,14 @@ PLAIN = {bool, int, float, str, NoneType}
 
 @dataclass
 class DataConfig:
-    """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label."""
+    """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label.
+
+    streaming: text without labels is read while training.
+    """
 
     path: str | None
     max_length: int
+    streaming: bool
     train_examples: int | None
     labelled: int | None
 

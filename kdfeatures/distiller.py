@@ -14,6 +14,7 @@ from kdfeatures.cache.restore import restore
 from kdfeatures.comparison import Comparison
 from kdfeatures.errors import UserError
 from kdfeatures.features import Features
+from kdfeatures.labels import reordered
 from kdfeatures.objective import Objective, Outputs
 from kdfeatures.recorder import Recorder
 
@@ -23,10 +24,14 @@ class Distiller(nn.Module):
 
     All that is trained is inside, so that accumulation, DDP and clipping see it. The teacher is frozen, always in eval
     mode, and neither a submodule nor in the state dict, so it is not wrapped, saved or switched to train mode.
-    teacher_columns: teacher_logits[:, teacher_columns] are in the student's label order (kdfeatures.labels).
+    teacher_columns: teacher_logits[..., teacher_columns] are in the student's label order (kdfeatures.labels).
+    A batch with `rows`, (B, L), has models that give logits for tokens, and their losses see those of these rows only,
+    (rows, C).
     A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
     """
 
+    # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
+    _keys_to_ignore_on_save = None
     accepts_loss_kwargs = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
 
     def __init__(
@@ -34,7 +39,7 @@ class Distiller(nn.Module):
         student: PreTrainedModel,
         teacher: PreTrainedModel | None,
         objective: Objective,
-        teacher_columns: list[int],
+        teacher_columns: list[int] | None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -84,7 +89,11 @@ class Distiller(nn.Module):
             self._teacher_recorder.detach()
 
     def forward(
-        self, labels: Tensor | None = None, teacher_features: Mapping[str, Any] | None = None, **inputs: Tensor
+        self,
+        labels: Tensor | None = None,
+        rows: Tensor | None = None,
+        teacher_features: Mapping[str, Any] | None = None,
+        **inputs: Tensor,
     ) -> ModelOutput:
         if not self.training:
             return self.student(**inputs, labels=labels)
@@ -107,7 +116,10 @@ class Distiller(nn.Module):
         if isinstance(kept, Comparison):
             teacher = teacher._replace(features=Features())  # the comparison drops them one by one
         with self._student_recorder.recording(kept):
-            student = Outputs(self.student(**inputs).logits, kept)
+            # an encoder without a head has none
+            student = Outputs(getattr(self.student(**inputs), "logits", None), kept)
+        if rows is not None:
+            student, teacher, labels = student.at(rows), teacher.at(rows), labels[rows]
         total, self.parts = self.objective(student, teacher, labels, mask)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
@@ -117,4 +129,4 @@ class Distiller(nn.Module):
             return Outputs(None, self._teacher_recorder.run(**inputs))
         with self._teacher_recorder.recording() as features:
             logits = self.teacher(**inputs).logits
-        return Outputs(logits[:, self.teacher_columns], features)
+        return Outputs(reordered(logits, self.teacher_columns), features)

@@ -19,7 +19,7 @@ SUMMARIES = {
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {
-    "task": "what to learn: a GLUE task, a generated task, or your own files",
+    "task": "what to learn: a GLUE task, a label for every word, a generated task, your own files, unlabelled text",
     "recipe": "which losses, as a published method has them",
     "mapping": "which student layer learns from which teacher layer",
     "projection": "how hidden states of two widths are brought together",

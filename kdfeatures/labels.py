@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
 
 from kdfeatures.errors import UserError
+
+Logits = TypeVar("Logits", np.ndarray, Tensor)
 
 
 def align_labels(
@@ -52,6 +58,11 @@ def align_labels(
         )
     theirs, ours = ", ".join(names), ", ".join(labels)
     raise UserError(f"{whose} has the classes {theirs}, but the task has {ours}; {fix}")
+
+
+def reordered(logits: Logits, columns: Sequence[int] | None) -> Logits:
+    """Return logits (..., C) with their classes in the order of `columns`, from `align_labels`; None keeps theirs."""
+    return logits if columns is None else logits[..., columns]
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ arguments for milliseconds at every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,31 +80,34 @@ METRICS: dict[str, Metric] = {
 REGRESSION_METRICS = frozenset({"pearson", "spearmanr"})
 
 
-def score(metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return name -> value for each metric, and their mean as `combined_score` when there are several.
+def score(
+    metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray, known: Mapping[str, Metric] = METRICS
+) -> dict[str, float]:
+    """Return name -> value for each metric of those known, and their mean as `combined_score` when there are several.
 
     Raises UserError for an unknown metric, for lengths that differ, for no examples at all, and for hidden
     labels (-1 and -100 for classes, NaN for scores), which a test split of GLUE has.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
-    unknown = next((name for name in metrics if name not in METRICS), None)
+    unknown = next((name for name in metrics if name not in known), None)
     if unknown is not None:
-        known = ", ".join(METRICS)
-        raise UserError(f"unknown metric '{unknown}'{nearest(unknown, METRICS)} (known: {known})")
+        raise UserError(f"unknown metric '{unknown}'{nearest(unknown, known)} (known: {', '.join(known)})")
     if predictions.shape != labels.shape or not predictions.size:
         raise UserError(
             f"predictions {predictions.shape} cannot be scored against labels {labels.shape}; both must have "
             "the shape (examples,) with at least one example"
         )
     _refuse_hidden(labels, scores=bool(REGRESSION_METRICS.intersection(metrics)))
-    result = {name: METRICS[name](predictions, labels) for name in metrics}
+    result = {name: known[name](predictions, labels) for name in metrics}
     if len(result) > 1:
         result["combined_score"] = float(np.mean(list(result.values())))
     return result
 
 
-def main_metric(task: Task) -> str:
-    """The key of `score` by which models are selected and compared."""
+def main_metric(task: Task) -> str | None:
+    """The key of `score` by which models are selected and compared; None for a task that scores none."""
+    if not task.metrics:
+        return None
     return "combined_score" if len(task.metrics) > 1 else task.metrics[0]
 
 

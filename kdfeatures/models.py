@@ -1,4 +1,4 @@
-"""Load classifiers and tokenizers from a folder or the Hub, with errors a user can act on."""
+"""Load models and tokenizers from a folder or the Hub, with errors a user can act on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -16,6 +15,7 @@ from transformers import (
 
 from kdfeatures.errors import UserError
 from kdfeatures.hub import require_model
+from kdfeatures.kinds import Kind, kind_of
 from kdfeatures.tasks import Task
 
 
@@ -32,16 +32,16 @@ def load_tokenizer(path: str, option: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_trained_classifier(path: str, option: str, *, force: bool) -> PreTrainedModel:
-    """Load a classifier with the head it was trained with.
+def load_trained(path: str, option: str, kind: Kind, *, force: bool) -> PreTrainedModel:
+    """Load a model with the head for this kind of task that it was trained with.
 
-    Raises UserError when the checkpoint has no head (its weights would be random), unless `force`.
+    Raises UserError when the checkpoint has no such head (its weights would be random), unless `force`.
     """
-    model, missing = _load(path, option, {})
+    model, missing = _load(path, option, kind, {})
+    missing = _of_encoder(model, missing) if model.base_model is model else missing
     if missing and not force:
         raise UserError(
-            f"{option}={path} was never fine-tuned for classification: its checkpoint lacks {missing[0]}"
-            f"{_and_more(missing)}. Fine-tune it first (kdfeatures finetune)."
+            f"{option}={path} {kind.untrained}: its checkpoint lacks {missing[0]}{_and_more(missing)}. {kind.remedy}"
         )
     return model
 
@@ -51,8 +51,8 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
 
     Raises UserError when the checkpoint lacks a part of the encoder, which would then be random.
     """
-    model, missing = _load(path, option, label_settings(task))
-    encoder = [name for name in missing if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name]
+    model, missing = _load(path, option, kind_of(task), label_settings(task))
+    encoder = _of_encoder(model, missing)
     if encoder:
         raise UserError(
             f"{option}={path} is not the {model.config.model_type} encoder that its config.json describes: its "
@@ -89,12 +89,14 @@ def label_settings(task: Task) -> dict:
     """The config fields that tell a model the task's labels."""
     if task.is_regression:
         return {"num_labels": 1, "problem_type": "regression"}
-    return {
+    if not task.has_labels:
+        return {}
+    settings = {
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(task.labels)),
         "label2id": {name: i for i, name in enumerate(task.labels)},
-        "problem_type": "single_label_classification",
     }
+    return settings | ({"problem_type": "single_label_classification"} if task.kind == "sequence" else {})
 
 
 def parameter_count(model: PreTrainedModel) -> int:
@@ -102,10 +104,10 @@ def parameter_count(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(path: str, option: str, settings: dict) -> tuple[PreTrainedModel, list[str]]:
+def _load(path: str, option: str, kind: Kind, settings: dict) -> tuple[PreTrainedModel, list[str]]:
     load_config(path, option)
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = kind.auto.from_pretrained(
             path, output_loading_info=True, ignore_mismatched_sizes=True, **settings
         )
     except (OSError, ValueError, SafetensorError) as error:
@@ -119,6 +121,12 @@ def _load(path: str, option: str, settings: dict) -> tuple[PreTrainedModel, list
                 f"asks for {tuple(wanted)}."
             )
     return model.float(), sorted(info["missing_keys"])
+
+
+def _of_encoder(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """Those of the parameters `names` that the encoder cannot do without."""
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    return [name for name in names if name.startswith(prefix) and not name.removeprefix(prefix).startswith("pooler.")]
 
 
 def _require(path: str, option: str) -> None:

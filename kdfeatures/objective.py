@@ -22,11 +22,19 @@ ON_HIDDEN = ("hidden", "flow")
 class Outputs(NamedTuple):
     """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
-    The logits are None when no term needs them and the forward pass ended before the head.
+    The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
+    become (rows, C) by `at` before a loss sees them.
     """
 
     logits: Tensor | None
     features: Features
+
+    def at(self, rows: Tensor) -> Outputs:
+        """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
+        if self.logits is None:
+            return self
+        # blocks of text are seldom padded, and logits over a vocabulary are large: no copy then
+        return self._replace(logits=self.logits.flatten(0, 1) if rows.all() else self.logits[rows])
 
 
 @dataclass(frozen=True)

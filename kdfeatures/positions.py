@@ -8,7 +8,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel
 
-from kdfeatures.data import token_counts
+from kdfeatures.columns import token_counts
 from kdfeatures.errors import UserError
 
 
@@ -24,10 +24,17 @@ def position_count(model: PreTrainedModel) -> int | None:
 def check_positions(model: PreTrainedModel, option: str, splits: Iterable[Dataset]) -> None:
     """Raise UserError when an encoded example has more tokens than `model`, which `option` names, has positions."""
     positions = position_count(model)
-    if positions is None:
-        return
     longest = max(int(token_counts(split).max()) for split in splits)
-    if longest > positions:
+    if positions is not None and longest > positions:
         raise UserError(
             f"{option} has {positions} positions, but an example has {longest} tokens; set data.max_length={positions}."
+        )
+
+
+def check_length(model: PreTrainedModel, option: str, max_length: int) -> None:
+    """Raise UserError when examples may have more tokens than `model`, which `option` names, has positions."""
+    positions = position_count(model)
+    if positions is not None and max_length > positions:
+        raise UserError(
+            f"{option} has {positions} positions, but data.max_length={max_length}; set data.max_length={positions}."
         )

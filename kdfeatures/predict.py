@@ -1,24 +1,28 @@
-"""Logits of a classifier on an encoded split."""
+"""Logits of a model on an encoded split."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.data import token_counts
+from kdfeatures.columns import token_counts
 
 
 @torch.no_grad()
-def predict_logits(
+def logit_batches(
     model: PreTrainedModel, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
-) -> np.ndarray:
-    """Return float32 logits (examples, C) in the dataset's order, in eval mode and the model's own precision.
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield for each batch its rows in the dataset, its attention mask (B, L) and the logits, on the model's device.
 
-    Batches hold examples of like length, so little is padding. title: shown on the progress bar.
+    In eval mode and the model's own precision. Batches hold examples of like length, so little is padding; the longest
+    come first. title: shown on the progress bar.
     """
     was_training = model.training
     model.eval()
@@ -30,12 +34,24 @@ def predict_logits(
         collate_fn=DataCollatorWithPadding(tokenizer),
     )
     device = next(model.parameters()).device
-    parts = [
-        model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits.float().cpu()
-        for batch in tqdm(loader, desc=title, leave=False, disable=len(loader) < 20)
+    try:
+        for number, batch in enumerate(tqdm(loader, desc=title, leave=False, disable=len(loader) < 20)):
+            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            rows = order[number * batch_size : (number + 1) * batch_size]
+            yield rows, inputs["attention_mask"].bool(), model(**inputs).logits
+    finally:
+        model.train(was_training)
+
+
+def predict_logits(
+    model: PreTrainedModel, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
+) -> np.ndarray:
+    """Return float32 logits (examples, C) in the dataset's order; see logit_batches."""
+    found = [
+        (rows, logits.float().cpu().numpy())
+        for rows, _, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title)
     ]
-    model.train(was_training)
-    logits = torch.cat(parts).numpy()
-    unsorted = np.empty_like(logits)
-    unsorted[order] = logits
-    return unsorted
+    ordered = np.empty((len(dataset), found[0][1].shape[1]), dtype=np.float32)
+    for rows, logits in found:
+        ordered[rows] = logits
+    return ordered

@@ -1,17 +1,17 @@
 """results.json, what every run leaves behind, and the short table printed from it.
 
-Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
+Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missing values are null:
     schema            1
     command           finetune | distill | explain | evaluate
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
     seed              of student initialisation, shuffling and subsets
     split             the split that `metrics` are of
-    metric            the name of the metric that models are compared by
+    metric            the name of the metric that models are compared by; null where nothing is scored
     teacher, student  {path, model_type, layers, hidden_size, heads, parameters, metrics}; finetune and evaluate fill
                       `student` only. metrics: {split: {metric: value}}
-    retained          student metric / teacher metric; null without a teacher, or where the teacher has 0 or less
-    train_examples    examples trained on; labelled_examples: those whose label was used
+    retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
+    train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used
     seconds           {train, total}, wall clock
     losses            the mean unweighted value of every term in the last logging window
     padding           the share of padded positions in the training batches; null where nothing was trained
@@ -45,6 +45,7 @@ from kdfeatures.models import parameter_count
 
 FILE = "results.json"
 SCHEMA = 1
+NOT_SHARES = ("perplexity",)  # metrics that percent mean nothing for
 
 
 def describe_model(path: str, model: PreTrainedModel, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: floa
     }
     for split, metrics in model["metrics"].items():
         for metric, value in metrics.items():
-            row[f"{metric} ({split})"] = f"{100 * value:.1f}"
+            row[f"{metric} ({split})"] = f"{value:.2f}" if metric in NOT_SHARES else f"{100 * value:.1f}"
     if kept is not None:
         row["retained"] = f"{100 * kept:.1f}%"
     if name != "teacher":

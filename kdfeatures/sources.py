@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
 
 from kdfeatures.errors import UserError
 from kdfeatures.hub import offline_unless_hub_answers
@@ -50,15 +50,20 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
 
 def from_files(task: Task, folder: Path) -> DatasetDict:
     """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken."""
-    return DatasetDict({split: _read_file(folder / path, task.text) for split, path in task.files.items()})
+    return DatasetDict({split: read_file(folder / path, task.text) for split, path in task.files.items()})
 
 
 def from_hub(task: Task) -> DatasetDict:
     """Load the dataset from the Hub or the local cache; raises UserError at once when neither has it."""
-    failed = f"'{task.dataset}' ({task.config})"
+    return dataset_from_hub(task.dataset, task, streaming=False)
+
+
+def dataset_from_hub(name: str, task: Task, *, streaming: bool) -> DatasetDict | IterableDatasetDict:
+    """The same for any dataset's name, with the task's config and splits, and perhaps as a stream."""
+    failed = f"'{name}' ({task.config})"
     try:
         with no_progress_bars(), offline_unless_hub_answers() as answers:
-            raw = load_dataset(task.dataset, task.config)
+            raw = load_dataset(name, task.config, streaming=streaming)
     except (OSError, ValueError) as error:
         if answers:
             raise UserError(f"{failed} did not load from the Hub: {_first_line(error)}") from error
@@ -66,7 +71,7 @@ def from_hub(task: Task) -> DatasetDict:
             f"{failed} is not in the local cache and the Hub does not answer; "
             "give a local copy with data.path=FOLDER, or choose a generated task, which needs no data"
         ) from error
-    return DatasetDict({split: raw[split] for split in task.splits.values() if split in raw})
+    return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
 
 
 def _read_shards(paths: list[Path]) -> Dataset:
@@ -80,7 +85,8 @@ def _read_shards(paths: list[Path]) -> Dataset:
     return Dataset(pyarrow.concat_tables([_read_parquet(path) for path in paths]))
 
 
-def _read_file(path: Path, text: Sequence[str]) -> Dataset:
+def read_file(path: Path, text: Sequence[str]) -> Dataset:
+    """Read one file by its ending. text: the columns that hold text, whatever they look like in a CSV file."""
     if not path.is_file():
         raise UserError(f"'{path}' is not a file; check task.files")
     if path.suffix == ".parquet":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.config import StudentConfig
 from kdfeatures.encoders import encoder_of, family_of
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.kinds import kind_of
 from kdfeatures.mapping import uniform
 from kdfeatures.models import label_settings, load_for_task
 from kdfeatures.tasks import Task
@@ -17,11 +18,11 @@ INITS = ("teacher", "random")
 
 
 def build_student(
-    config: StudentConfig, teacher: PreTrainedModel, teacher_columns: list[int], task: Task
+    config: StudentConfig, teacher: PreTrainedModel, teacher_columns: list[int] | None, task: Task
 ) -> PreTrainedModel:
     """Return the student described by `config`, with the task's labels. Random weights follow torch's global seed.
 
-    teacher_columns: the teacher's outputs in the task's label order; a copied head is put into that order.
+    teacher_columns: the teacher's outputs in the task's label order, or None; a copied head is put into that order.
     """
     if config.path is not None:
         for name in ("layers", "layers_from", "hidden_size", "heads", "intermediate_size"):
@@ -32,7 +33,7 @@ def build_student(
                     f"effect; set student.{name}=null, or leave out the path."
                 )
         return load_for_task(config.path, "student.path", task)
-    student = AutoModelForSequenceClassification.from_config(planned_config(config, teacher.config, task))
+    student = kind_of(task).auto.from_config(planned_config(config, teacher.config, task))
     if config.init == "teacher":
         _copy_layers(config, student, teacher, teacher_columns)
     return student
@@ -113,7 +114,7 @@ def _positive(value: int | None, name: str, otherwise: int) -> int:
 
 
 def _copy_layers(
-    config: StudentConfig, student: PreTrainedModel, teacher: PreTrainedModel, teacher_columns: list[int]
+    config: StudentConfig, student: PreTrainedModel, teacher: PreTrainedModel, teacher_columns: list[int] | None
 ) -> None:
     mine, theirs = encoder_of(student).layers, encoder_of(teacher).layers
     for layer, source in zip(mine, copied_layers(config, len(mine), len(theirs)), strict=True):
@@ -121,7 +122,8 @@ def _copy_layers(
     inside = {id(parameter) for layer in theirs for parameter in layer.parameters()}
     rest = {key: value for key, value in teacher.state_dict(keep_vars=True).items() if id(value) not in inside}
     student.load_state_dict(rest, strict=False)
-    _reorder_outputs(student, teacher_columns)
+    if teacher_columns is not None:
+        _reorder_outputs(student, teacher_columns)
 
 
 @torch.no_grad()

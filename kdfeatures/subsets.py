@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from datasets import Dataset, Value
+from datasets import Dataset, List, Value
 
-from kdfeatures.data import IGNORED
+from kdfeatures.columns import HIDDEN, IGNORED
 from kdfeatures.errors import UserError
 from kdfeatures.progress import no_progress_bars
 
@@ -26,32 +26,46 @@ def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str |
 def hide_labels(dataset: Dataset, labelled: int | None, seed: int) -> Dataset:
     """Keep the `labels` of `labelled` rows and hide the others: few labels, and a pool to distil on.
 
-    dataset: from `encode`. Hidden is -100 for classes, NaN for scores; classes keep their shares among what
-    stays labelled. All rows stay, in their order; None hides nothing. Raises UserError when there are fewer
-    labels.
+    dataset: from `encode`. Hidden is -100 for classes, NaN for scores, -1 for classes of words; classes of examples
+    keep their shares among what stays labelled. All rows stay, in their order; None hides nothing. Raises UserError
+    when there are fewer labels.
     """
     if labelled is None:
         return dataset
-    labels = np.asarray(dataset["labels"][:])
-    is_regression = np.issubdtype(labels.dtype, np.floating)
-    known = np.flatnonzero(~np.isnan(labels) if is_regression else labels != IGNORED)
+    known = np.flatnonzero(is_labelled(dataset))
     _check_count("data.labelled", labelled, len(known))
-    classes = np.zeros(len(known), dtype=np.int64) if is_regression else labels[known]
-    kept = known[_spread(classes, labelled, seed)]
-    return _with_labels(dataset, labels, kept)
+    is_class = dataset.features["labels"] == Value("int64")
+    classes = np.asarray(dataset["labels"][:])[known] if is_class else np.zeros(len(known), dtype=np.int64)
+    return _with_labels(dataset, set(known[_spread(classes, labelled, seed)].tolist()))
 
 
 def without_labels(dataset: Dataset) -> Dataset:
     """Hide the `labels` of all rows. dataset: from `encode`."""
-    return _with_labels(dataset, np.asarray(dataset["labels"][:]), np.empty(0, dtype=np.int64))
+    return _with_labels(dataset, set())
 
 
-def _with_labels(dataset: Dataset, labels: np.ndarray, kept: np.ndarray) -> Dataset:
-    hidden = np.full_like(labels, np.nan if np.issubdtype(labels.dtype, np.floating) else IGNORED)
-    hidden[kept] = labels[kept]
-    kind = Value(dataset.features["labels"].dtype)
+def is_labelled(dataset: Dataset) -> np.ndarray:
+    """Return which examples have a label, or a word that has one, boolean (examples,). dataset: from `encode`."""
+    if "labels" not in dataset.column_names:
+        return np.zeros(len(dataset), dtype=bool)
+    labels = dataset["labels"][:]
+    if isinstance(dataset.features["labels"], List):
+        return np.array([max(own) >= 0 for own in labels])
+    labels = np.asarray(labels)
+    return ~np.isnan(labels) if np.issubdtype(labels.dtype, np.floating) else labels >= 0
+
+
+def _with_labels(dataset: Dataset, kept: set[int]) -> Dataset:
+    labels, feature = dataset["labels"][:], dataset.features["labels"]
+    shown = [label if row in kept else _hidden(label) for row, label in enumerate(labels)]
     with no_progress_bars():  # rows chosen by `subset` are copied here
-        return dataset.remove_columns("labels").add_column("labels", hidden.tolist(), feature=kind)
+        return dataset.remove_columns("labels").add_column("labels", shown, feature=feature)
+
+
+def _hidden(label: float | int | list[int]) -> float | int | list[int]:
+    if isinstance(label, list):
+        return [HIDDEN if own >= 0 else own for own in label]
+    return float("nan") if isinstance(label, float) else IGNORED
 
 
 def _spread(classes: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -6,16 +6,21 @@ The rows are the files of conf/task/; a new task is one YAML there and no code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
+from kdfeatures.entities import is_bio
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.metrics import METRICS, REGRESSION_METRICS
+from kdfeatures.reading import Reading
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra")
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 SOURCES = ("dataset", "files", "embedded")
+KINDS = ("sequence", "tokens", "text")
+ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
+MASKED_ACCURACY = "masked_accuracy"  # of kind text only
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,23 @@ class Task:
     """The facts of one task; raises UserError when they contradict each other.
 
     name     what results are filed under
-    text     one or two text columns
-    label    the label column
+    kind     sequence: one label a text, or pair of texts; tokens: one label a word; text: no labels
+    text     one or two text columns; for tokens one column of lists of words
+    label    the label column; for tokens lists of as many labels; None for text
     labels   class names in the order of their ids; empty means regression
     metrics  names from `kdfeatures.metrics.METRICS`; with several, models are selected by their mean
     splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
              (MNLI mismatched). Left empty with `files`, whose keys are the splits.
 
+    reading  for text: how it becomes examples
+
     Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split ->
-    path of a user's own file) or `embedded` (the name of a generated task).
+    path of a user's own file) or `embedded` (the name of a generated task). For text it is data.path.
     """
 
     name: str
     text: tuple[str, ...]
-    label: str
+    label: str | None
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     splits: Mapping[str, str]
@@ -44,10 +52,21 @@ class Task:
     dataset: str | None = None
     files: Mapping[str, str] | None = None
     embedded: str | None = None
+    kind: str = "sequence"
+    reading: Reading | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        return self.label is not None
 
     @property
     def is_regression(self) -> bool:
-        return not self.labels
+        return self.has_labels and not self.labels
+
+    @property
+    def without_outputs(self) -> Task:
+        """The same text for models without a head, which nothing scores."""
+        return replace(self, kind="plain_text", metrics=())
 
     @property
     def num_labels(self) -> int:
@@ -58,10 +77,12 @@ class Task:
     def from_config(cls, config: Mapping[str, Any]) -> Task:
         """Build a task from the mapping of a conf/task file; raises UserError for unknown or missing keys."""
         known = [field.name for field in fields(cls)]
+        is_text = config.get("kind") == "text"
         for key in config:
             if key not in known:
                 raise UserError(f"unknown task key '{key}'{nearest(key, known)} (known: {', '.join(known)})")
-        missing = [key for key in ("name", "text", "label", "labels", "metrics") if _is_missing(config, key)]
+        needed = ("name", "text") if is_text else ("name", "text", "label", "labels", "metrics")
+        missing = [key for key in needed if _is_missing(config, key)]
         splits, files = config.get("splits") or {}, config.get("files") or {}
         missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
         missing += [f"files.{split}" for split in files if _is_missing(files, split)]
@@ -72,13 +93,28 @@ class Task:
             facts[key] = _names(key, config[key])
         if files and splits:
             raise UserError("task.files already names the splits; leave task.splits empty")
+        if config.get("reading") is not None:
+            facts["reading"] = Reading.from_config(config["reading"])
         facts["files"] = dict(files) or None
         facts["splits"] = dict(splits) or {split: split for split in files}
         return cls(**facts)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.text) <= 2:
-            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text one or two")
+        if self.kind not in (*KINDS, "plain_text"):
+            raise UserError(
+                f"task '{self.name}' has the unknown kind '{self.kind}'{nearest(self.kind, KINDS)} "
+                f"(known: {', '.join(KINDS)})"
+            )
+        if not 1 <= len(self.text) <= (2 if self.kind == "sequence" else 1):
+            wanted = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {wanted}")
+        if (self.kind in ("text", "plain_text")) == self.has_labels:
+            raise UserError(
+                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
+            )
+        if not self.has_labels:
+            self._check_text()
+            return
         if self.label in self.text:
             raise UserError(f"task '{self.name}' has '{self.label}' both as text column and as label column")
         if len(self.labels) == 1 or len(set(self.labels)) != len(self.labels):
@@ -86,17 +122,30 @@ class Task:
                 f"task '{self.name}' has labels {list(self.labels)}; give two or more different class names, "
                 "or none for regression"
             )
+        if self.kind == "tokens" and not self.labels:
+            raise UserError(f"task '{self.name}' of kind tokens has no labels; give task.labels the class names")
         self._check_metrics()
         self._check_source()
 
+    def _check_text(self) -> None:
+        given = [key for key in ("labels", *SOURCES) if getattr(self, key)]
+        if given:
+            raise UserError(f"task '{self.name}' of kind text takes no task.{given[0]}; its text is data.path")
+        if self.reading is None:
+            raise UserError(f"task '{self.name}' of kind text lacks the section reading of conf/task/text.yaml")
+        wanted = (MASKED_ACCURACY,) if self.kind == "text" else ()
+        if self.metrics != wanted:
+            raise UserError(f"task '{self.name}' of kind text has the metric {MASKED_ACCURACY} and no other")
+
     def _check_metrics(self) -> None:
+        known = (*METRICS, ENTITY_F1) if self.kind == "tokens" else tuple(METRICS)
         if not self.metrics:
-            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(METRICS)}")
+            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(known)}")
         for metric in self.metrics:
-            if metric not in METRICS:
+            if metric not in known:
                 raise UserError(
-                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, METRICS)} "
-                    f"(known: {', '.join(METRICS)})"
+                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, known)} "
+                    f"(known: {', '.join(known)})"
                 )
             if (metric in REGRESSION_METRICS) != self.is_regression:
                 kind = "regression (no labels)" if self.is_regression else f"{len(self.labels)} classes"
@@ -105,6 +154,12 @@ class Task:
         if "f1" in self.metrics and len(self.labels) != 2:
             raise UserError(
                 f"metric 'f1' scores class 1 of 2, but task '{self.name}' has {len(self.labels)} classes; use f1_macro"
+            )
+        strange = [label for label in self.labels if not is_bio(label)]
+        if ENTITY_F1 in self.metrics and strange:
+            raise UserError(
+                f"metric '{ENTITY_F1}' reads the labels O, B-TYPE and I-TYPE, but task '{self.name}' has "
+                f"'{strange[0]}'; use accuracy or f1_macro"
             )
 
     def _check_source(self) -> None:

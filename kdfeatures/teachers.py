@@ -7,22 +7,27 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.kinds import kind_of
 from kdfeatures.labels import align_labels
 from kdfeatures.metrics import accuracy, majority_score, predictions_from_logits
-from kdfeatures.models import load_tokenizer, load_trained_classifier
+from kdfeatures.models import load_tokenizer, load_trained
 from kdfeatures.tasks import Task
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def load_teacher(path: str, task: Task, *, force: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int]]:
-    """Return teacher, tokenizer and the columns that put its logits into the task's label order.
+def load_teacher(
+    path: str, task: Task, *, force: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int] | None]:
+    """Return teacher, tokenizer and the columns that put its logits into the task's label order; None without labels.
 
     Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
     takes it as it is.
     """
-    model = load_trained_classifier(path, "teacher.path", force=force)
-    columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
+    model = load_trained(path, "teacher.path", kind_of(task), force=force)
+    columns = None
+    if task.has_labels:
+        columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
     return model, load_tokenizer(path, "teacher.path"), columns
 
 
@@ -49,8 +54,8 @@ def check_dtype(dtype: str) -> None:
 def check_teacher(logits: np.ndarray, labels: np.ndarray, task: Task, split: str) -> None:
     """Raise UserError when the teacher answers no better than a constant would.
 
-    logits: (examples, C) in the task's label order. Classification: accuracy against the majority class. Regression:
-    squared error against that of the mean score, so a teacher on another scale is noticed as well.
+    logits: (examples or words, C) in the task's label order. Classification: accuracy against the majority class.
+    Regression: squared error against that of the mean score, so a teacher on another scale is noticed as well.
     """
     predictions = predictions_from_logits(logits, task)
     if task.is_regression:

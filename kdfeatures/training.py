@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import (
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
-    EvalPrediction,
     PreTrainedTokenizerBase,
     ProgressCallback,
     Trainer,
@@ -23,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.metrics import predictions_from_logits, score
+from kdfeatures.kinds import kind_of
 from kdfeatures.sharding import check_checkpoint, shard_by_layer
 from kdfeatures.tasks import Task
 from kdfeatures.trainer import DistillationTrainer
@@ -48,6 +47,7 @@ def make_trainer(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
             "set trainer.eval_strategy=no."
         )
+    kind = kind_of(task)
     if arguments.fsdp:
         shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
     options = {
@@ -55,9 +55,10 @@ def make_trainer(
         "tokens_per_batch": settings.tokens_per_batch,
         "train_dataset": train,
         "eval_dataset": validation,
-        "data_collator": DataCollatorWithPadding(tokenizer),
+        "data_collator": kind.collator(tokenizer, task, rows=isinstance(model, Distiller), seed=arguments.seed),
         "processing_class": tokenizer,
-        "compute_metrics": lambda output: _metrics(output, task),
+        "compute_metrics": partial(kind.trainer_scores, task=task),
+        "preprocess_logits_for_metrics": kind.kept,
     }
     if settings.early_stopping_patience is not None:
         if not arguments.load_best_model_at_end:
@@ -113,8 +114,3 @@ class _Progress(ProgressCallback):
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if self.training_bar is not None and logs and "loss" in logs:
             self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", refresh=False)
-
-
-def _metrics(output: EvalPrediction, task: Task) -> dict[str, float]:
-    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-    return score(task.metrics, predictions_from_logits(logits, task), output.label_ids)

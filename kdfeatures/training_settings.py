@@ -42,6 +42,7 @@ def training_arguments(
     given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS | {"fsdp": bool}, "trainer")
     _check_numbers(given)
     _check_loggers(given["report_to"])
+    _check_scoring(given, task)
     given = {name: value for name, value in given.items() if name not in OWN_SETTINGS}
     _check_fsdp(given)
     try:
@@ -61,6 +62,18 @@ def training_arguments(
         )
     except (TypeError, ValueError, ImportError) as error:
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def _check_scoring(given: dict[str, Any], task: Task) -> None:
+    """Leave out evaluations of what nothing scores; raise UserError for settings that wait for their scores."""
+    if task.metrics:
+        return
+    for name in ("load_best_model_at_end", "early_stopping_patience"):
+        if given[name]:
+            raise UserError(
+                f"trainer.{name}={given[name]} needs scores, but no term reads an output that could have one."
+            )
+    given["eval_strategy"] = "no"
 
 
 def _check_fsdp(given: dict[str, Any]) -> None:

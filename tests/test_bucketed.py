@@ -4,7 +4,7 @@ from datasets import Dataset
 from runs_for_tests import small_dataset, small_distiller, small_trainer
 
 from kdfeatures.bucketed import padding_share
-from kdfeatures.data import token_counts
+from kdfeatures.columns import token_counts
 from kdfeatures.errors import UserError
 
 

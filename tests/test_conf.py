@@ -102,7 +102,7 @@ def test_every_command_composes_without_overrides(command):
 @pytest.mark.parametrize("task", names("task"))
 def test_every_task_is_complete_and_named_like_its_file(task):
     made = Task.from_config(OmegaConf.to_container(choice("task", task).task))
-    assert made.name == ("reviews" if task == "files" else task)
+    assert made.name == {"files": "reviews", "token_files": "names"}.get(task, task)
 
 
 @pytest.mark.parametrize("task", names("regime"))

@@ -9,12 +9,13 @@ from transformers import BertForMaskedLM, BertModel
 
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
+from kdfeatures.kinds import kind_of
 from kdfeatures.models import (
     label_settings,
     load_config,
     load_for_task,
     load_tokenizer,
-    load_trained_classifier,
+    load_trained,
     parameter_count,
 )
 
@@ -47,7 +48,7 @@ def refused(load, *args, **options):
 
 
 def trained(folder, *, force=False):
-    return load_trained_classifier(str(folder), "teacher.path", force=force)
+    return load_trained(str(folder), "teacher.path", kind_of(RTE), force=force)
 
 
 def test_a_classifier_comes_back_as_it_was_saved(saved):

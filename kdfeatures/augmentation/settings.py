@@ -36,11 +36,19 @@ class AugmentationConfig:
 
 
 def augmentation_settings(cfg: DictConfig) -> AugmentationConfig | None:
-    """Return the settings of a composed run config, None with augmentation=off; raises UserError for bad ones."""
+    """Return the settings of a composed run config, None with augmentation=off; raises UserError for bad ones.
+
+    Texts are altered; lists of words, and text without a task, are not.
+    """
     if "mlm" not in cfg.augmentation:
         if cfg.augmentation.copies != 0:
             raise UserError(f"augmentation.copies={cfg.augmentation.copies} needs augmentation=tinybert.")
         return None
+    if cfg.task.kind != "sequence":
+        raise UserError(
+            f"augmentation alters the texts of tasks of kind sequence, but task '{cfg.task.name}' is of kind "
+            f"{cfg.task.kind}; use augmentation=off."
+        )
     settings = section(cfg, "augmentation", AugmentationConfig)
     for name, is_right, wanted in (
         ("copies", settings.copies >= 1, "a whole number from 1; augmentation=off makes none"),

@@ -4,6 +4,7 @@
     <path>/<key>/<shard>/digests        which examples the shard holds: (examples, 16) bytes, a hash of their inputs
     <path>/<key>/<shard>/lengths        their tokens
     <path>/<key>/<shard>/logits         (examples, C), float32, in the teacher's own label order
+    <path>/<key>/<shard>/token_logits   (tokens, C), likewise, of a teacher that gives them for tokens
     <path>/<key>/<shard>/hidden.3       (tokens, D), examples one after the other without padding
     <path>/<key>/<shard>/query.6        (tokens, H * d), likewise key.6 and value.6
 
@@ -12,9 +13,9 @@ layers or examples become further shards. Every file carries a checksum (kdfeatu
 """
 
 from kdfeatures.cache.collate import CachedCollator, with_rows
-from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, needed
+from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings
+from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings, check_cacheable
 from kdfeatures.cache.store import FeatureCache
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "MoreLayers",
     "Quantity",
     "cache_settings",
+    "check_cacheable",
+    "logits_for",
     "needed",
     "with_rows",
 ]

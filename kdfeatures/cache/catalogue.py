@@ -58,7 +58,7 @@ class Catalogue:
             positions[names] = _search(np.concatenate([shard.digests for shard in shards]), digests)
         position = positions[names]
         numbers = np.repeat(np.arange(len(shards)), [len(shard.digests) for shard in shards])
-        firsts = [np.arange(len(shard.digests)) if quantity.layer is None else shard.starts for shard in shards]
+        firsts = [shard.starts if quantity.per_token else np.arange(len(shard.digests)) for shard in shards]
         files = tuple(shard.path / quantity.name for shard in shards)
         return Places(files, np.where(position < 0, -1, numbers[position]), np.concatenate(firsts)[position])
 

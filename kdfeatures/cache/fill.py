@@ -15,7 +15,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from kdfeatures.cache.arrays import DTYPES, NewArray
 from kdfeatures.cache.attention_form import AttentionForm, widest
 from kdfeatures.cache.plan import Task, bytes_of, check_room
-from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, in_order
+from kdfeatures.cache.quantities import OPERANDS, Quantity, in_order
 from kdfeatures.cache.settings import CacheConfig
 from kdfeatures.cache.shards import locked, new_shard, shard_name
 from kdfeatures.cache.teacher_pass import TeacherPass
@@ -82,7 +82,7 @@ class Filler:
         return widths
 
     def _dtype(self, quantity: Quantity) -> str:
-        return "float32" if quantity == LOGITS else self.settings.dtype
+        return "float32" if quantity.is_logits else self.settings.dtype
 
     def _written(self, task: Task, teacher: TeacherPass, widths: dict[Quantity, int], *, wait: bool) -> bool:
         """Write a shard unless it is there; False when another process is at it and `wait` is not asked for."""
@@ -101,7 +101,7 @@ class Filler:
         with new_shard(self.folder, name, self.digests[task.rows], own) as unfinished:
             arrays = {}
             for quantity in task.quantities:
-                shape = len(own) if quantity == LOGITS else int(own.sum()), widths[quantity]
+                shape = int(own.sum()) if quantity.per_token else len(own), widths[quantity]
                 arrays[quantity] = NewArray(unfinished / quantity.name, shape, self._dtype(quantity))
             for i in range(0, len(own), self.settings.batch_size):
                 rows = longest_first[i : i + self.settings.batch_size]
@@ -109,8 +109,8 @@ class Filler:
                 for layer, form in seen.items():
                     forms.setdefault(layer, []).append(form)
                 for quantity, array in arrays.items():
-                    counts = [1] * len(rows) if quantity == LOGITS else own[rows].tolist()
-                    firsts = rows if quantity == LOGITS else starts[rows]
+                    counts = own[rows].tolist() if quantity.per_token else [1] * len(rows)
+                    firsts = starts[rows] if quantity.per_token else rows
                     parts = self._fitting(quantity, found[quantity]).split(counts)
                     for first, part in zip(firsts, parts, strict=True):
                         array.tensor[first : first + len(part)] = part

@@ -41,7 +41,7 @@ def tasks_for(missing: Mapping[Quantity, np.ndarray], shard_examples: int) -> li
 def bytes_of(tasks: Sequence[Task], lengths: np.ndarray, row_bytes: Mapping[Quantity, int]) -> int:
     """Return what the tasks will write. row_bytes: of one token, or of one example for logits."""
     return sum(
-        row_bytes[quantity] * (len(task.rows) if quantity.layer is None else int(lengths[task.rows].sum()))
+        row_bytes[quantity] * (int(lengths[task.rows].sum()) if quantity.per_token else len(task.rows))
         for task in tasks
         for quantity in task.quantities
     )

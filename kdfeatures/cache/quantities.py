@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from kdfeatures.kinds import kind_of
 from kdfeatures.objective import Objective
+from kdfeatures.tasks import Task
 
 
 class Quantity(NamedTuple):
-    """One array of the cache: `of` is logits, hidden, query, key or value; layer is None for logits."""
+    """One array of the cache: `of` is logits, token_logits, hidden, query, key or value; layer is None for logits."""
 
     of: str
     layer: int | None = None
@@ -19,14 +21,29 @@ class Quantity(NamedTuple):
         """The name of its file."""
         return self.of if self.layer is None else f"{self.of}.{self.layer}"
 
+    @property
+    def per_token(self) -> bool:
+        """Whether it has a row for each token, or one for each example."""
+        return self.of != "logits"
+
+    @property
+    def is_logits(self) -> bool:
+        return self.layer is None
+
 
 LOGITS = Quantity("logits")
+TOKEN_LOGITS = Quantity("token_logits")
 OPERANDS = ("query", "key", "value")
 
 
-def needed(objective: Objective) -> tuple[Quantity, ...]:
+def logits_for(task: Task) -> Quantity:
+    """The logits of a teacher for this task: of examples or of tokens."""
+    return TOKEN_LOGITS if kind_of(task).per_token else LOGITS
+
+
+def needed(objective: Objective, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
     """Return what the objective's terms take from the teacher; of attention only the operands that a loss reads."""
-    found = {LOGITS} if objective.needs_teacher_logits else set()
+    found = {logits} if objective.needs_teacher_logits else set()
     found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher")}
     for term in objective.terms.values():
         if term.loss.takes == "attention":
@@ -47,7 +64,7 @@ def layers_of(quantities: Iterable[Quantity], *kinds: str) -> list[int]:
 def described(quantities: Iterable[Quantity]) -> str:
     """Return quantities in words: "logits, hidden of layers 0, 3, query of layers 6"."""
     quantities = tuple(quantities)
-    parts = ["logits"] if LOGITS in quantities else []
+    parts = ["logits"] if any(quantity.is_logits for quantity in quantities) else []
     for of in ("hidden", *OPERANDS):
         layers = layers_of(quantities, of)
         if layers:

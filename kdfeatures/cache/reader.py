@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdfeatures.cache.arrays import open_array
 from kdfeatures.cache.attention_form import AttentionForm
-from kdfeatures.cache.quantities import LOGITS, Quantity
+from kdfeatures.cache.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,23 @@ class CachedFeatures:
         return self.__dict__ | {"_open": {}}  # a data loader's worker maps the files itself
 
     def logits(self) -> np.ndarray:
-        """Return the logits of all rows, float32 (examples, C), in the teacher's own label order."""
-        return torch.stack([self._entries(LOGITS, row, 1)[0] for row in range(len(self.lengths))]).numpy()
+        """Return the logits of all rows, float32 (examples or their tokens, C), in the teacher's own label order."""
+        (quantity,) = (quantity for quantity in self.places if quantity.is_logits)
+        return torch.cat([self._of_row(quantity, row) for row in range(len(self.lengths))]).numpy()
 
     def batch(self, rows: Sequence[int], mask: Tensor) -> dict[str, Any]:
         """Return what `kdfeatures.cache.restore` takes: for rows that stand in a batch with this mask, (B, L).
 
-        {"logits": (B, C), "hidden": {layer: (B, L, D)}, "attention": {layer: {"query": (B, L, H * d), ..., and the
-        fields of its form}}}, with zeros at padded positions, which may be left or right.
+        {"logits": (B, C) or (B, L, C), "hidden": {layer: (B, L, D)}, "attention": {layer: {"query": (B, L, H * d), ...,
+        and the fields of its form}}}, with zeros at padded positions, which may be left or right.
         """
         firsts = mask.long().argmax(dim=1).tolist()
         found: dict[str, Any] = {"hidden": {}, "attention": {n: form._asdict() for n, form in self.forms.items()}}
         for quantity in self.places:
-            if quantity == LOGITS:
-                found["logits"] = torch.stack([self._entries(LOGITS, row, 1)[0] for row in rows])
+            if not quantity.per_token:
+                found["logits"] = torch.cat([self._of_row(quantity, row) for row in rows])
+            elif quantity.is_logits:
+                found["logits"] = self._padded(quantity, rows, firsts, mask.shape[1])
             elif quantity.of == "hidden":
                 found["hidden"][quantity.layer] = self._padded(quantity, rows, firsts, mask.shape[1])
             else:
@@ -60,16 +63,16 @@ class CachedFeatures:
         return found
 
     def _padded(self, quantity: Quantity, rows: Sequence[int], firsts: Sequence[int], length: int) -> Tensor:
-        ragged = [self._entries(quantity, row, self.lengths[row]) for row in rows]
+        ragged = [self._of_row(quantity, row) for row in rows]
         padded = ragged[0].new_zeros(len(rows), length, ragged[0].shape[1])
         for own, first, states in zip(padded, firsts, ragged, strict=True):
             own[first : first + len(states)] = states
         return padded
 
-    def _entries(self, quantity: Quantity, row: int, count: int) -> Tensor:
+    def _of_row(self, quantity: Quantity, row: int) -> Tensor:
         places = self.places[quantity]
         path = places.files[places.file[row]]
         if path not in self._open:
             self._open[path] = open_array(path, verify=False)[0]  # verified when the rows were looked up
         start = places.start[row]
-        return self._open[path][start : start + count]
+        return self._open[path][start : start + (self.lengths[row] if quantity.per_token else 1)]

@@ -11,10 +11,11 @@ from torch import Tensor
 from kdfeatures.cache.attention_form import AttentionForm, allowed_pairs
 from kdfeatures.cache.quantities import OPERANDS
 from kdfeatures.features import AttentionStates, Features
+from kdfeatures.labels import reordered
 from kdfeatures.objective import Outputs
 
 
-def restore(cached: Mapping[str, Any], columns: Sequence[int]) -> Outputs:
+def restore(cached: Mapping[str, Any], columns: Sequence[int] | None) -> Outputs:
     """Return a teacher's Outputs in float32 from what `CachedFeatures.batch` gave.
 
     columns: put the logits into the student's label order. Operands that no loss needs are not in the cache; they come
@@ -26,7 +27,7 @@ def restore(cached: Mapping[str, Any], columns: Sequence[int]) -> Outputs:
     for layer, entry in cached["attention"].items():
         features.attention[layer] = _attention(entry)
     logits = cached.get("logits")
-    return Outputs(None if logits is None else logits[:, columns], features)
+    return Outputs(None if logits is None else reordered(logits, columns), features)
 
 
 def _attention(entry: Mapping[str, Any]) -> AttentionStates:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from kdfeatures.config import section
+from kdfeatures.config import DataConfig, section
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.kinds import kind_of
+from kdfeatures.tasks import Task
 
 FEATURE_DTYPES = ("float16", "bfloat16", "float32")
 
@@ -42,6 +44,17 @@ def cache_settings(cfg: DictConfig) -> CacheConfig | None:
     if "dtype" not in cfg.cache:
         raise UserError(f"cache.path={cfg.cache.path} has no effect with cache=off; say cache=auto as well.")
     return _checked(section(cfg, "cache", CacheConfig))
+
+
+def check_cacheable(task: Task, data: DataConfig) -> None:
+    """Raise UserError unless a teacher's features for an example hold for every batch that has it."""
+    if not kind_of(task).repeats:
+        raise UserError(
+            "cache=auto keeps features by their inputs, but masks differ from batch to batch; use cache=off, or terms "
+            "that read no outputs."
+        )
+    if data.streaming:
+        raise UserError("cache=auto looks up all examples before training, which a stream cannot; use cache=off.")
 
 
 def _checked(settings: CacheConfig) -> CacheConfig:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from kdfeatures.cache.attention_form import AttentionForm, form_of
 from kdfeatures.cache.key import MASK
-from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, layers_of
+from kdfeatures.cache.quantities import OPERANDS, Quantity, described, layers_of
 from kdfeatures.errors import UserError
 from kdfeatures.recorder import Recorder
 
@@ -35,19 +35,21 @@ class TeacherPass:
     def run(self, batch: dict[str, Tensor]) -> tuple[dict[Quantity, Tensor], dict[int, AttentionForm]]:
         """Return each quantity of a batch, and the forms of its attention layers.
 
-        Over tokens: (real tokens, D or H * d), the examples one after the other. Logits: (B, C), as the teacher gives
-        them. Raises UserError for a layer with fewer tokens than the batch, and for attention that cannot be rebuilt.
+        Over tokens: (real tokens, D, H * d or C), the examples one after the other. Logits of examples: (B, C). Raises
+        UserError for a layer with fewer tokens than the batch, and for attention that cannot be rebuilt.
         """
         batch = {name: tensor.to(self.teacher.device) for name, tensor in batch.items()}
         mask = batch[MASK].bool()
         found: dict[Quantity, Tensor] = {}
-        if LOGITS in self.quantities:
+        if any(quantity.is_logits for quantity in self.quantities):
             with self.recorder.recording() as features:
-                found[LOGITS] = self.teacher(**batch).logits
+                logits = self.teacher(**batch).logits
         else:
             features = self.recorder.run(**batch)
         for quantity in self.quantities:
-            if quantity.of == "hidden":
+            if quantity.is_logits:
+                found[quantity] = _real(logits, mask, quantity) if quantity.per_token else logits
+            elif quantity.of == "hidden":
                 found[quantity] = _real(features.hidden[quantity.layer], mask, quantity)
             elif quantity.of in OPERANDS:
                 states = getattr(features.attention[quantity.layer], quantity.of)
@@ -58,7 +60,7 @@ class TeacherPass:
 def _real(states: Tensor, mask: Tensor, quantity: Quantity) -> Tensor:
     if states.shape[:2] != mask.shape:
         raise UserError(
-            f"the teacher's {quantity.of} of layer {quantity.layer} has {states.shape[1]} tokens for "
+            f"the teacher's {described([quantity])} has {states.shape[1]} tokens for "
             f"{mask.shape[1]} of input, so it cannot be kept token by token; use cache=off."
         )
     return states[mask]

@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
-from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, CacheConfig, FeatureCache, MoreLayers, Quantity, cache_settings, needed
-from kdfeatures.commands.inputs import TaskData, cached_logits
+from kdfeatures.build import build_objective, task_of_run
+from kdfeatures.cache import (
+    OPERANDS,
+    CacheConfig,
+    FeatureCache,
+    MoreLayers,
+    Quantity,
+    cache_settings,
+    check_cacheable,
+    logits_for,
+    needed,
+)
+from kdfeatures.commands.inputs import cached_logits, load_inputs
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
 from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
-from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, load_teacher, make_ready
 
 
@@ -28,7 +37,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
     if cfg.teacher.path is None:
         raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
-    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    task = task_of_run(cfg)
     student_config = section(cfg, "student", StudentConfig)
     of_teacher = load_config(cfg.teacher.path, "teacher.path")
     if student_config.path is None:
@@ -45,23 +54,24 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
 def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | None:
     """Fill the cache for one stage; None when it takes nothing from the teacher."""
-    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
+    check_cacheable(task, data)
     teacher_config = section(cfg, "teacher", TeacherConfig)
     check_dtype(teacher_config.dtype)
     augmentation = augmentation_settings(cfg)
     teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
     objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
-    quantities = {*needed(objective), *_more(section(cfg, "more", MoreLayers))}
+    quantities = {*needed(objective, logits_for(task)), *_more(section(cfg, "more", MoreLayers))}
     if not quantities:
         return None
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
-    inputs = TaskData.load(task, data, tokenizer)
+    inputs = load_inputs(task, data, tokenizer)
     cache = FeatureCache(settings, teacher, tokenizer)
     augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
     features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
-    cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
+    cached_logits(task, cache, inputs.reported(cfg.split), columns, **ranks)
     print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
     return {"folder": str(cache.folder), "examples": len(features.lengths)}
 

@@ -13,11 +13,12 @@ from transformers import PreTrainedConfig
 
 from kdfeatures.augmentation import augmentation_settings
 from kdfeatures.balance import check_shares
-from kdfeatures.build import build_objective
-from kdfeatures.cache import cache_settings
+from kdfeatures.build import build_objective, task_of_run
+from kdfeatures.cache import cache_settings, check_cacheable
 from kdfeatures.card import write_card
 from kdfeatures.commands.distillation import distil
 from kdfeatures.commands.finetune import embedded_config, finetune
+from kdfeatures.commands.text_inputs import check_reading, check_stream
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable
@@ -73,11 +74,13 @@ def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
     if type(cfg.explain) is not bool:
         raise UserError(f"explain={cfg.explain} must be true or false.")
     for stage in _stages(cfg):
-        task = Task.from_config(OmegaConf.to_container(stage.cfg.task))
-        section(stage.cfg, "data", DataConfig)
+        task, data = task_of_run(stage.cfg), section(stage.cfg, "data", DataConfig)
+        check_reading(task, data)
+        check_stream(data, stage.cfg)
         teacher, student = section(stage.cfg, "teacher", TeacherConfig), section(stage.cfg, "student", StudentConfig)
         check_dtype(teacher.dtype)
-        cache_settings(stage.cfg)
+        if cache_settings(stage.cfg) is not None:
+            check_cacheable(task, data)
         augmentation_settings(stage.cfg)
         of_teacher = _teacher_config(teacher, task)
         planned = planned or _student_config(student, of_teacher, task)

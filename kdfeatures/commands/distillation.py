@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import IterableDataset
 from omegaconf import DictConfig
 from transformers import Trainer
 
-from kdfeatures.cache import CachedCollator, FeatureCache, needed, with_rows
+from kdfeatures.cache import CachedCollator, FeatureCache, logits_for, needed, with_rows
 from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.distiller import Distiller
+from kdfeatures.errors import UserError
+from kdfeatures.kinds import kind_of
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.metrics import main_metric
 from kdfeatures.pca_fit import fit_pca
@@ -43,8 +46,8 @@ def distil(
     take_projections(job.objective.projections, earlier)
     cache = _cache(job)
     teacher_logits = _teacher_logits(job, cache)
-    if is_first() and not cfg.teacher.force and job.objective.needs_teacher:
-        truth = np.asarray(job.reported[cfg.split]["labels"][:])
+    if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
+        truth = kind_of(job.task).truth(job.reported[cfg.split])
         check_teacher(teacher_logits[cfg.split], truth, job.task, cfg.split)
     report = job.report() if cfg.explain else None
     if report is not None and is_first():
@@ -56,10 +59,11 @@ def distil(
         return None
     student, task = whole(job.student, trainer), job.task
     logits = logits_of(
+        task,
         student,
         job.reported,
         job.tokenizer,
-        list(range(task.num_labels)),
+        None,
         batch_size=job.arguments.per_device_eval_batch_size,
         title="student",
     )
@@ -74,14 +78,22 @@ def distil(
         mapping=sorted({tuple(pair) for term in job.objective.terms.values() for pair in term.pairs}),
         teacher=describe_model(job.teacher_path, job.teacher, teacher_scores),
         student=describe_model(str(output_dir), student, student_scores),
-        retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]),
-        train_examples=len(job.examples),
+        retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]) if metric else None,
+        train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         report=report,
         **of_training(trainer, seconds),
     )
     save_run(output_dir, results, task, logits, job.reported)
     return results
+
+
+def _examples(job: Job, trainer: Trainer) -> int:
+    """How many examples there are; of a stream, how many were read."""
+    if isinstance(job.examples, IterableDataset):
+        step = job.arguments.train_batch_size * job.arguments.gradient_accumulation_steps * job.arguments.world_size
+        return trainer.state.global_step * step
+    return len(job.examples)
 
 
 def _ranks(job: Job) -> dict[str, int]:
@@ -96,11 +108,12 @@ def _cache(job: Job) -> FeatureCache | None:
 def _teacher_logits(job: Job, cache: FeatureCache | None) -> dict[str, np.ndarray]:
     """Return the teacher's logits on the reported splits; without a cache those of the first process only."""
     if cache is not None:
-        return cached_logits(cache, job.reported, job.columns, **_ranks(job))
+        return cached_logits(job.task, cache, job.reported, job.columns, **_ranks(job))
     if not is_first():
         return {}
     batch_size = job.arguments.per_device_eval_batch_size
-    return logits_of(job.teacher, job.reported, job.tokenizer, job.columns, batch_size=batch_size, title="teacher")
+    splits, columns = job.reported, job.columns
+    return logits_of(job.task, job.teacher, splits, job.tokenizer, columns, batch_size=batch_size, title="teacher")
 
 
 def trainer_of(
@@ -111,10 +124,14 @@ def trainer_of(
 ) -> Trainer:
     """Return the Trainer of the student, which learns from the cache where there is one."""
     if isinstance(job.objective.projections, PcaProjections):
+        if isinstance(job.examples, IterableDataset):
+            raise UserError(
+                "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
+            )
         fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
     examples, cached = job.examples, None
     if cache is not None and job.objective.needs_teacher:
-        cached = cache.features(examples, needed(job.objective), **_ranks(job))
+        cached = cache.features(examples, needed(job.objective, logits_for(job.task)), **_ranks(job))
         examples = with_rows(examples)
         job.teacher.to("cpu")  # training does without it
     distiller = Distiller(job.student, job.teacher if cached is None else None, job.objective, job.columns)

@@ -7,20 +7,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import results_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.errors import UserError
+from kdfeatures.kinds import kind_of
 from kdfeatures.labels import align_labels
-from kdfeatures.metrics import predictions_from_logits
-from kdfeatures.models import load_tokenizer, load_trained_classifier
+from kdfeatures.models import load_tokenizer, load_trained
 from kdfeatures.positions import check_positions
 from kdfeatures.results import describe_model, read_results, write_results
 from kdfeatures.runs import is_finished, open_output
+from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 
 
@@ -34,23 +34,25 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         return read_results(output_dir)
     if evaluated.path is None:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
-    model = load_trained_classifier(evaluated.path, "model.path", force=evaluated.force)
+    model = load_trained(evaluated.path, "model.path", kind_of(task), force=evaluated.force)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    columns = align_labels(
-        model.config.id2label,
-        task.labels,
-        whose=f"the model {evaluated.path}",
-        force=evaluated.force,
-        option="model.force",
-    )
+    columns = None
+    if task.has_labels:
+        columns = align_labels(
+            model.config.id2label,
+            task.labels,
+            whose=f"the model {evaluated.path}",
+            force=evaluated.force,
+            option="model.force",
+        )
     tokenizer = load_tokenizer(evaluated.path, "model.path")
-    splits = TaskData.load(task, data, tokenizer).reported(cfg.split)
+    splits = load_inputs(task, data, tokenizer).reported(cfg.split)
     check_positions(model, f"model.path={evaluated.path}", splits.values())
-    logits = logits_of(model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
-    labelled = {name: split for name, split in splits.items() if is_labelled(split).all()}
+    logits = logits_of(task, model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
+    labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():
         file = output_dir / f"predictions_{name}.csv"
-        _write_predictions(file, predictions_from_logits(logits[name], task), task)
+        _write(file, list(kind_of(task).predictions(logits[name], splits[name], task)))
         print(f"The labels of {task.name} {name} are hidden; predictions are in {file}.")
     student = describe_model(evaluated.path, model, scores_of(logits, labelled, task))
     results = results_of("evaluate", cfg, task, start, student=student)
@@ -58,9 +60,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     return results
 
 
-def _write_predictions(file: Path, predictions: np.ndarray, task: Task) -> None:
+def _write(file: Path, rows: list[dict[str, Any]]) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["index", "prediction"])
-        for index, prediction in enumerate(predictions):
-            writer.writerow([index, f"{prediction:.3f}" if task.is_regression else task.labels[prediction]])
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
 
-from kdfeatures.commands.inputs import TaskData, is_labelled, logits_of, scores_of
+from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.config import DataConfig, ModelConfig, section
 from kdfeatures.embedded import tokenizer as embedded_tokenizer
@@ -21,6 +21,7 @@ from kdfeatures.processes import is_first
 from kdfeatures.results import describe_model, read_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.sharding import whole
+from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 from kdfeatures.training import make_trainer, train
 from kdfeatures.training_settings import training_arguments
@@ -41,15 +42,18 @@ def finetune(
     """The same with the model and trainer settings named: `distill` trains its own teacher of a generated task."""
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    if data.streaming:
+        raise UserError("kdfeatures finetune reads no stream; set data.streaming=false.")
     set_seed(cfg.seed)
     checkpoint = open_output(output_dir, existing)
     if existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
     classifier, tokenizer = _start(model, task)
-    inputs = TaskData.load(task, data, tokenizer)
+    inputs = load_inputs(task, data, tokenizer)
     reported = inputs.reported(cfg.split)
     examples = inputs.train(data, cfg.seed)
-    examples = examples.select(np.flatnonzero(is_labelled(examples)))
+    if task.has_labels:
+        examples = examples.select(np.flatnonzero(is_labelled(examples)))
     check_positions(classifier, f"model.path={model.path}", [examples, *reported.values()])
     arguments = training_arguments(trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
     made = make_trainer(classifier, arguments, trainer, task, tokenizer, examples, inputs.validation())
@@ -58,10 +62,11 @@ def finetune(
         return None
     classifier = whole(classifier, made)
     logits = logits_of(
+        task,
         classifier,
         reported,
         tokenizer,
-        list(range(task.num_labels)),
+        None,
         batch_size=arguments.per_device_eval_batch_size,
         title="model",
     )
@@ -72,7 +77,7 @@ def finetune(
         start,
         student=describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
         train_examples=len(examples),
-        labelled_examples=len(examples),
+        labelled_examples=len(examples) if task.has_labels else 0,
         **of_training(made, seconds),
     )
     save_run(output_dir, results, task, logits, reported)

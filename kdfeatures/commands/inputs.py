@@ -9,11 +9,12 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.cache import LOGITS, FeatureCache
+from kdfeatures.cache import FeatureCache, logits_for
+from kdfeatures.commands.text_inputs import TextData, check_reading
 from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
-from kdfeatures.metrics import predictions_from_logits, score
-from kdfeatures.predict import predict_logits
+from kdfeatures.kinds import kind_of
+from kdfeatures.labels import reordered
 from kdfeatures.subsets import hide_labels, subset, without_labels
 from kdfeatures.tasks import Task
 
@@ -49,7 +50,8 @@ class TaskData:
         augment: takes them and their text columns and returns more, whose labels are hidden.
         """
         raw = split_of(self.raw, self.task, "train")
-        stratify = None if self.task.is_regression else self.task.label
+        is_classes = self.task.kind == "sequence" and not self.task.is_regression
+        stratify = self.task.label if is_classes else None
         chosen = subset(raw, data.train_examples, seed, stratify=stratify)
         examples = hide_labels(encode(chosen, self.tokenizer, self.task, self.max_length), data.labelled, seed)
         if augment is None:
@@ -66,41 +68,40 @@ class TaskData:
         return {name: self.split(name) for name in names}
 
 
-def is_labelled(dataset: Dataset) -> np.ndarray:
-    """Return which examples have a label, boolean (examples,)."""
-    labels = np.asarray(dataset["labels"][:])
-    return ~np.isnan(labels) if np.issubdtype(labels.dtype, np.floating) else labels >= 0
+def load_inputs(task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TaskData | TextData:
+    """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect."""
+    check_reading(task, data)
+    return (TaskData if task.has_labels else TextData).load(task, data, tokenizer)
 
 
 def logits_of(
+    task: Task,
     model: PreTrainedModel,
     splits: dict[str, Dataset],
     tokenizer: PreTrainedTokenizerBase,
-    columns: list[int],
+    columns: list[int] | None,
     *,
     batch_size: int,
     title: str,
 ) -> dict[str, np.ndarray]:
-    """Return logits (examples, C) in the task's label order for every split."""
+    """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order."""
     return {
-        name: predict_logits(model, split, tokenizer, batch_size=batch_size, title=f"{title} on {name}")[:, columns]
+        name: kind_of(task).answers(model, split, tokenizer, columns, batch_size=batch_size, title=f"{title} on {name}")
         for name, split in splits.items()
     }
 
 
 def cached_logits(
-    cache: FeatureCache, splits: dict[str, Dataset], columns: list[int], *, rank: int, world: int
+    task: Task, cache: FeatureCache, splits: dict[str, Dataset], columns: list[int] | None, *, rank: int, world: int
 ) -> dict[str, np.ndarray]:
     """The same as `logits_of` for a teacher whose logits are kept on disk."""
-    return {
-        name: cache.features(split, [LOGITS], rank=rank, world=world).logits()[:, columns]
-        for name, split in splits.items()
-    }
+    kind, found = kind_of(task), {}
+    for name, split in splits.items():
+        logits = cache.features(split, [logits_for(task)], rank=rank, world=world).logits()
+        found[name] = reordered(kind.of_cached(logits, split), columns)
+    return found
 
 
 def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:
     """Return {split: {metric: value}}."""
-    return {
-        name: score(task.metrics, predictions_from_logits(logits[name], task), np.asarray(splits[name]["labels"][:]))
-        for name in splits
-    }
+    return {name: kind_of(task).score(logits[name], split, task) for name, split in splits.items()}

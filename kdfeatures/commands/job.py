@@ -7,22 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
-from omegaconf import DictConfig, OmegaConf
+from datasets import Dataset, IterableDataset
+from omegaconf import DictConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
-from kdfeatures.build import build_objective
-from kdfeatures.cache import CacheConfig, cache_settings
-from kdfeatures.commands.inputs import TaskData, is_labelled
+from kdfeatures.build import build_objective, task_of_run
+from kdfeatures.cache import CacheConfig, cache_settings, check_cacheable
+from kdfeatures.commands.inputs import load_inputs
+from kdfeatures.commands.text_inputs import check_stream
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.loss_report import describe_objective
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import Objective
-from kdfeatures.positions import check_positions
+from kdfeatures.positions import check_length, check_positions
 from kdfeatures.students import build_student
+from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_dtype, check_tokenizers, load_teacher, make_ready
 from kdfeatures.training_settings import training_arguments
@@ -30,7 +32,7 @@ from kdfeatures.training_settings import training_arguments
 
 @dataclass
 class Job:
-    """One distillation, ready to begin. columns: the teacher's outputs in the task's label order.
+    """One distillation, ready to begin. columns: the teacher's outputs in the task's label order; None without labels.
 
     labelled: which of the training examples have a label, boolean (examples,). reported: {split: encoded examples}.
     """
@@ -38,12 +40,12 @@ class Job:
     task: Task
     teacher_path: str
     teacher: PreTrainedModel
-    columns: list[int]
+    columns: list[int] | None
     tokenizer: PreTrainedTokenizerBase
     student: PreTrainedModel
     objective: Objective
     arguments: TrainingArguments
-    examples: Dataset
+    examples: Dataset | IterableDataset
     labelled: np.ndarray
     reported: dict[str, Dataset]
     validation: Dataset | None
@@ -52,10 +54,13 @@ class Job:
     @classmethod
     def prepare(cls, cfg: DictConfig, output_dir: Path) -> Job:
         """Load and check everything that a composed run config with a teacher.path names; raises UserError."""
-        task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+        task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
+        check_stream(data, cfg)
         teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
         check_dtype(teacher_config.dtype)
         cache, augmentation = cache_settings(cfg), augmentation_settings(cfg)
+        if cache is not None:
+            check_cacheable(task, data)
         teacher_path = teacher_config.path
         teacher, tokenizer, columns = load_teacher(teacher_path, task, force=teacher_config.force)
         if student_config.path is not None:
@@ -72,16 +77,20 @@ class Job:
             seed=cfg.seed,
             find_unused_parameters=frozen or not objective.reaches_the_head,
         )
-        inputs = TaskData.load(task, data, tokenizer)
+        inputs = load_inputs(task, data, tokenizer)
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
         augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
         reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
-        labelled = is_labelled(examples)
-        if not objective.needs_teacher:
+        is_stream = isinstance(examples, IterableDataset)
+        labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
+        if task.has_labels and not objective.needs_teacher:
             examples = examples.select(np.flatnonzero(labelled))
         for model, option in ((teacher, f"teacher.path={teacher_path}"), (student, "the student")):
-            check_positions(model, option, [examples, *reported.values()])
+            if is_stream:
+                check_length(model, option, data.max_length)
+            else:
+                check_positions(model, option, [examples, *reported.values()])
         return cls(
             task=task,
             teacher_path=teacher_path,

@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from kdfeatures.bucketed import padding_share
 from kdfeatures.card import write_card
+from kdfeatures.kinds import kind_of
 from kdfeatures.metrics import main_metric
 from kdfeatures.processes import process_count
 from kdfeatures.results import device_name, versions, write_results
@@ -73,9 +74,12 @@ def save_run(
 ) -> None:
     """Write logits.npz and the card, and results.json last: it says that the run is finished.
 
-    logits.npz holds for every reported split its logits under its name, and its labels as `labels/<split>`.
+    logits.npz holds for every reported split its answers (kdfeatures.kinds) under its name, and the labels that they
+    are held against as `labels/<split>`.
     """
-    labels = {f"labels/{name}": np.asarray(split["labels"][:]) for name, split in reported.items()}
+    labels = {}
+    if task.has_labels:
+        labels = {f"labels/{name}": kind_of(task).truth(split) for name, split in reported.items()}
     np.savez_compressed(folder / "logits.npz", **logits, **labels)
     write_card(folder, results, task)
     write_results(folder, results)

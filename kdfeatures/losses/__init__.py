@@ -9,6 +9,7 @@ Each is an nn.Module whose class attribute `takes` says what it is called with:
     "flow"            forward(student, teacher, mask)    two (B, L, D) each: of a mapped pair, and of the next one
     "attention"       forward(student, teacher, mask)    both AttentionStates; mask (B, L) or None
 
+Of a model that gives logits for tokens, B are the tokens that are compared, of all texts of the batch.
 A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
 (B, L, D_t), and no projection is made for it.
 
@@ -28,6 +29,7 @@ from kdfeatures.losses.gram_matrices import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
+from kdfeatures.losses.masked import MaskedLanguageModel
 from kdfeatures.losses.relation import RelationKL, ValueRelation
 from kdfeatures.losses.relational import RKDAngle, RKDDistance
 
@@ -48,6 +50,7 @@ __all__ = [
     "LinearCKA",
     "LogitKD",
     "LogitMSE",
+    "MaskedLanguageModel",
     "NormalizedClsMSE",
     "PseudoLabel",
     "RKDAngle",
