@@ -12,14 +12,15 @@ from transformers import TrainingArguments
 from kdfeatures.errors import UserError
 
 
-def check_measurable(arguments: TrainingArguments, option: str) -> None:
-    """Raise UserError where no gradient can be taken term by term, which the user asked for by `option`."""
-    if arguments.fsdp:
+def check_measurable(arguments: TrainingArguments, *, balanced: bool, explained: bool) -> None:
+    """Raise UserError where balance=shares or explain=true is asked for and no gradient can be taken term by term."""
+    option = "balance=shares" if balanced else "explain=true"
+    if (balanced or explained) and arguments.fsdp:
         raise UserError(
             f"{option} needs the gradients of whole parameters, but trainer.fsdp=true shards them over the processes; "
             "leave out one of the two."
         )
-    if arguments.torch_compile:
+    if (balanced or explained) and arguments.torch_compile:
         raise UserError(
             f"{option} runs backward once for each term, but what trainer.torch_compile=true makes can do so only "
             "once; leave out one of the two."
@@ -37,6 +38,7 @@ def gradient_norms(value: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Te
     # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
     with torch.autocast(value.device.type, enabled=False):
         found = iter(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
+    # zip takes from the group first, and so leaves the next group's gradients where they are
     by_group = [[g for _, g in zip(group, found, strict=False) if g is not None] for group in groups]
     return [get_total_norm(gradients).to(value) for gradients in by_group]
 

@@ -51,9 +51,7 @@ class DistillationTrainer(BucketedTrainer):
         self.projection_weight_decay = projection_weight_decay
         self._on_first_batch = on_first_batch
         self._step: int | None = None
-        for option, wanted in (("balance=shares", self._balance), ("explain=true", on_first_batch)):
-            if wanted is not None:
-                check_measurable(self.args, option)
+        check_measurable(self.args, balanced=self._balance is not None, explained=on_first_batch is not None)
         self._sums: dict[str, torch.Tensor] = {}
         self._batches = 0
 

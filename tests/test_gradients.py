@@ -84,9 +84,11 @@ def test_a_graph_is_kept_only_where_it_was_asked_for():
 
 
 @pytest.mark.parametrize("setting", ["fsdp", "torch_compile"])
-def test_what_gives_no_gradient_by_term_is_named(setting):
+def test_what_gives_no_gradient_by_term_is_named_where_one_is_asked_for(setting):
     arguments = types.SimpleNamespace(fsdp=False, torch_compile=False)
-    check_measurable(arguments, "balance=shares")
+    check_measurable(arguments, balanced=True, explained=True)
     setattr(arguments, setting, True)
-    with pytest.raises(UserError, match=f"^balance=shares .*trainer.{setting}=true"):
-        check_measurable(arguments, "balance=shares")
+    check_measurable(arguments, balanced=False, explained=False)
+    for asked, option in (("balanced", "balance=shares"), ("explained", "explain=true")):
+        with pytest.raises(UserError, match=f"^{option} .*trainer.{setting}=true"):
+            check_measurable(arguments, **{"balanced": False, "explained": False, asked: True})

@@ -86,9 +86,7 @@ def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
         planned = planned or _student_config(student, of_teacher, task)
         objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression)
         arguments = training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
-        for option, wanted in (("balance=shares", objective.balance is not None), ("explain=true", cfg.explain)):
-            if wanted:
-                check_measurable(arguments, option)
+        check_measurable(arguments, balanced=objective.balance is not None, explained=cfg.explain)
         plans.append(Plan(stage, task, planned, of_teacher, objective))
     check_shares(cfg, [name for plan in plans for name in plan.objective.terms])
     return plans

@@ -42,7 +42,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         report = describe_objective(plan.objective, plan.student, plan.teacher, plan.task.num_labels)
         reports[plan.stage.name] = report
         print(f"{_title(plan, number, len(plans))}\n\n{report_text(report)}\n", flush=True)
-    if cfg.teacher.path is None:
+    if any(plan.stage.cfg.teacher.path is None for plan in plans):
         print(
             "Without a teacher.path no batch is measured. To make a teacher:\n"
             f"  kdfeatures finetune task={cfg.task.name} output_dir=DIR"
