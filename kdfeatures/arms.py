@@ -43,9 +43,9 @@ class Arm:
 def find_arms(folder: Path) -> list[Arm]:
     """Return the arms of all finished runs of distill and finetune below `folder`, in the order of their folders.
 
-    Stages of a run and teachers that a run trained for itself are not runs of their own. Runs on plain text and on words
-    are left out: their texts are not the examples that scores are of. Raises UserError when there is no run, and when
-    two have the same configuration and seed.
+    Stages of a run and teachers that a run trained for itself are not runs of their own. Runs on plain text and on
+    words are left out: their texts are not the examples that scores are of. Raises UserError when there is no run, and
+    when two have the same configuration and seed.
     """
     arms: dict[str, Arm] = {}
     for path in sorted(folder.rglob(FILE)):

@@ -10,8 +10,8 @@ from kdfeatures.arms import find_arms
 from kdfeatures.cli import main
 from kdfeatures.errors import UserError
 
-TASK = {"name": "toy", "kind": "sequence", "text": ["text"], "label": "label", "labels": ["no", "yes"], "metrics": ["accuracy"],
-        "files": {"validation": "v.csv"}, "splits": {}}  # fmt: skip
+TASK = {"name": "toy", "kind": "sequence", "text": ["text"], "label": "label", "labels": ["no", "yes"],
+        "metrics": ["accuracy"], "files": {"validation": "v.csv"}, "splits": {}}  # fmt: skip
 EXAMPLES = 400
 LABELS = np.random.default_rng(0).integers(2, size=EXAMPLES)
 
