@@ -21,12 +21,16 @@ PLAIN = {bool, int, float, str, NoneType}
 
 @dataclass
 class DataConfig:
-    """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label."""
+    """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label.
+
+    pool: a file of further text for training, without labels.
+    """
 
     path: str | None
     max_length: int
     train_examples: int | None
     labelled: int | None
+    pool: str | None
 
 
 @dataclass
@@ -46,15 +50,28 @@ class ModelConfig:
 class TeacherConfig:
     """path: folder or Hub id; None trains one as `model` and `trainer` say (generated tasks only).
 
+    weight: its share in the averaged distribution of several teachers.
+    outputs: file or folder of its answers instead of a model, found by id_column of the data (kdfeatures.outputs_file).
     force: distil a teacher whose label names or quality would be refused. dtype, compile: how it runs when it teaches.
     """
 
     path: str | None
+    outputs: str | None
+    id_column: str | None
+    weight: float
     force: bool
     dtype: str
     compile: bool
     model: ModelConfig
     trainer: Any
+
+
+@dataclass
+class OtherTeacherConfig:
+    """A further teacher: path and weight as those of TeacherConfig; in all else it is treated like the main one."""
+
+    path: str
+    weight: float
 
 
 @dataclass

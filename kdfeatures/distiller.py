@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from kdfeatures.cache.restore import restore
 from kdfeatures.comparison import Comparison
 from kdfeatures.errors import UserError
 from kdfeatures.features import Features
-from kdfeatures.objective import Objective, Outputs
+from kdfeatures.objective import MAIN, Objective, Outputs, together
 from kdfeatures.recorder import Recorder
 
 
@@ -25,6 +25,7 @@ class Distiller(nn.Module):
     mode, and neither a submodule nor in the state dict, so it is not wrapped, saved or switched to train mode.
     teacher_columns: teacher_logits[:, teacher_columns] are in the student's label order (kdfeatures.labels).
     A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
+    others: further teachers by name, with their columns; `teacher_features` are then {name: features}, "main" included.
     """
 
     accepts_loss_kwargs = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
@@ -35,27 +36,36 @@ class Distiller(nn.Module):
         teacher: PreTrainedModel | None,
         objective: Objective,
         teacher_columns: list[int],
+        *,
+        others: Mapping[str, tuple[PreTrainedModel | None, list[int]]] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        # a tuple hides it from nn.Module
-        self._unregistered = (None if teacher is None else teacher.eval().requires_grad_(False),)
         self.teacher_columns = teacher_columns
+        others = others or {}
+        self.other_columns = {name: columns for name, (_, columns) in others.items()}
+        models = {MAIN: teacher} | {name: model for name, (model, _) in others.items()}
+        # a tuple hides them from nn.Module
+        self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
         self._student_recorder = self._recorder(student, "student")
         self._student_recorder.attach()
-        if teacher is not None:
-            self._teacher_recorder = self._recorder(teacher, "teacher")
-            self._teacher_recorder.attach()
+        self._teacher_recorders: dict[str, Recorder] = {}
+        for name, model in self.teachers.items():
+            self._teacher_recorders[name] = self._recorder(model, "teacher", name)
+            self._teacher_recorders[name].attach()
 
-    def _recorder(self, model: PreTrainedModel, side: str) -> Recorder:
-        return Recorder(
-            model, hidden=self.objective.layers("hidden", side), attention=self.objective.layers("attention", side)
-        )
+    def _recorder(self, model: PreTrainedModel, side: str, teacher: str = MAIN) -> Recorder:
+        hidden, attention = (self.objective.layers(takes, side, teacher) for takes in ("hidden", "attention"))
+        return Recorder(model, hidden=hidden, attention=attention)
 
     @property
     def teacher(self) -> PreTrainedModel | None:
+        return self.teachers.get(MAIN)
+
+    @property
+    def teachers(self) -> dict[str, PreTrainedModel]:
         return self._unregistered[0]
 
     @property
@@ -64,8 +74,8 @@ class Distiller(nn.Module):
         return self.student.config
 
     def _apply(self, fn, recurse: bool = True):
-        if self.teacher is not None:
-            self.teacher._apply(fn)  # follows .to(device)
+        for teacher in self.teachers.values():
+            teacher._apply(fn)  # follows .to(device)
         return super()._apply(fn, recurse)
 
     def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **options) -> None:
@@ -78,10 +88,9 @@ class Distiller(nn.Module):
         self.student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
 
     def detach(self) -> None:
-        """Take the hooks off both models. The distiller cannot be trained afterwards."""
-        self._student_recorder.detach()
-        if self.teacher is not None:
-            self._teacher_recorder.detach()
+        """Take the hooks off all models. The distiller cannot be trained afterwards."""
+        for recorder in (self._student_recorder, *self._teacher_recorders.values()):
+            recorder.detach()
 
     def forward(
         self, labels: Tensor | None = None, teacher_features: Mapping[str, Any] | None = None, **inputs: Tensor
@@ -95,9 +104,10 @@ class Distiller(nn.Module):
             if not self.objective.needs_teacher:
                 teacher = Outputs(None, Features())
             elif teacher_features is None:
-                teacher = self._ask_teacher(inputs)
+                teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs))
             else:
-                teacher = restore(teacher_features, self.teacher_columns)
+                cached = teacher_features if self.other_columns else {MAIN: teacher_features}
+                teacher = self._gathered(lambda name, columns: restore(cached[name], columns))
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
         kept = (
             Features()
@@ -112,9 +122,21 @@ class Distiller(nn.Module):
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
-    def _ask_teacher(self, inputs: dict[str, Tensor]) -> Outputs:
-        if not self.objective.needs_teacher_logits:
-            return Outputs(None, self._teacher_recorder.run(**inputs))
-        with self._teacher_recorder.recording() as features:
-            logits = self.teacher(**inputs).logits
-        return Outputs(logits[:, self.teacher_columns], features)
+    def _gathered(self, outputs_of: Callable[[str, list[int]], Outputs]) -> Outputs:
+        """Return the outputs of the main teacher, or of all that some term learns from, as the objective takes them."""
+        if not self.other_columns:
+            return outputs_of(MAIN, self.teacher_columns)
+        columns = {MAIN: self.teacher_columns, **self.other_columns}
+        return together({name: outputs_of(name, own) for name, own in columns.items() if self.objective.needs(name)})
+
+    def _ask_teacher(self, name: str, columns: list[int], inputs: dict[str, Tensor]) -> Outputs:
+        recorder = self._teacher_recorders[name]
+        if not self.objective.needs_logits_of(name):
+            return Outputs(None, recorder.run(**inputs))
+        with recorder.recording() as features:
+            logits = self.teachers[name](**inputs).logits
+        return Outputs(logits[:, columns], features)
+
+
+def _frozen(teacher: PreTrainedModel) -> PreTrainedModel:
+    return teacher.eval().requires_grad_(False)

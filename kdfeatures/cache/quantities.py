@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kdfeatures.objective import Objective
+from kdfeatures.objective import MAIN, Objective
 
 
 class Quantity(NamedTuple):
@@ -24,12 +24,12 @@ LOGITS = Quantity("logits")
 OPERANDS = ("query", "key", "value")
 
 
-def needed(objective: Objective) -> tuple[Quantity, ...]:
-    """Return what the objective's terms take from the teacher; of attention only the operands that a loss reads."""
-    found = {LOGITS} if objective.needs_teacher_logits else set()
-    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher")}
+def needed(objective: Objective, teacher: str = MAIN) -> tuple[Quantity, ...]:
+    """Return what the objective's terms take from a teacher; of attention only the operands that a loss reads."""
+    found = {LOGITS} if objective.needs_logits_of(teacher) else set()
+    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher", teacher)}
     for term in objective.terms.values():
-        if term.loss.takes == "attention":
+        if term.loss.takes == "attention" and term.teacher == teacher:
             found |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
     return in_order(found)
 

@@ -12,12 +12,14 @@ from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
 from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
-from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
+from kdfeatures.commands.teaching import load_teachers, make_all_ready
+from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
+from kdfeatures.objective import MAIN
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_dtype, load_teacher, make_ready
+from kdfeatures.teacher_settings import teacher_settings
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
@@ -26,31 +28,45 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     if settings is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
-    teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
-    check_dtype(teacher_config.dtype)
+    teacher_config, others = teacher_settings(cfg)
+    student_config = section(cfg, "student", StudentConfig)
     augmentation = augmentation_settings(cfg)
     if teacher_config.path is None:
         raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
-    teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
+    teachers, tokenizer = load_teachers(teacher_config, others, task)
+    main = teachers[MAIN].model
     if student_config.path is None:
-        student = planned_config(student_config, teacher.config, task)
+        student = planned_config(student_config, main.config, task)
     else:
         student = load_config(student_config.path, "student.path")
-    objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
-    quantities = {*needed(objective), *_more(section(cfg, "more", MoreLayers))}
-    if not quantities:
+    objective, _ = build_objective(
+        cfg,
+        student,
+        main.config,
+        regression=task.is_regression,
+        others={name: teachers[name].model.config for name in others},
+    )
+    quantities = {name: set(needed(objective, name)) for name in teachers}
+    quantities[MAIN] |= _more(section(cfg, "more", MoreLayers))
+    if not any(quantities.values()):
         raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
 
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
-    make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
+    make_all_ready(teachers, teacher_config)
     inputs = TaskData.load(task, data, tokenizer)
-    cache = FeatureCache(settings, teacher, tokenizer)
-    augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
-    features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
-    cached_logits(cache, inputs.reported(cfg.split), columns, **ranks)
-    print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
-    return {"folder": str(cache.folder), "examples": len(features.lengths)}
+    augment = augmentation_of(augmentation, main, tokenizer, max_length=data.max_length, seed=cfg.seed)
+    examples, reported = inputs.train(data, cfg.seed, augment), inputs.reported(cfg.split)
+    folders = {}
+    for name, teacher in teachers.items():
+        cache = FeatureCache(settings, teacher.model.to(processes.device), tokenizer)
+        if quantities[name]:
+            cache.features(examples, quantities[name], **ranks)
+        cached_logits(cache, reported, teacher.columns, **ranks)
+        teacher.model.to("cpu")
+        folders[name] = str(cache.folder)
+        print(f"{cache.folder} holds all {len(examples):,} training examples.")
+    return {"folder": folders[MAIN], "folders": folders, "examples": len(examples)}
 
 
 def _more(layers: MoreLayers) -> set[Quantity]:

@@ -16,6 +16,7 @@ from kdfeatures.cache import cache_settings
 from kdfeatures.card import write_card
 from kdfeatures.commands.distillation import distil
 from kdfeatures.commands.finetune import embedded_config, finetune
+from kdfeatures.commands.teaching import option_of
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
@@ -25,7 +26,7 @@ from kdfeatures.runs import STAGES, is_finished, open_output
 from kdfeatures.stages import Stage, stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_dtype
+from kdfeatures.teacher_settings import teacher_settings
 from kdfeatures.training_settings import training_arguments
 
 
@@ -40,7 +41,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
     stages = _check(cfg, output_dir)
-    if cfg.teacher.path is None:
+    if cfg.teacher.path is None and cfg.teacher.outputs is None:
         cfg = OmegaConf.merge(cfg, {"teacher": {"path": _train_teacher(cfg, output_dir)}})
         stages = _check(cfg, output_dir)
     if not cfg.stages:
@@ -56,13 +57,14 @@ def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
     for stage in _stages(cfg):
         task = Task.from_config(OmegaConf.to_container(stage.cfg.task))
         section(stage.cfg, "data", DataConfig)
-        teacher, student = section(stage.cfg, "teacher", TeacherConfig), section(stage.cfg, "student", StudentConfig)
-        check_dtype(teacher.dtype)
+        teacher, others = teacher_settings(stage.cfg)
+        student = section(stage.cfg, "student", StudentConfig)
         cache_settings(stage.cfg)
         augmentation_settings(stage.cfg)
         of_teacher = _teacher_config(teacher, task)
         planned = planned or _student_config(student, of_teacher, task)
-        build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression)
+        of_others = {name: load_config(other.path, option_of(name)) for name, other in others.items()}
+        build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
         training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
         stages.append(stage)
     return stages
@@ -70,12 +72,15 @@ def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
 
 def _stages(cfg: DictConfig) -> list[Stage]:
     task = Task.from_config(OmegaConf.to_container(cfg.task))
-    of_teacher = _teacher_config(section(cfg, "teacher", TeacherConfig), task)
+    of_teacher = _teacher_config(teacher_settings(cfg)[0], task)
     planned = _student_config(section(cfg, "student", StudentConfig), of_teacher, task)
-    return stages_of(cfg, planned.num_hidden_layers, of_teacher.num_hidden_layers)
+    return stages_of(cfg, planned.num_hidden_layers, 0 if of_teacher is None else of_teacher.num_hidden_layers)
 
 
 def _teacher_config(teacher: TeacherConfig, task: Task):
+    """Return the config of the teacher that there is or will be; None for stored outputs."""
+    if teacher.outputs is not None:
+        return None
     if teacher.path is not None:
         return load_config(teacher.path, "teacher.path")
     if task.embedded is None:
@@ -95,7 +100,7 @@ def _student_config(student: StudentConfig, of_teacher, task: Task):
 def _train_teacher(cfg: DictConfig, output_dir: Path) -> str:
     folder = output_dir / "teacher"
     print(f"No teacher.path given: training a teacher for the generated task '{cfg.task.name}' in {folder}.")
-    whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None}})
+    whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None, "pool": None}})
     existing = "resume" if cfg.existing == "resume" else "overwrite"
     model = section(cfg, "teacher", TeacherConfig).model
     finetune(whole, folder, model=model, trainer=cfg.teacher.trainer, existing=existing)

@@ -41,6 +41,8 @@ def finetune(
     """The same with the model and trainer settings named: `distill` trains its own teacher of a generated task."""
     start = time.monotonic()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    if data.pool is not None:
+        raise UserError(f"data.pool={data.pool} has no labels, so finetune cannot learn from it; leave it out.")
     set_seed(cfg.seed)
     checkpoint = open_output(output_dir, existing)
     if existing == "resume" and is_finished(output_dir):

@@ -12,6 +12,9 @@ Each is an nn.Module whose class attribute `takes` says what it is called with:
 A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
 (B, L, D_t), and no projection is made for it.
 
+Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
+None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
+
 All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """
 
