@@ -87,16 +87,19 @@ class EvaluatedConfig:
 class StudentConfig:
     """path: a pretrained student; otherwise init = teacher | random, and sizes.
 
-    None: as many layers as layers_from, or half of the teacher's, and in all else the teacher's.
+    None: as many layers as layers_from, or layer_share of the teacher's, and in all else the teacher's. seed: of random
+    weights; None is the run's.
     """
 
     path: str | None
     init: str
     layers: int | None
+    layer_share: float
     layers_from: list[int] | None
     hidden_size: int | None
     heads: int | None
     intermediate_size: int | None
+    seed: int | None
 
 
 def section(cfg: DictConfig, name: str, kind: type[Section]) -> Section:

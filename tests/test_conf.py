@@ -174,7 +174,7 @@ def test_every_named_student_can_be_cut_from_bert(student):
     bert = BertConfig()
     config = section(choice("student", student), "student", StudentConfig)
     made = planned_config(config, bert, RTE)
-    assert made.num_hidden_layers == (config.layers or 6)
+    assert made.num_hidden_layers == (config.layers or 12 * config.layer_share)
     assert made.hidden_size == (config.hidden_size or 768)
 
 

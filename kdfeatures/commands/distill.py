@@ -61,7 +61,7 @@ def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
         student = section(stage.cfg, "student", StudentConfig)
         cache_settings(stage.cfg)
         augmentation_settings(stage.cfg)
-        of_teacher = _teacher_config(teacher, task)
+        of_teacher = planned if stage.born_again else _teacher_config(teacher, task)
         planned = planned or _student_config(student, of_teacher, task)
         of_others = {name: load_config(other.path, option_of(name)) for name, other in others.items()}
         build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
@@ -110,14 +110,17 @@ def _train_teacher(cfg: DictConfig, output_dir: Path) -> str:
 def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> dict[str, Any] | None:
     done: list[Path] = []
     found: list[dict[str, Any] | None] = []
-    for number, (name, own) in enumerate(stages, 1):
-        folder = output_dir / STAGES / f"{number}-{name}"
-        print(f"Stage {number} of {len(stages)}: {name}", flush=True)
-        if done:
+    for number, stage in enumerate(stages, 1):
+        folder = output_dir / STAGES / f"{number}-{stage.name}"
+        print(f"Stage {number} of {len(stages)}: {stage.name}", flush=True)
+        own, earlier = stage.cfg, done
+        if stage.born_again:
+            own, earlier = OmegaConf.merge(own, _next_generation(own, done[-1], number)), []
+        elif done:
             own = OmegaConf.merge(own, {"student": _continued(cfg, done[-1])})
         checkpoint = open_output(folder, cfg.existing)
         finished = cfg.existing == "resume" and is_finished(folder)
-        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=done))
+        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=earlier))
         done.append(folder)
     if not is_first():
         return None
@@ -125,7 +128,14 @@ def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> d
 
 
 def _continued(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    return {name: None for name in cfg.student} | {"path": str(folder), "init": cfg.student.init}
+    kept = {name: cfg.student[name] for name in ("init", "layer_share")}
+    return {name: None for name in cfg.student} | {"path": str(folder)} | kept
+
+
+def _next_generation(cfg: DictConfig, folder: Path, number: int) -> dict[str, Any]:
+    """Return the change to a stage's config by which the student in `folder` teaches a new one."""
+    seed = cfg.seed if cfg.student.seed is None else cfg.student.seed
+    return {"teacher": {"path": str(folder), "outputs": None, "id_column": None}, "student": {"seed": seed + number - 1}}
 
 
 def _conclude(

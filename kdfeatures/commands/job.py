@@ -69,7 +69,7 @@ class Job:
             teachers = {MAIN: Teacher(teacher_config.outputs, None, list(range(task.num_labels)))}
             tokenizer = load_tokenizer(student_config.path, "student.path")
         main = teachers[MAIN]
-        set_seed(cfg.seed)
+        set_seed(cfg.seed if student_config.seed is None else student_config.seed)
         student = build_student(student_config, main.model, main.columns, task)
         make_all_ready(teachers, teacher_config)
         configs = {name: None if one.model is None else one.model.config for name, one in teachers.items()}
