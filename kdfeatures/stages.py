@@ -51,7 +51,7 @@ def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list
         merged = _merged(base, own)
         born_again = own.get("born_again", False)
         if born_again and not found:
-            raise UserError(f"stages.{name}.born_again=true needs a stage before it, whose student becomes the teacher.")
+            raise UserError(f"stages.{name}.born_again=true needs a stage before it, whose student then teaches.")
         if not own.get("each_pair", False):
             found.append(Stage(name, merged, born_again))
             continue

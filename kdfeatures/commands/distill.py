@@ -135,7 +135,8 @@ def _continued(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def _next_generation(cfg: DictConfig, folder: Path, number: int) -> dict[str, Any]:
     """Return the change to a stage's config by which the student in `folder` teaches a new one."""
     seed = cfg.seed if cfg.student.seed is None else cfg.student.seed
-    return {"teacher": {"path": str(folder), "outputs": None, "id_column": None}, "student": {"seed": seed + number - 1}}
+    previous = {"path": str(folder), "outputs": None, "id_column": None}
+    return {"teacher": previous, "student": {"seed": seed + number - 1}}
 
 
 def _conclude(

@@ -61,9 +61,10 @@ def test_stored_outputs_that_do_not_fit_are_refused_before_training(workspace, c
     folder = evaluated(workspace, "train")
     few = tmp_path / "few.parquet"
     Dataset.from_parquet(str(folder / "train.parquet")).select(range(300)).to_parquet(few)
-    assert "lacks 20 of the 320 examples of the split 'train' (ids 300, 301, 302, ...)" in refused(workspace, capsys, few)
+    told = refused(workspace, capsys, few)
+    assert "lacks 20 of the 320 examples of the split 'train' (ids 300, 301, 302, ...)" in told
     for options, message in (
-        (["student.path=null"], "neither tokenizer nor layers to make a student of; give student.path=FOLDER_OR_HUB_ID"),
+        (["student.path=null"], "neither tokenizer nor layers to make a student of; give student.path=FOLDER"),
         ([f"teacher.path={workspace.teacher}"], "are two teachers; leave out one"),
         (["recipe=tinybert_joint"], "losses.hidden compares layers, but teacher.outputs holds none; drop it with"),
         (["+teachers.b={path: x, weight: 1.0}"], "cannot be averaged with models; leave out teachers.b"),
