@@ -7,7 +7,17 @@ from torch import nn
 
 from kdfeatures.cache.restore import restore
 from kdfeatures.errors import UserError
-from kdfeatures.losses import LogitKD, LogitMSE
+from kdfeatures.losses import (
+    DecoupledKD,
+    HardLabel,
+    JensenShannon,
+    LogitKD,
+    LogitMSE,
+    PseudoLabel,
+    ReverseKL,
+    SkewKL,
+    SoftCrossEntropy,
+)
 from kdfeatures.objective import Objective, Term
 from kdfeatures.outputs_file import write_answers
 from kdfeatures.stored_outputs import StoredOutputs, ids_of
@@ -53,6 +63,35 @@ def test_ids_are_the_column_asked_for_or_idx_or_the_row_numbers():
     assert ids_of(data(name=["a", "b"]), None, "train") == ["0", "1"]
     with pytest.raises(UserError, match="teacher.id_column=guid is no column of the split 'train', which has name"):
         ids_of(data(name=["a"]), "guid", "train")
+
+
+CERTAIN = [
+    LogitKD(temperature=4.0),
+    SoftCrossEntropy(temperature=1.0),
+    ReverseKL(temperature=1.0),
+    JensenShannon(temperature=1.0, student_share=0.5),
+    SkewKL(temperature=1.0, skew=0.1),
+    DecoupledKD(temperature=4.0, target_weight=1.0, other_weight=8.0),
+    PseudoLabel(),
+]
+
+
+@pytest.mark.parametrize("loss", CERTAIN, ids=lambda loss: type(loss).__name__)
+def test_labels_that_are_certain_give_every_loss_on_classes_a_finite_gradient(tmp_path, loss):
+    Dataset.from_dict({"id": [0, 1], "label": RTE.labels}).to_csv(tmp_path / "f.csv")
+    teacher = StoredOutputs.read(str(tmp_path / "f.csv"), RTE, None).batch([0, 1], torch.ones(2, 1))["logits"]
+    student = torch.tensor([[1.0, 0.0], [2.0, 0.5]], requires_grad=True)
+    labels = [torch.tensor([0, 1])] if loss.takes == "logits, labels" else []
+    loss(student, teacher, *labels).backward()
+    assert student.grad.isfinite().all() and student.grad.any()
+
+
+def test_the_soft_cross_entropy_with_certain_labels_is_that_with_hard_ones(tmp_path):
+    Dataset.from_dict({"id": [0, 1], "label": [1, 0]}).to_csv(tmp_path / "f.csv")
+    teacher = StoredOutputs.read(str(tmp_path / "f.csv"), RTE, None).batch([0, 1], torch.ones(2, 1))["logits"]
+    student = torch.tensor([[1.0, 0.0], [2.0, 0.5]])
+    expected = HardLabel()(student, torch.tensor([1, 0]))
+    torch.testing.assert_close(SoftCrossEntropy(temperature=1.0)(student, teacher), expected)
 
 
 def test_a_loss_on_raw_logits_is_refused_where_only_their_softmax_is_known(stored):

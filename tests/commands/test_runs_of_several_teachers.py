@@ -7,6 +7,7 @@ from transformers import AutoModelForSequenceClassification
 
 from kdfeatures.cli import main
 from kdfeatures.embedded import tokenizer
+from kdfeatures.results import __doc__ as documentation
 
 SHORT = ["trainer.max_steps=6", "trainer.logging_steps=2", "student.layers=2"]
 
@@ -38,6 +39,7 @@ def test_two_teachers_are_averaged_and_teach_layers_of_their_own_with_and_withou
     assert other["layers"] == 2 and other["metrics"]["validation"]["accuracy"] > 0.8  # aligned by name
     assert live["ensemble"]["validation"]["accuracy"] > 0.8
     assert live["ensemble"] == cached["ensemble"]
+    assert all(name in documentation for name in ("teachers", "ensemble", "share"))
 
 
 def test_the_cache_command_fills_what_all_teachers_are_asked_for(workspace, second, tmp_path):
