@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 
 from benchmarks.harness import RESULTS
+from benchmarks.step import JOBS
 from kdfeatures.results import markdown
 
 ROOT = RESULTS.parent.parent
@@ -21,10 +22,17 @@ def newest(name: str, *key: str) -> list[dict[str, str]]:
     return list(found.values())
 
 
+def step_rows() -> list[dict[str, str]]:
+    """Return the newest rows of benchmarks.step in the order in which it lists jobs and variants."""
+    order = [(job, variant) for job, variants in JOBS.items() for variant in variants]
+    rows = newest("step", "job", "variant", "batch", "length")
+    return sorted(rows, key=lambda row: order.index((row["job"], row["variant"])))
+
+
 def step_table() -> str:
     """Return time and peak memory over the floor's, a line for each variant and a column for each shape."""
     lines: dict[tuple[str, str], dict[str, str]] = {}
-    for row in newest("step", "job", "variant", "batch", "length"):
+    for row in step_rows():
         line = lines.setdefault((row["job"], row["variant"]), {"job": row["job"], "variant": row["variant"]})
         shape = f"{row['batch']} x {row['length']}"
         line[f"time, {shape}"] = f"{float(row['time_ratio']):.2f} [{float(row['p20']):.2f}, {float(row['p80']):.2f}]"
@@ -48,7 +56,7 @@ def plot() -> None:
     """Write docs/step.png: ratios over the floor by variant and shape."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in newest("step", "job", "variant", "batch", "length") if row["variant"] != "floor"]
+    rows = [row for row in step_rows() if row["variant"] != "floor"]
     rows = [row for row in rows if row["job"] == rows[0]["job"]]
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     shapes = list(dict.fromkeys((row["batch"], row["length"]) for row in rows))
@@ -67,7 +75,7 @@ def plot() -> None:
         axis.set_xticks(range(len(shapes)), [f"{batch} x {length}" for batch, length in shapes])
         axis.set_xlabel("batch x tokens")
         axis.set_title(f"{title} of a step / floor")
-    axes[0].legend(fontsize="small")
+    axes[1].legend(fontsize="small")
     figure.savefig(PLOT, dpi=110)
 
 

@@ -55,6 +55,37 @@ def paired_bootstrap(
     return difference(slice(None)), *_interval(difference, len(labels), level, resamples, seed)
 
 
+def seeds_bootstrap(
+    metric: Metric,
+    predictions_a: np.ndarray,
+    predictions_b: np.ndarray,
+    labels: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """As `paired_bootstrap` for runs over several seeds, (seeds, examples): the difference of the means over seeds.
+
+    Seeds are drawn anew as well as examples, the same ones for a and b, so the interval speaks of both; with one seed
+    it is that of `paired_bootstrap`. Runs of one seed are paired. Raises UserError as the others do.
+    """
+    a, b = np.asarray(predictions_a), np.asarray(predictions_b)
+    _aligned(a, b)
+    a, b, labels = _aligned(np.moveaxis(a, 0, 1), np.moveaxis(b, 0, 1), labels)
+    by_seed = np.random.default_rng((seed, 1))
+    seeds = a.shape[1]
+
+    def difference(rows: np.ndarray | slice, drawn: np.ndarray) -> float:
+        truth = labels[rows]
+        return float(np.mean([metric(a[rows, n], truth) - metric(b[rows, n], truth) for n in drawn]))
+
+    def value(rows: np.ndarray) -> float:
+        return difference(rows, by_seed.integers(seeds, size=seeds))
+
+    return difference(slice(None), np.arange(seeds)), *_interval(value, len(labels), level, resamples, seed)
+
+
 def _interval(
     statistic: Callable[[np.ndarray], float], examples: int, level: float, resamples: int, seed: int
 ) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
@@ -56,7 +57,8 @@ def build_objective(
         for name, config in teachers.items()
     }
     joint = projections[MAIN] if len(teachers) == 1 else ProjectionsByTeacher(projections)
-    return Objective(terms, joint, shares_of(cfg)), tuple(pair for found in pairs.values() for pair in found)
+    balance = balance_settings(cfg) if len(terms) > 1 else None
+    return Objective(terms, joint, balance, shares_of(cfg)), tuple(pair for found in pairs.values() for pair in found)
 
 
 def shares_of(cfg: DictConfig) -> dict[str, float]:

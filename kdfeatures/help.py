@@ -12,8 +12,10 @@ from kdfeatures.paths import conf_dir
 SUMMARIES = {
     "finetune": "train a classifier on labels: a teacher, or a hard-label student",
     "distill": "train a student on a teacher's features, attention and logits, and report both",
+    "explain": "print what each term of a distill run does, and its gradient on the first batch; trains nothing",
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
+    "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {
@@ -23,6 +25,7 @@ GROUPS = {
     "projection": "how hidden states of two widths are brought together",
     "loss": "one more term: +loss@losses.NAME=...",
     "student": "a named size; or say student.layers=... and so on",
+    "balance": "whether weights follow the terms' gradients",
     "augmentation": "altered copies of the training texts for the teacher to label",
     "cache": "whether the teacher's features are kept on disk",
     "trainer": "settings of the Hugging Face Trainer",
@@ -40,15 +43,16 @@ def overview() -> str:
 def command_help(command: str) -> str:
     """Return usage, config groups with their choices, and every option with default and meaning."""
     conf = conf_dir()
-    text = (conf / f"{command}.yaml").read_text(encoding="utf-8")
+    files = _files(conf / f"{command}.yaml")
+    example = files[0].read_text(encoding="utf-8").splitlines()[0]
     lines = [
         f"kdfeatures {command}: {SUMMARIES[command]}",
         "",
         "Example:",
-        f"  {text.splitlines()[0].lstrip('# ')}",
+        f"  {example.lstrip('# ')}",
         "",
     ]
-    chosen = _defaults(text)
+    chosen = {group: choice for file in files for group, choice in _defaults(file).items()}
     groups = [group for group in (*chosen, "loss") if group in GROUPS and (group != "loss" or "recipe" in chosen)]
     if groups:
         lines.append("Groups (GROUP=CHOICE):")
@@ -57,21 +61,33 @@ def command_help(command: str) -> str:
         if choices:
             lines += [f"  {group}: {GROUPS[group]}", f"      {', '.join(choices)}"]
     lines += ["", "Options (NAME=VALUE), with their defaults:"]
-    lines += _options(conf / f"{command}.yaml", "")
-    lines += _options(conf / "common.yaml", "")
-    for group in ("data", "model", "teacher", "student", "cache"):
+    shown = [line for file in (*files, conf / "common.yaml") for line in _options(file, "")]
+    # the first file that has an option says its default
+    lines += reversed({line.split("=")[0]: line for line in reversed(shown)}.values())
+    for group in ("data", "model", "teacher", "student", "balance", "cache"):
         if group in chosen:
             lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
     if "trainer" in chosen:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
-    return "\n".join(
-        [*lines, "", "-m with comma-separated values runs every combination: -m recipe=hard,tinybert_joint seed=1,2,3"]
-    )
+    if command != "explain":
+        sweep = "-m recipe=hard,tinybert_joint seed=1,2,3"
+        lines += ["", f"-m with comma-separated values runs every combination: {sweep}"]
+    return "\n".join(lines)
 
 
-def _defaults(text: str) -> dict[str, str]:
+def _files(path: Path) -> list[Path]:
+    """Return a command's file, and that of the command whose config it takes over."""
+    taken = [entry for entry in _entries(path) if isinstance(entry, str) and entry in SUMMARIES]
+    return [path, *(path.with_stem(name) for name in taken)]
+
+
+def _entries(path: Path) -> list[str | dict[str, str]]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", [])
+
+
+def _defaults(path: Path) -> dict[str, str]:
     chosen = {}
-    for entry in yaml.safe_load(text).get("defaults", []):
+    for entry in _entries(path):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
             chosen[group.removeprefix("optional ")] = choice

@@ -22,7 +22,7 @@ class Pair(NamedTuple):
 
 def uniform(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:
     """m -> m N / M, the map of TinyBERT (arXiv:1909.10351), rounded half up when M does not divide N."""
-    pairs = [Pair(m, _spread(m, student_layers, teacher_layers)) for m in range(1, student_layers + 1)]
+    pairs = [Pair(m, _spread(m, student_layers, teacher_layers)) for m in _layers(student_layers)]
     return _with_embeddings(pairs, embeddings)
 
 
@@ -39,7 +39,21 @@ def last(student_layers: int, teacher_layers: int, *, embeddings: bool, final: b
 def first(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:
     """m -> m: the student learns from the bottom of the teacher."""
     _at_most(student_layers, teacher_layers, "first")
-    return _with_embeddings([Pair(m, m) for m in range(1, student_layers + 1)], embeddings)
+    return _with_embeddings([Pair(m, m) for m in _layers(student_layers)], embeddings)
+
+
+def reverse(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:
+    """m -> (M + 1 - m) N / M: `uniform` upside down, a control for whether it matters which layers are matched."""
+    pairs = [Pair(m, _spread(student_layers + 1 - m, student_layers, teacher_layers)) for m in _layers(student_layers)]
+    return _with_embeddings(pairs, embeddings)
+
+
+def all_to_one(
+    student_layers: int, teacher_layers: int, *, teacher_layer: int | None, embeddings: bool
+) -> tuple[Pair, ...]:
+    """m -> `teacher_layer` (None: N): all layers learn from one, a control as in arXiv:2502.04499."""
+    one = teacher_layers if teacher_layer is None else teacher_layer
+    return _with_embeddings([Pair(m, one) for m in _layers(student_layers)], embeddings)
 
 
 def skip(student_layers: int, teacher_layers: int) -> tuple[Pair, ...]:
@@ -106,6 +120,10 @@ def validate(pairs: Sequence[Pair], student_layers: int, teacher_layers: int) ->
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _layers(count: int) -> range:
+    return range(1, count + 1)
 
 
 def _spread(m: int, student_layers: int, teacher_layers: int) -> int:

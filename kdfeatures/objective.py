@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdfeatures.balance import Balance
 from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.mapping import Pair
-from kdfeatures.schedules import Schedule, value_at
+from kdfeatures.schedules import Schedule, largest_of, value_at
 
 ON_TEACHER_LOGITS = ("logits", "logits, labels")
 ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # what a loss `takes` that compares no layers
@@ -70,31 +71,49 @@ class Term:
 class Objective(nn.Module):
     """Weighted sum of the terms. Returns the total and every term's unweighted value, by name.
 
+    balance: what sets the weights by the terms' gradients, as it is told them; None leaves those of the terms.
     shares: {teacher: its share in the averaged distribution}, summing to 1; a single teacher needs none.
+    attached: None; who sets it to {} finds there, after the next call, the terms' values with their graph.
     """
 
-    def __init__(self, terms: Mapping[str, Term], projections: nn.Module, shares: Mapping[str, float] | None = None):
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        projections: nn.Module,
+        balance: Balance | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         if not terms:
             raise ValueError("an objective needs at least one term.")
         self.terms = dict(terms)
         self.projections = projections
         self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
+        self.balance = balance
+        self.attached: dict[str, Tensor] | None = None
         self.advance(0.0)
 
     def advance(self, progress: float) -> None:
-        """Set scheduled weights and temperatures to their values after this share of the training steps, 0 to 1."""
+        """Set weights and temperatures to their values after this share of the training steps, 0 to 1."""
         self.weights = {name: value_at(term.weight, progress) for name, term in self.terms.items()}
+        if self.balance is not None:
+            largest = {name: largest_of(term.weight) for name, term in self.terms.items()}
+            self.weights = self.balance.weights(self.weights, largest)
         for term in self.terms.values():
             if term.temperature is not None:
                 term.loss.temperature = term.temperature.at(progress)
 
     def scheduled(self) -> dict[str, float]:
-        """The present value of all that a schedule changes, as `weight/<term>` and `temperature/<term>`."""
-        terms = self.terms.items()
-        weights = {f"weight/{name}": self.weights[name] for name, term in terms if isinstance(term.weight, Schedule)}
+        """The present value of all that a schedule or the balance changes.
+
+        As `weight/<term>`, `temperature/<term>`, and `gradient/<term>` for the norms that the balance goes by.
+        """
+        terms, balance = self.terms.items(), self.balance
+        moves = {name for name, term in terms if balance is not None or isinstance(term.weight, Schedule)}
+        weights = {f"weight/{name}": weight for name, weight in self.weights.items() if name in moves}
         heats = {f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None}
-        return weights | heats
+        norms = {} if balance is None else {f"gradient/{name}": norm for name, norm in balance.norms.items()}
+        return weights | heats | norms
 
     def layers(
         self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"], teacher: str = MAIN
@@ -163,6 +182,8 @@ class Objective(nn.Module):
             else:
                 stacked = torch.stack(compared.of(name, term))
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
+        if self.attached is not None:
+            self.attached = parts
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
 

@@ -34,11 +34,39 @@ def interval_plot(bars: Sequence[tuple[str, float, float, float]], title: str, p
         axes.annotate(f"{value:.1f}", (value, row), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=9)
     axes.axvline(bars[0][1], color=GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
-    axes.set_ylim(len(bars) - 0.5, -0.7)
+    _tidy(axes, len(bars), title)
+    figure.savefig(path, dpi=150)
+
+
+def difference_plot(rows: Sequence[tuple[str, str, float, float, float]], title: str, paths: Sequence[Path]) -> None:
+    """Draw differences with their intervals around a line at 0, and save them in the form that each path ends with.
+
+    rows: (group, name, difference, low, high), drawn top down. An interval without 0 is blue, another grey.
+    """
+    labels = [f"{group}  {name}" if len({row[0] for row in rows}) > 1 else name for group, name, *_ in rows]
+    figure = Figure(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, (_, _, value, low, high) in enumerate(rows):
+        colour = BLUE if low > 0 or high < 0 else GREY
+        axes.errorbar(
+            value, place, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=4, linewidth=1.8
+        )
+        axes.annotate(
+            f"{value:+.1f}", (value, place), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=9
+        )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), labels)
+    _tidy(axes, len(rows), title)
+    for path in paths:
+        figure.savefig(path, dpi=150)
+
+
+def _tidy(axes, rows: int, title: str) -> None:
+    axes.set_ylim(rows - 0.5, -0.7)
     axes.set_title(title, fontsize=11, loc="left")
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    figure.savefig(path, dpi=150)

@@ -2,7 +2,7 @@
 
 Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     schema            1
-    command           finetune | distill | evaluate
+    command           finetune | distill | explain | evaluate
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
     seed              of student initialisation, shuffling and subsets
@@ -19,12 +19,16 @@ Schema 1; metrics are fractions (0.913, not 91.3), missing values are null:
     seconds           {train, total}, wall clock
     losses            the mean unweighted value of every term in the last logging window
     padding           the share of padded positions in the training batches; null where nothing was trained
-    stages            of a run in several stages: {name, seconds, losses, mapping, train_examples, padding, metrics} of each,
-                      metrics of the student as it was then; what stands outside is of the last, seconds of all
+    report            with explain=true, what each term does and its gradient on the first batch, as
+                      kdfeatures/loss_report.py says; otherwise null
+    stages            of a run in stages: {name, seconds, losses, mapping, train_examples, padding, report,
+                      metrics} of each, metrics of the student as it was then; what stands outside is of the last,
+                      seconds of all
     processes         how many trained together
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration
+Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
 """
 
 from __future__ import annotations

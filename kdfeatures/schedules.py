@@ -40,6 +40,9 @@ class Linear(Schedule):
     def at(self, progress: float) -> float:
         return self.start + (self.end - self.start) * progress
 
+    def __str__(self) -> str:
+        return f"{self.start:g} to {self.end:g}, linear"
+
     @property
     def extremes(self) -> Sequence[float]:
         return self.start, self.end
@@ -54,6 +57,9 @@ class Cosine(Schedule):
 
     def at(self, progress: float) -> float:
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
+
+    def __str__(self) -> str:
+        return f"{self.start:g} to {self.end:g}, cosine"
 
     @property
     def extremes(self) -> Sequence[float]:
@@ -70,6 +76,9 @@ class Steps(Schedule):
         # 1/49 * 49 is a little less than 1
         part = int(progress * len(self.values) + 1e-9)
         return self.values[min(part, len(self.values) - 1)]
+
+    def __str__(self) -> str:
+        return f"{', '.join(f'{value:g}' for value in self.values)} in turn"
 
     @property
     def extremes(self) -> Sequence[float]:
@@ -108,3 +117,8 @@ def read_schedule(node: dict[str, Any], option: str) -> Schedule:
 def value_at(value: float | Schedule, progress: float) -> float:
     """Return a constant as it is, and a schedule's value at `progress`."""
     return value.at(progress) if isinstance(value, Schedule) else value
+
+
+def largest_of(value: float | Schedule) -> float:
+    """Return a constant as it is, and the largest value of a schedule."""
+    return max(value.extremes) if isinstance(value, Schedule) else value

@@ -25,7 +25,7 @@ KNOWN = (*WHOLE, *MERGED, *PLAIN, *OWN)
 
 
 class Stage(NamedTuple):
-    """A stage's name, its run config, which has no stages, and whether it begins a new generation; see OWN."""
+    """A stage's name, its run config, whose own stages are empty, and whether it begins a new generation; see OWN."""
 
     name: str
     cfg: DictConfig
@@ -38,10 +38,10 @@ def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list
     The depths are of the models that the pairs of a stage with `each_pair` are for. Raises UserError for a stage that
     says what stages do not know.
     """
-    base = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     if not cfg.stages:
-        return [Stage("", base)]
-    del base["stages"]
+        return [Stage("", cfg)]
+    base = OmegaConf.create(OmegaConf.to_container(cfg))  # not resolved: output_dir may name the time
+    base.stages = {}
     found = []
     for name, node in cfg.stages.items():
         if not isinstance(node, DictConfig):
@@ -76,13 +76,13 @@ def _merged(base: DictConfig, own: Mapping) -> DictConfig:
     for key, value in own.items():
         if key in (*WHOLE, *PLAIN):
             made[key] = value
-        elif key in MERGED:
+        elif key in MERGED and key in made:  # `kdfeatures cache` has no trainer
             made[key] = OmegaConf.merge(made[key], value)
     return made
 
 
 def _only(cfg: DictConfig, pair: Pair) -> DictConfig:
-    """Return the config of a stage for one pair; the layers below it stay as they are, the embeddings from layer 2 on."""
+    """Return the config of a stage for one pair; layers below it stay as they are, embeddings from layer 2 on."""
     made = cfg.copy()
     with open_dict(made):
         made.mapping = {"_target_": "kdfeatures.mapping.explicit", "pairs": [list(pair)]}

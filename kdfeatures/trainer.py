@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 
+from kdfeatures.balance import Balance
 from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
+from kdfeatures.errors import UserError
+from kdfeatures.gradients import check_measurable, measure_terms
+from kdfeatures.loss_report import first_batch
 
 PROJECTIONS = "projections.safetensors"
+BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
 class DistillationTrainer(BucketedTrainer):
@@ -21,8 +28,11 @@ class DistillationTrainer(BucketedTrainer):
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, and the projections in
     `projections.safetensors` beside it. The log has `loss/<term>`, the mean unweighted value of every term since the
-    last log, and `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule.
+    last log, and `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule. With an
+    Objective's `balance`, weights follow the terms' gradients; the log then has all weights and `gradient/<term>`, the
+    smoothed norm of each unweighted term's gradient on the student.
     projection_learning_rate, projection_weight_decay: None takes the student's.
+    on_first_batch: called once with kdfeatures.loss_report.first_batch of the first batch, in every process.
     """
 
     loss_is_scaled_for_ga = False
@@ -33,11 +43,17 @@ class DistillationTrainer(BucketedTrainer):
         *args,
         projection_learning_rate: float | None = None,
         projection_weight_decay: float | None = None,
+        on_first_batch: Callable[[dict[str, Any]], None] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(model, *args, **kwargs)
         self.projection_learning_rate = projection_learning_rate
         self.projection_weight_decay = projection_weight_decay
+        self._on_first_batch = on_first_batch
+        self._step: int | None = None
+        for option, wanted in (("balance=shares", self._balance), ("explain=true", on_first_batch)):
+            if wanted is not None:
+                check_measurable(self.args, option)
         self._sums: dict[str, torch.Tensor] = {}
         self._batches = 0
 
@@ -68,25 +84,51 @@ class DistillationTrainer(BucketedTrainer):
             weight_decay = self.projection_weight_decay
         return {"lr": learning_rate, "weight_decay": weight_decay if decays else 0.0}
 
+    @property
+    def _balance(self) -> Balance | None:
+        return self.model.objective.balance
+
     def training_step(self, *args, **kwargs) -> torch.Tensor:
-        self.model.objective.advance(self.state.global_step / self.state.max_steps)
+        objective, step = self.model.objective, self.state.global_step
+        if step != self._step:  # the further batches of a step have its weights, whatever its first one has shown
+            self._step = step
+            objective.advance(step / self.state.max_steps)
+            if self._on_first_batch is not None or (self._balance is not None and self._balance.due(step)):
+                objective.attached = {}
         return super().training_step(*args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if model.training:
+            if self.model.objective.attached is not None:
+                self._measure(inputs["input_ids"].shape)
             weight = self.batch_weight(inputs)
             for name, value in self.model.parts.items():
                 self._sums[name] = self._sums.get(name, 0.0) + weight * value
             self._batches += 1
         return result
 
+    def _measure(self, shape: Sequence[int]) -> None:
+        """Take the terms of this batch apart: for the balance, and for who waits for the first batch."""
+        objective = self.model.objective
+        values, objective.attached = objective.attached, None
+        rows = measure_terms(values, self.model.student, objective.projections)
+        if self._on_first_batch is not None:
+            total = sum(objective.weights[name] * value for name, value in values.items())
+            rows = torch.cat([rows, measure_terms({"total": total}, self.model.student, objective.projections)])
+        found = self.accelerator.reduce(rows, "mean").tolist()
+        if self._balance is not None and self._balance.due(self._step):
+            self._balance.note({name: norm for name, (_, norm, _) in zip(values, found, strict=False)})
+        if self._on_first_batch is not None:
+            self._on_first_batch(first_batch(objective, found, step=self._step + 1, shape=shape))
+            self._on_first_batch = None
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self._batches and ("loss" in logs or "train_loss" in logs):  # a window, or the end of training
             means = torch.stack(list(self._sums.values())) / self._batches
             means = self.accelerator.reduce(means, "mean").tolist()
             logs |= {f"loss/{name}": round(value, 6) for name, value in zip(self._sums, means, strict=True)}
-            logs |= {name: round(value, 6) for name, value in self.model.objective.scheduled().items()}
+            logs |= {name: float(f"{value:.6g}") for name, value in self.model.objective.scheduled().items()}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
 
@@ -103,6 +145,23 @@ class DistillationTrainer(BucketedTrainer):
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, folder / TRAINING_ARGS_NAME)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self._balance is not None and self.args.should_save:
+            (Path(output_dir) / BALANCE).write_text(json.dumps(self._balance.norms), encoding="utf-8")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self._balance is None or checkpoint is None:
+            return
+        file = Path(checkpoint) / BALANCE
+        if not file.exists():
+            raise UserError(
+                f"{checkpoint} was written with balance=off; resume with the same, or start anew with "
+                "existing=overwrite."
+            )
+        self._balance.norms = json.loads(file.read_text(encoding="utf-8"))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         if self.is_fsdp_enabled:  # then the checkpoint has the whole Distiller beside the clean student

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -35,8 +37,12 @@ def make_trainer(
     tokenizer: PreTrainedTokenizerBase,
     train: Dataset,
     validation: Dataset | None,
+    on_first_batch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Trainer:
-    """Return the Trainer of a Distiller or of a plain classifier. validation: None when the data have none."""
+    """Return the Trainer of a Distiller or of a plain classifier. validation: None when the data have none.
+
+    on_first_batch: for a Distiller, see DistillationTrainer.
+    """
     if validation is None and arguments.eval_strategy != "no":
         raise UserError(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
@@ -65,6 +71,7 @@ def make_trainer(
             model,
             projection_learning_rate=settings.projection_learning_rate,
             projection_weight_decay=settings.projection_weight_decay,
+            on_first_batch=on_first_batch,
             **options,
         )
     else:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdfeatures.bootstrap import bootstrap_interval, paired_bootstrap
+from kdfeatures.bootstrap import bootstrap_interval, paired_bootstrap, seeds_bootstrap
 from kdfeatures.errors import UserError
 from kdfeatures.metrics import accuracy, mcc
 
@@ -57,3 +57,22 @@ def test_wrong_arguments_are_refused(answers):
         paired_bootstrap(accuracy, a, b[:0], labels)
     with pytest.raises(UserError, match="between 0 and 1, got 95"):
         bootstrap_interval(accuracy, a, labels, level=95)
+
+
+def test_one_seed_gives_the_paired_interval(answers):
+    a, b, labels = answers
+    assert seeds_bootstrap(accuracy, a[None], b[None], labels) == pytest.approx(
+        paired_bootstrap(accuracy, a, b, labels)
+    )
+
+
+def test_seeds_that_disagree_widen_the_interval(answers):
+    a, b, labels = answers
+    generator = np.random.default_rng(1)
+    noisy = [np.where(generator.random(len(a)) < keep, labels, 1 - labels) for keep in (0.7, 0.8, 0.9)]
+    alike = np.stack([a, a, a])
+    spread = seeds_bootstrap(accuracy, np.stack(noisy), alike, labels)
+    same = seeds_bootstrap(accuracy, np.stack([noisy[1]] * 3), alike, labels)
+    assert spread[2] - spread[1] > 1.2 * (same[2] - same[1])
+    differences = [accuracy(own, labels) - accuracy(a, labels) for own in noisy]
+    assert spread[0] == pytest.approx(np.mean(differences))

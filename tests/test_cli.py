@@ -9,7 +9,7 @@ from transformers.utils import logging
 
 from kdfeatures import cli
 from kdfeatures.cli import main
-from kdfeatures.commands import distill, finetune
+from kdfeatures.commands import distill, distillation, finetune
 from kdfeatures.embedded import tokenizer
 
 NAMES = {0: "unacceptable", 1: "acceptable"}  # of task=agreement
@@ -25,7 +25,7 @@ def _user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)  # main() sets it for Hydra
     monkeypatch.setattr(finetune, "train", train)
-    monkeypatch.setattr(distill, "train", train)
+    monkeypatch.setattr(distillation, "train", train)
     logging.disable_progress_bar()
     yield
     logging.enable_progress_bar()

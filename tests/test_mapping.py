@@ -61,6 +61,19 @@ def test_first_and_last_refuse_a_student_deeper_than_its_teacher(rule, more):
         rule(6, 4, embeddings=True, **more)
 
 
+def test_reverse_is_uniform_upside_down():
+    assert mapping.reverse(3, 12, embeddings=True) == ((0, 0), (1, 12), (2, 8), (3, 4))
+    for student, teacher in ((2, 5), (6, 12), (4, 4)):
+        upright = mapping.uniform(student, teacher, embeddings=False)
+        flipped = mapping.reverse(student, teacher, embeddings=False)
+        assert [pair.teacher for pair in flipped] == [pair.teacher for pair in upright][::-1]
+
+
+def test_all_to_one_takes_the_last_layer_or_the_named_one():
+    assert mapping.all_to_one(3, 12, teacher_layer=None, embeddings=False) == ((1, 12), (2, 12), (3, 12))
+    assert mapping.all_to_one(2, 12, teacher_layer=5, embeddings=True) == ((0, 0), (1, 5), (2, 5))
+
+
 def test_middle_takes_half_of_the_layers_rounded_up_or_those_named():
     assert mapping.middle(6, 12, student_layer=None, teacher_layer=None) == ((3, 6),)
     assert mapping.middle(5, 7, student_layer=None, teacher_layer=None) == ((3, 4),)

@@ -40,7 +40,7 @@ def distiller(names=(), shares=SHARES):
         {MAIN: LinearProjections(PAIRS, 16, 24, **options), "b": LinearProjections(OF_B, 16, 32, **options)}
     )
     chosen = {name: term for name, term in terms().items() if not names or name in names}
-    objective = Objective(chosen, projections, shares)
+    objective = Objective(chosen, projections, shares=shares)
     return Distiller(student, main, objective, [0, 1], others={"b": (other, [1, 0])}).train()
 
 

@@ -10,13 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective
-from kdfeatures.cache import OPERANDS, FeatureCache, MoreLayers, Quantity, cache_settings, needed
+from kdfeatures.cache import OPERANDS, CacheConfig, FeatureCache, MoreLayers, Quantity, cache_settings, needed
 from kdfeatures.commands.inputs import TaskData, cached_logits
 from kdfeatures.commands.teaching import load_teachers, make_all_ready
 from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
 from kdfeatures.objective import MAIN
+from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teacher_settings import teacher_settings
@@ -27,30 +28,37 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     settings = cache_settings(cfg)
     if settings is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
-    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
-    teacher_config, others = teacher_settings(cfg)
-    student_config = section(cfg, "student", StudentConfig)
-    augmentation = augmentation_settings(cfg)
-    if teacher_config.path is None:
+    if cfg.teacher.path is None:
         raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
-    teachers, tokenizer = load_teachers(teacher_config, others, task)
-    main = teachers[MAIN].model
+    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    student_config = section(cfg, "student", StudentConfig)
+    of_teacher = load_config(cfg.teacher.path, "teacher.path")
     if student_config.path is None:
-        student = planned_config(student_config, main.config, task)
+        student = planned_config(student_config, of_teacher, task)
     else:
         student = load_config(student_config.path, "student.path")
-    objective, _ = build_objective(
-        cfg,
-        student,
-        main.config,
-        regression=task.is_regression,
-        others={name: teachers[name].model.config for name in others},
-    )
+    # a later generation's teacher is not there yet
+    stages = [s for s in stages_of(cfg, student.num_hidden_layers, of_teacher.num_hidden_layers) if not s.born_again]
+    made = [_fill(stage.cfg, settings, student) for stage in stages]
+    filled = [result for result in made if result is not None]
+    if not filled:
+        raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
+    return filled[-1]
+
+
+def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | None:
+    """Fill the caches of all teachers for one stage; None when it takes nothing from any."""
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    teacher_config, others = teacher_settings(cfg)
+    augmentation = augmentation_settings(cfg)
+    teachers, tokenizer = load_teachers(teacher_config, others, task)
+    main = teachers[MAIN].model
+    configs = {name: teachers[name].model.config for name in others}
+    objective, _ = build_objective(cfg, student, main.config, regression=task.is_regression, others=configs)
     quantities = {name: set(needed(objective, name)) for name in teachers}
     quantities[MAIN] |= _more(section(cfg, "more", MoreLayers))
     if not any(quantities.values()):
-        raise UserError(f"recipe={cfg.recipe_name} takes nothing from the teacher, so there is nothing to cache.")
-
+        return None
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_all_ready(teachers, teacher_config)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelerate import PartialState
 from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedConfig
 
 from kdfeatures.augmentation import augmentation_settings
+from kdfeatures.balance import check_shares
 from kdfeatures.build import build_objective
 from kdfeatures.cache import cache_settings
 from kdfeatures.card import write_card
@@ -19,7 +21,9 @@ from kdfeatures.commands.finetune import embedded_config, finetune
 from kdfeatures.commands.teaching import option_of
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
+from kdfeatures.gradients import check_measurable
 from kdfeatures.models import load_config
+from kdfeatures.objective import Objective
 from kdfeatures.processes import is_first
 from kdfeatures.results import read_results, write_results
 from kdfeatures.runs import STAGES, is_finished, open_output
@@ -28,6 +32,22 @@ from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teacher_settings import teacher_settings
 from kdfeatures.training_settings import training_arguments
+
+OF_STAGE = ("seconds", "losses", "mapping", "train_examples", "padding", "report")
+
+
+class Plan(NamedTuple):
+    """A stage that can be run, as far as configs tell: its objective fits models of these configs.
+
+    teacher: None for stored outputs. others: the further teachers, by name.
+    """
+
+    stage: Stage
+    task: Task
+    student: PreTrainedConfig
+    teacher: PreTrainedConfig | None
+    objective: Objective
+    others: dict[str, PreTrainedConfig]
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
@@ -40,20 +60,23 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     checkpoint = open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
-    stages = _check(cfg, output_dir)
+    plans = check(cfg, output_dir)
     if cfg.teacher.path is None and cfg.teacher.outputs is None:
         cfg = OmegaConf.merge(cfg, {"teacher": {"path": _train_teacher(cfg, output_dir)}})
-        stages = _check(cfg, output_dir)
+        plans = check(cfg, output_dir)
+    stages = [plan.stage for plan in plans]
     if not cfg.stages:
         return distil(stages[0].cfg, output_dir, checkpoint)
     PartialState().wait_for_everyone()  # none may write into a folder that another is about to clear
     return _run_stages(cfg, stages, output_dir)
 
 
-def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
-    """Return the stages, each with an objective and training arguments that can be made for both models."""
+def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
+    """Return the plan of every stage; raises UserError for what shows to be wrong before models are loaded."""
     planned = None
-    stages: list[Stage] = []
+    plans: list[Plan] = []
+    if type(cfg.explain) is not bool:
+        raise UserError(f"explain={cfg.explain} must be true or false.")
     for stage in _stages(cfg):
         task = Task.from_config(OmegaConf.to_container(stage.cfg.task))
         section(stage.cfg, "data", DataConfig)
@@ -64,10 +87,14 @@ def _check(cfg: DictConfig, output_dir: Path) -> list[Stage]:
         of_teacher = planned if stage.born_again else _teacher_config(teacher, task)
         planned = planned or _student_config(student, of_teacher, task)
         of_others = {name: load_config(other.path, option_of(name)) for name, other in others.items()}
-        build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
-        training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
-        stages.append(stage)
-    return stages
+        objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
+        arguments = training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
+        for option, wanted in (("balance=shares", objective.balance is not None), ("explain=true", cfg.explain)):
+            if wanted:
+                check_measurable(arguments, option)
+        plans.append(Plan(stage, task, planned, of_teacher, objective, of_others))
+    check_shares(cfg, [name for plan in plans for name in plan.objective.terms])
+    return plans
 
 
 def _stages(cfg: DictConfig) -> list[Stage]:
@@ -147,8 +174,7 @@ def _conclude(
         if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
             shutil.copyfile(file, output_dir / file.name)
     of_stages = [
-        {"name": name} | {key: result[key] for key in ("seconds", "losses", "mapping", "train_examples", "padding")}
-        | {"metrics": result["student"]["metrics"]}
+        {"name": name} | {key: result[key] for key in OF_STAGE} | {"metrics": result["student"]["metrics"]}
         for name, result in zip(names, found, strict=True)
     ]
     results = found[-1] | {

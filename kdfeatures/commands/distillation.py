@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, neede
 from kdfeatures.commands.inputs import logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
-from kdfeatures.commands.teaching import caches_of, check_teachers, described, mapping_of, ranks_of, teacher_logits
+from kdfeatures.commands.teaching import (
+    caches_of,
+    check_teachers,
+    described,
+    mapping_of,
+    move_teachers,
+    ranks_of,
+    teacher_logits,
+)
 from kdfeatures.distiller import Distiller
+from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.metrics import main_metric
 from kdfeatures.objective import MAIN
 from kdfeatures.pca_fit import fit_pca
@@ -39,15 +49,15 @@ def distil(
     start = time.monotonic()
     job = Job.prepare(cfg, output_dir)
     take_projections(job.objective.projections, earlier)
+    move_teachers(job)
     caches = caches_of(job)
     of_teachers = teacher_logits(job, caches)
     if is_first() and not cfg.teacher.force and job.objective.needs_teacher:
         check_teachers(of_teachers, job.reported, job.task, cfg.split)
-    for name, teacher in job.teachers.items():
-        projections = projections_for(job.objective.projections, name)
-        if isinstance(projections, PcaProjections) and projections.layers:
-            fit_pca(projections, teacher.model, job.examples, job.tokenizer, cfg.seed)
-    trainer = _trainer(cfg, job, caches)
+    report = job.report() if cfg.explain else None
+    if report is not None and is_first():
+        print(f"{LEGEND}\n\n{report_text(report)}", flush=True)
+    trainer = trainer_of(cfg, job, caches, None if report is None else partial(_add_first_batch, report))
     seconds = train(trainer, checkpoint)
     trainer.model.detach()
     if not is_first():
@@ -77,15 +87,25 @@ def distil(
         train_examples=len(job.examples),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         **of_teachers,
+        report=report,
         **of_training(trainer, seconds),
     )
-    save_run(output_dir, results, task, logits)
+    save_run(output_dir, results, task, logits, job.reported)
     return results
 
 
-def _trainer(cfg: DictConfig, job: Job, caches: Mapping[str, FeatureCache]) -> Trainer:
-    """Return the Trainer of the student, which learns from the caches where there are any."""
+def trainer_of(
+    cfg: DictConfig,
+    job: Job,
+    caches: Mapping[str, FeatureCache],
+    on_first_batch: Callable[[dict[str, Any]], None] | None,
+) -> Trainer:
+    """Return the Trainer of the student, which learns from the teachers' caches where there are any."""
     objective, examples = job.objective, job.examples
+    for name, teacher in job.teachers.items():
+        projections = projections_for(objective.projections, name)
+        if isinstance(projections, PcaProjections) and projections.layers:
+            fit_pca(projections, teacher.model, examples, job.tokenizer, cfg.seed)
     taking = [name for name in job.teachers if objective.needs(name)]
     cached = None
     if job.outputs is not None and taking:
@@ -99,7 +119,15 @@ def _trainer(cfg: DictConfig, job: Job, caches: Mapping[str, FeatureCache]) -> T
     others = {name: (None if cached is not None else one.model, one.columns) for name, one in job.teachers.items()}
     main, columns = others.pop(MAIN)
     distiller = Distiller(job.student, main, objective, columns, others=others)
-    trainer = make_trainer(distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation)
+    trainer = make_trainer(
+        distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation, on_first_batch
+    )
     if cached is not None:
         trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     return trainer
+
+
+def _add_first_batch(report: dict[str, Any], found: dict[str, Any]) -> None:
+    report["first_batch"] = found
+    if is_first():
+        print(f"\n{first_batch_text(found)}\n", flush=True)

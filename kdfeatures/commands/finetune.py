@@ -77,7 +77,7 @@ def finetune(
         labelled_examples=len(examples),
         **of_training(made, seconds),
     )
-    save_run(output_dir, results, task, logits)
+    save_run(output_dir, results, task, logits, reported)
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -18,6 +19,7 @@ from kdfeatures.commands.teaching import load_teachers, make_all_ready, option_o
 from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.loss_report import describe_objective
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import MAIN, Objective
 from kdfeatures.positions import check_positions
@@ -111,6 +113,12 @@ class Job:
             outputs=outputs,
             stored=None if outputs is None else inputs.stored(outputs, reported),
         )
+
+    def report(self) -> dict[str, Any]:
+        """Return what the objective does (kdfeatures.loss_report)."""
+        configs = {name: None if one.model is None else one.model.config for name, one in self.teachers.items()}
+        main = configs.pop(MAIN)
+        return describe_objective(self.objective, self.student.config, main, self.task.num_labels, others=configs)
 
 
 def freeze_below(student: PreTrainedModel, layer: int | None) -> bool:

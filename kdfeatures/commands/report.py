@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 from transformers import Trainer
 
@@ -42,6 +43,7 @@ def results_of(
         "labelled_examples": None,
         "losses": {},
         "padding": None,
+        "report": None,
         "processes": 1,
         "versions": versions(),
         "device": device_name(),
@@ -62,8 +64,18 @@ def of_training(trainer: Trainer, seconds: float) -> dict[str, Any]:
     }
 
 
-def save_run(folder: Path, results: dict[str, Any], task: Task, logits: Mapping[str, np.ndarray]) -> None:
-    """Write logits.npz and the card, and results.json last: it says that the run is finished."""
-    np.savez_compressed(folder / "logits.npz", **logits)
+def save_run(
+    folder: Path,
+    results: dict[str, Any],
+    task: Task,
+    logits: Mapping[str, np.ndarray],
+    reported: Mapping[str, Dataset],
+) -> None:
+    """Write logits.npz and the card, and results.json last: it says that the run is finished.
+
+    logits.npz holds for every reported split its logits under its name, and its labels as `labels/<split>`.
+    """
+    labels = {f"labels/{name}": np.asarray(split["labels"][:]) for name, split in reported.items()}
+    np.savez_compressed(folder / "logits.npz", **logits, **labels)
     write_card(folder, results, task)
     write_results(folder, results)

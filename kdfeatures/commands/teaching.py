@@ -55,14 +55,18 @@ def make_all_ready(teachers: Mapping[str, Teacher], settings: TeacherConfig) -> 
             make_ready(teacher.model, dtype=settings.dtype, compiled=settings.compile)
 
 
+def move_teachers(job: Job) -> None:
+    """Move the teachers to where the student is trained."""
+    for teacher in job.teachers.values():
+        if teacher.model is not None:
+            teacher.model.to(job.arguments.device)
+
+
 def caches_of(job: Job) -> dict[str, FeatureCache]:
-    """Move the teachers to where the student is trained, and return their caches by name; none with cache=off."""
-    models = {name: teacher.model for name, teacher in job.teachers.items() if teacher.model is not None}
-    for model in models.values():
-        model.to(job.arguments.device)
+    """Return the caches of the teachers by name; none with cache=off, which stored outputs need."""
     if job.cache is None:
         return {}
-    return {name: FeatureCache(job.cache, model, job.tokenizer) for name, model in models.items()}
+    return {name: FeatureCache(job.cache, teacher.model, job.tokenizer) for name, teacher in job.teachers.items()}
 
 
 def teacher_logits(job: Job, caches: Mapping[str, FeatureCache]) -> Logits:

@@ -15,6 +15,9 @@ A "hidden" loss whose class attribute `projects` is false gets the states before
 Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
 None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
 
+What `kdfeatures explain` tells of a loss it says itself: `reduces`, how it averages; `counts`, which positions do; and
+where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
+
 All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """
 

@@ -16,6 +16,8 @@ class AttentionLoss(nn.Module):
     """Base of the losses on attention operands: says before training whether two models can be compared."""
 
     takes: ClassVar[str] = "attention"
+    reduces: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
+    counts: ClassVar[str]  # which positions do
     compares_scores: ClassVar[bool] = False  # true where the loss derives the models' own scores from q and k
     operands: Sequence[str] = ("query", "key", "value")  # all that the loss reads; the feature cache keeps no other
 
@@ -29,6 +31,10 @@ class AttentionLoss(nn.Module):
                 f"{type(self).__name__} needs equal head counts, but the student has {student_heads} heads "
                 f"and the teacher {teacher_heads}; RelationKL (recipe=minilmv2) does not."
             )
+
+    def compared_heads(self, own: int) -> int:
+        """Return the number of heads of the (B, heads, L, L) that are compared; own: the model's."""
+        return own
 
     def check_states(self, student: AttentionStates, teacher: AttentionStates) -> None:
         """Raise UserError as `check` does, for captured states."""
@@ -49,6 +55,8 @@ class AttentionScoreMSE(AttentionLoss):
     TinyBERT does not.
     """
 
+    reduces = "mean over H, L x L, then B"
+    counts = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
     operands = ("query", "key")
 
@@ -71,6 +79,8 @@ class AttentionKL(AttentionLoss):
     compares queries with keys; MiniLM sums the two, for the last layer only. Needs equal head counts.
     """
 
+    reduces = "sum over keys, mean over H, L, then B"
+    counts = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
     operands = ("query", "key")
 

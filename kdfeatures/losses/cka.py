@@ -22,6 +22,7 @@ class LinearCKA(HiddenLoss):
     that n > D are needed for the value to mean much (few tokens in many dimensions are always aligned).
     """
 
+    reduces = "one value for all tokens of the batch"
     projects: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:

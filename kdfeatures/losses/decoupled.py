@@ -26,6 +26,8 @@ class DecoupledKD(SoftenedLoss):
     """
 
     takes: ClassVar[str] = "logits, labels"
+    reduces = "sum over C, mean over B, a text without label as 0"
+    counts = "texts with a label"
 
     def __init__(self, *, temperature: float, target_weight: float, other_weight: float) -> None:
         """Raises UserError for a weight that is negative or not finite, and for a bad temperature."""

@@ -20,6 +20,7 @@ class EnergyMap(HiddenLoss):
     which tokens have large hidden states. Unlike TokenGramMSE it compares the tokens' norms alone.
     """
 
+    reduces = "sum over L, mean over B"
     projects: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:

@@ -20,6 +20,7 @@ class FlowMSE(HiddenLoss):
     """
 
     takes: ClassVar[str] = "flow"
+    reduces = "mean over D x D, then B"
 
     def forward(self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D) of the first and of the second pair. mask: (B, L) or None. Returns a scalar."""

@@ -38,6 +38,8 @@ class TokenGramMSE(HiddenLoss):
     Given a mask, TextBrewer 0.2.1 divides by the padded length instead of the width.
     """
 
+    reduces = "mean over L x L, then B"
+    counts = "pairs of real tokens"
     projects: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
@@ -54,6 +56,8 @@ class FeatureGramMSE(HiddenLoss):
     projection, so widths must agree by then. Unlike TokenGramMSE it forgets which token is which; unlike HiddenMSE it
     does not ask for equal states.
     """
+
+    reduces = "mean over D x D, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""

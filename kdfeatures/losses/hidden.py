@@ -16,6 +16,8 @@ class HiddenLoss(nn.Module):
     """Base of the losses on hidden states. Raises UserError when the shapes, or shape and mask, disagree."""
 
     takes: ClassVar[str] = "hidden"
+    reduces: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
+    counts: ClassVar[str] = "real tokens"
     projects: ClassVar[bool] = True  # false where widths may differ: it is then given the states as they are
 
     def real(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
@@ -46,6 +48,8 @@ class HiddenMSE(HiddenLoss):
     also matches the length of the vectors. TinyBERT's official code averages over padding too.
     """
 
+    reduces = "mean over D, L, then B"
+
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
         real = self.real(student, teacher, mask)
@@ -59,6 +63,8 @@ class HiddenCosine(HiddenLoss):
     Between 0 and 2. Unlike HiddenMSE it ignores the length of the vectors. DistilBERT averages over all
     tokens of the batch; here each sequence weighs the same.
     """
+
+    reduces = "mean over L, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
@@ -74,6 +80,8 @@ class LayerNormMSE(HiddenLoss):
     HiddenMSE it ignores the states' size and offset, unlike HiddenCosine their offset too.
     """
 
+    reduces = "mean over D, L, then B"
+
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
         student, teacher, real = self.real_states(student, teacher, mask)
@@ -88,6 +96,9 @@ class NormalizedClsMSE(HiddenLoss):
     TextBrewer, sum, which is D times larger. It is 2/D times HiddenCosine of the first token. [CLS] is
     position 0: pad on the right. A sequence whose position 0 is masked is left out.
     """
+
+    reduces = "mean over D, then B"
+    counts = "position 0, [CLS]"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""

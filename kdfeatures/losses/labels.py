@@ -24,6 +24,8 @@ class HardLabel(nn.Module):
     """
 
     takes: ClassVar[str] = "labels"
+    reduces: ClassVar[str] = "mean over B, a text without label as 0"
+    counts: ClassVar[str] = "texts with a label"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """student: (B, C). labels: (B,), class ids, or floats when C == 1. Returns a scalar.

@@ -35,6 +35,9 @@ class SoftenedLoss(nn.Module):
     """
 
     takes: ClassVar[str] = "logits"
+    reduces: ClassVar[str] = "sum over C, mean over B"
+    counts: ClassVar[str] = "all texts"
+    temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
 
     @property
     def target_temperature(self) -> float:
@@ -80,6 +83,8 @@ class SoftCrossEntropy(SoftenedLoss):
     when T grows. TinyBERT's official code averages over the classes too, which divides it by C.
     """
 
+    temperature_factor = "1"
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""
         log_s, log_t = self.log_probabilities(student, teacher)
@@ -98,6 +103,8 @@ class LogitMSE(nn.Module):
 
     takes: ClassVar[str] = "logits"
     target_temperature: ClassVar[None] = None
+    reduces: ClassVar[str] = "mean over C, B"
+    counts: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C). Returns a scalar."""
@@ -115,6 +122,8 @@ class PseudoLabel(nn.Module):
 
     takes: ClassVar[str] = "logits"
     target_temperature: ClassVar[float] = 1.0
+    reduces: ClassVar[str] = "mean over B"
+    counts: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""

@@ -28,6 +28,9 @@ class RelationKL(AttentionLoss):
     where the model's attention has a sliding window: queries, keys and values exist for every token.
     """
 
+    reduces = "sum over keys, mean over R, L, then B; sum over relations"
+    counts = "pairs of real tokens"
+
     def __init__(self, *, heads: int | None, relations: Sequence[Operand] = ("query", "key", "value")) -> None:
         """Raises UserError for an unknown, repeated or missing relation, and for R < 1."""
         super().__init__()
@@ -59,6 +62,9 @@ class RelationKL(AttentionLoss):
                 f"{student_width} (student) and {teacher_width} (teacher); choose a divisor of {common}."
             )
 
+    def compared_heads(self, own: int) -> int:
+        return own if self.heads is None else self.heads
+
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:
         """mask: (B, L), True for real tokens, or None. Returns a scalar; raises UserError as `check` does."""
         self.check_states(student, teacher)
@@ -76,6 +82,8 @@ class ValueRelation(AttentionLoss):
     equal head counts.
     """
 
+    reduces = "sum over keys, mean over H, L, then B"
+    counts = "pairs of real tokens"
     operands = ("value",)
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:

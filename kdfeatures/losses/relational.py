@@ -24,6 +24,7 @@ class RelationalLoss(HiddenLoss):
     """
 
     projects: ClassVar[bool] = False
+    counts = "each text's [CLS], or mean of its real tokens"
 
     def __init__(self, *, pool: Literal["cls", "mean"]) -> None:
         super().__init__()
@@ -47,6 +48,8 @@ class RKDDistance(RelationalLoss):
     B (B - 1), zeros on the diagonal included. Its weight is 25, beside 50 for RKDAngle.
     """
 
+    reduces = "mean over B (B - 1) pairs of texts"
+
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""
         student, teacher, valid = self.vectors(student, teacher, mask)
@@ -61,6 +64,8 @@ class RKDAngle(RelationalLoss):
     i, j and k differ, so a batch of one or two gives 0. Unlike RKDDistance it costs B^3 numbers, and B^2 D for the
     directions. The official code divides the sum by B^3 instead of B (B - 1) (B - 2). Its weight is 50.
     """
+
+    reduces = "mean over B (B - 1) (B - 2) triples of texts"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""

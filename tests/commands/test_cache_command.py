@@ -175,3 +175,14 @@ def test_filling_that_is_killed_goes_on_where_it_was(workspace, tmp_path):
     for path in tmp_path.glob("cache/*/*/hidden.3"):
         other = tmp_path / "other" / path.relative_to(tmp_path / "cache")
         np.testing.assert_array_equal(path.read_bytes(), other.read_bytes())
+
+
+def test_a_recipe_in_stages_is_filled_for_all_of_them(workspace, tmp_path, passes):
+    options = cached(tmp_path, "recipe=tinybert", "student.layers=2")
+    main(["cache", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={tmp_path / 'fill'}",
+          *options[1:]])  # fmt: skip
+    assert passes
+    passes.clear()
+    short = [f"stages.{name}.trainer.num_train_epochs=1" for name in ("intermediate", "prediction")]
+    workspace.distil("staged_cached", *options, *short)
+    assert not passes

@@ -13,7 +13,18 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 from kdfeatures.cli import main
 
-RECIPES = ("hard", "pseudo", "logits", "rkd", "pkd", "pkd_last", "hidden_joint", "tinybert_joint", "minilm_joint", "minilmv2_joint")
+RECIPES = (
+    "hard",
+    "pseudo",
+    "logits",
+    "rkd",
+    "pkd",
+    "pkd_last",
+    "hidden_joint",
+    "tinybert_joint",
+    "minilm_joint",
+    "minilmv2_joint",
+)
 
 
 LABELS = ("hard", "logits", "rkd", "hidden_joint", "pkd", "pkd_last")
@@ -105,6 +116,7 @@ def test_results_follow_the_documented_schema(workspace):
         "seconds",
         "losses",
         "padding",
+        "report",
         "processes",
         "versions",
         "device",

@@ -64,7 +64,9 @@ def test_a_stage_begins_with_the_student_and_the_projections_of_the_one_before(w
 def test_layers_below_the_one_that_is_trained_stay_as_they_are(workspace):
     workspace.distil("progressive", "recipe=mobilebert", "student.init=random", "student.layers=3",
                      "trainer.max_steps=3")  # fmt: skip
-    one, two, three = (weights(folder) for folder in sorted((workspace.folder / "progressive" / "stages").iterdir())[:3])
+    one, two, three = (
+        weights(folder) for folder in sorted((workspace.folder / "progressive" / "stages").iterdir())[:3]
+    )
     for before, after, layer in ((one, two, 2), (two, three, 3)):
         changed = {name for name in before if not torch.equal(before[name], after[name])}
         assert changed and all(f"bert.encoder.layer.{layer - 1}." in name for name in changed)

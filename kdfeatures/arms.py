@@ -1,0 +1,81 @@
+"""Runs that differ in nothing but their seed are one arm of an experiment: find and read them below a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdfeatures.errors import UserError
+from kdfeatures.results import FILE, read_results
+from kdfeatures.runs import STAGES
+
+PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
+
+
+@dataclass
+class Arm:
+    """The runs of one arm by their seed: results.json of each, and the folder it lies in."""
+
+    name: str
+    task: str
+    runs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    folders: dict[int, Path] = field(default_factory=dict)
+
+    def logits(self, split: str, seeds: Iterable[int]) -> np.ndarray:
+        """Return the student's logits on a split, (seeds, examples, C)."""
+        return np.stack([_arrays(self.folders[seed])[split] for seed in seeds])
+
+    def labels(self, split: str) -> np.ndarray:
+        """Return the labels of a split, (examples,). Raises UserError for a run that did not keep them."""
+        folder = next(iter(self.folders.values()))
+        arrays = _arrays(folder)
+        if f"labels/{split}" not in arrays:
+            raise UserError(f"{folder}/logits.npz has no labels of {split}; run it anew with this version.")
+        return arrays[f"labels/{split}"]
+
+
+def find_arms(folder: Path) -> list[Arm]:
+    """Return the arms of all finished runs of distill and finetune below `folder`, in the order of their folders.
+
+    Stages of a run and teachers that a run trained for itself are not runs of their own. Raises UserError when there
+    is none, and when two runs have the same configuration and seed.
+    """
+    arms: dict[str, Arm] = {}
+    for path in sorted(folder.rglob(FILE)):
+        inside = path.parent.relative_to(folder).parts
+        results = read_results(path.parent)
+        if STAGES in inside or results["command"] not in ("distill", "finetune") or _is_own_teacher(path.parent):
+            continue
+        shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
+        key = json.dumps(shared, sort_keys=True)
+        arm = arms.setdefault(key, Arm(_name(path.parent, folder), results["task"]))
+        seed = results["seed"]
+        if seed in arm.runs:
+            raise UserError(
+                f"{path.parent} and {arm.folders[seed]} have the same configuration and seed {seed}; keep one of them."
+            )
+        arm.runs[seed], arm.folders[seed] = results, path.parent
+    if not arms:
+        raise UserError(f"runs={folder} holds no finished run of distill or finetune (no {FILE} below it).")
+    return list(arms.values())
+
+
+def _is_own_teacher(folder: Path) -> bool:
+    return folder.name == "teacher" and (folder.parent / FILE).exists()
+
+
+def _name(folder: Path, root: Path) -> str:
+    """The folder's path without the seed that a sweep or a user wrote into it."""
+    text = str(folder.relative_to(root))
+    return re.sub(r"(^|[,/_-])seed[=_-]?\d+", "", text).strip(",/_-.") or folder.name
+
+
+def _arrays(folder: Path) -> Mapping[str, np.ndarray]:
+    with np.load(folder / "logits.npz") as stored:
+        return dict(stored)
