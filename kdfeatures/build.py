@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -12,12 +13,13 @@ from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
-from kdfeatures.objective import ON_HIDDEN, ON_OUTPUTS, Objective, Term
+from kdfeatures.objective import MAIN, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
+from kdfeatures.projection import ProjectionsByTeacher
 from kdfeatures.schedules import Schedule, read_schedule
 from kdfeatures.targets import instantiate
 from kdfeatures.tasks import Task
 
-TERM_FIELDS = ("weight", "over_pairs", "mapping", "regression")  # the rest of a loss node are its own arguments
+TERM_FIELDS = ("weight", "over_pairs", "mapping", "teacher", "regression")  # all else are arguments of the loss
 
 
 def build_pairs(
@@ -30,28 +32,45 @@ def build_pairs(
 
 
 def build_objective(
-    cfg: DictConfig, student_config, teacher_config, *, regression: bool
+    cfg: DictConfig, student_config, teacher_config, *, regression: bool, others: Mapping[str, Any] | None = None
 ) -> tuple[Objective, tuple[Pair, ...]]:
-    """Build the objective of a composed run config and check it against both models, before any training.
+    """Build the objective of a composed run config and check it against all models, before any training.
 
-    Returns it with the pairs whose hidden states are projected. Raises UserError for a layer that does not exist, a
-    term without pairs, an unknown `over_pairs`, or heads and widths that a loss cannot compare.
+    teacher_config: None when the teacher is stored outputs. others: the configs of the teachers in `teachers`.
+    Returns it with the pairs whose hidden states are projected. Raises UserError for a layer or a teacher that does not
+    exist, a term without pairs, an unknown `over_pairs`, or heads and widths that a loss cannot compare.
     """
-    depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
+    teachers = {MAIN: teacher_config, **(others or {})}
     terms = {}
     for name, node in cfg.losses.items():
-        terms[name] = _term(name, node, cfg, depths, regression=regression)
-        _check_attention(name, terms[name], student_config, teacher_config)
+        terms[name] = _term(name, node, cfg, student_config, teachers, regression=regression)
     if not terms:
         raise UserError(
             "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
         )
+    pairs = {name: _projected(terms, name) for name in teachers}
+    projections = {
+        name: nn.Identity()
+        if config is None
+        else instantiate(
+            cfg.projection, "projection", cfg.allow_targets, pairs[name], student_config.hidden_size, config.hidden_size
+        )
+        for name, config in teachers.items()
+    }
+    joint = projections[MAIN] if len(teachers) == 1 else ProjectionsByTeacher(projections)
+    balance = balance_settings(cfg) if len(terms) > 1 else None
+    return Objective(terms, joint, balance, shares_of(cfg)), tuple(pair for found in pairs.values() for pair in found)
+
+
+def shares_of(cfg: DictConfig) -> dict[str, float]:
+    """Return {teacher: its share in the averaged distribution} of a run config whose weights have been checked."""
+    weights = {MAIN: cfg.teacher.weight} | {name: other.weight for name, other in cfg.teachers.items()}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def _projected(terms: Mapping[str, Term], teacher: str) -> tuple[Pair, ...]:
     hidden = [term for term in terms.values() if term.loss.takes in ON_HIDDEN and term.loss.projects]
-    pairs = tuple(dict.fromkeys(pair for term in hidden for pair in term.pairs))
-    widths = student_config.hidden_size, teacher_config.hidden_size
-    projections = instantiate(cfg.projection, "projection", cfg.allow_targets, pairs, *widths)
-    balance = balance_settings(cfg)
-    return Objective(terms, projections, balance if len(terms) > 1 else None), pairs
+    return tuple(dict.fromkeys(pair for term in hidden if term.teacher == teacher for pair in term.pairs))
 
 
 def task_of_run(cfg: DictConfig) -> Task:
@@ -67,23 +86,27 @@ def task_of_run(cfg: DictConfig) -> Task:
     return task.without_outputs
 
 
-def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int], *, regression: bool) -> Term:
+def _term(
+    name: str, node: DictConfig, cfg: DictConfig, student_config, teachers: Mapping[str, Any], *, regression: bool
+) -> Term:
     option = f"losses.{name}"
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} is no term; choose one with +loss@{option}=..., or drop it with ~{option}.")
     loss, temperature = _loss(node, option, cfg.allow_targets, regression=regression)
     on_layers = loss.takes not in ON_OUTPUTS
-    for key in ("weight", "over_pairs", "mapping") if on_layers else ("weight",):
+    for key in ("weight", "over_pairs", "mapping", "teacher") if on_layers else ("weight",):
         if key not in node:
             raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")
     weight = _weight(node.weight, f"{option}.weight")
     if not on_layers:
         return Term(loss, weight, temperature=temperature)
+    teacher, teacher_config = _teacher(node.teacher, option, teachers)
     if node.over_pairs not in ("sum", "mean"):
         raise UserError(
             f"{option}.over_pairs={node.over_pairs} is unknown{nearest(node.over_pairs, ('sum', 'mean'))}; "
             "choose sum or mean."
         )
+    depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
     if node.mapping is None:
         pairs = build_pairs(cfg.mapping, "mapping", *depths, cfg.allow_targets)
     else:
@@ -98,7 +121,23 @@ def _term(name: str, node: DictConfig, cfg: DictConfig, depths: tuple[int, int],
             f"{option} compares the step from one mapped pair of layers to the next, but the mapping has only the pair "
             f"{list(pairs[0])}; give it another, for instance '+mapping@{option}.mapping=uniform'."
         )
-    return Term(loss, weight, pairs, node.over_pairs, temperature)
+    _check_attention(option, loss, student_config, teacher_config)
+    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher)
+
+
+def _teacher(given: str | None, option: str, teachers: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the name and the config of the teacher whose layers a term compares."""
+    name = MAIN if given is None else given
+    if name not in teachers:
+        raise UserError(
+            f"{option}.teacher={name} is no teacher of this run{nearest(name, teachers)}; it has {', '.join(teachers)}."
+        )
+    if teachers[name] is None:
+        raise UserError(
+            f"{option} compares layers, but teacher.outputs holds none; drop it with '~{option}', or choose "
+            "recipe=logits."
+        )
+    return name, teachers[name]
 
 
 def _loss(
@@ -116,6 +155,8 @@ def _loss(
     loss = [instantiate(OmegaConf.merge(own, heat), option, allow_targets) for heat in heats][0]
     if not hasattr(loss, "takes"):
         raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
+    if loss.takes in ON_TEACHER_LOGITS and not hasattr(loss, "target_temperature"):
+        raise UserError(f"{option}._target_={own._target_} must have a `target_temperature`; see kdfeatures.losses.")
     if loss.takes in ON_HIDDEN and not hasattr(loss, "projects"):
         raise UserError(f"{option}._target_={own._target_} must say whether it `projects`; derive it from HiddenLoss.")
     return loss, schedule
@@ -132,17 +173,17 @@ def _weight(value: float | DictConfig, option: str) -> float | Schedule:
     return value
 
 
-def _check_attention(name: str, term: Term, student_config, teacher_config) -> None:
-    if term.loss.takes == "attention":
-        for config in (student_config, teacher_config) if term.loss.compares_scores else ():
+def _check_attention(option: str, loss: nn.Module, student_config, teacher_config) -> None:
+    if loss.takes == "attention":
+        for config in (student_config, teacher_config) if loss.compares_scores else ():
             if family_of(config).positional(config):
                 raise UserError(
-                    f"losses.{name} compares attention scores derived from q and k, but '{config.model_type}' adds "
+                    f"{option} compares attention scores derived from q and k, but '{config.model_type}' adds "
                     "relative positions to them; use relation_kl or value_relation (recipe=minilmv2)."
                 )
         # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
         student, teacher = family_of(student_config), family_of(teacher_config)
-        term.loss.check(
+        loss.check(
             student_heads=student.heads(student_config),
             student_width=student.width(student_config),
             teacher_heads=teacher.heads(teacher_config),

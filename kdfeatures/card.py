@@ -96,5 +96,7 @@ def _story(results: Mapping[str, Any]) -> str:
 
 
 def _size(model: Mapping[str, Any]) -> str:
+    if model["layers"] is None:
+        return model["model_type"]
     millions = model["parameters"] / 1e6
     return f"{model['layers']} x {model['hidden_size']} {model['model_type']} ({millions:.1f}M parameters)"

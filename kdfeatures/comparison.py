@@ -19,7 +19,7 @@ from kdfeatures.features import AttentionStates, Features
 from kdfeatures.losses.hidden import HiddenMSE
 from kdfeatures.losses.projected import can_project, projected_mse
 from kdfeatures.mapping import Pair
-from kdfeatures.projection import LinearProjections
+from kdfeatures.projection import LinearProjections, projections_for
 
 if TYPE_CHECKING:
     from kdfeatures.objective import Term
@@ -48,14 +48,15 @@ class Comparison(Features):
         return [term.loss(*zip(one, other, strict=True), self.mask) for one, other in ends]
 
     def _compare_hidden(self, name: str, term: Term, pair: Pair, student: Tensor, teacher: Tensor) -> None:
-        if type(term.loss) is HiddenMSE and isinstance(self.projections, LinearProjections):
-            linear = self.projections.of(pair)
+        projections = projections_for(self.projections, term.teacher)
+        if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections):
+            linear = projections.of(pair)
             if can_project(student, linear, teacher):
                 self._note(name, projected_mse(student, linear, teacher, self.mask))
                 return
 
         def projected(states: Tensor) -> tuple[Tensor, Tensor]:
-            return self.projections(pair, states, teacher) if term.loss.projects else (states, teacher)
+            return projections(pair, states, teacher) if term.loss.projects else (states, teacher)
 
         def loss(states: Tensor) -> Tensor:
             return term.loss(*projected(states), self.mask)
@@ -63,7 +64,7 @@ class Comparison(Features):
         if term.loss.takes == "flow":
             self._kept[name, pair] = projected(student)
         else:
-            self._note(name, with_known_gradients(loss, [student], list(self.projections.parameters())))
+            self._note(name, with_known_gradients(loss, [student], list(projections.parameters())))
 
     def _compare_attention(
         self, name: str, term: Term, pair: Pair, student: AttentionStates, teacher: AttentionStates
@@ -81,16 +82,17 @@ class _Arrivals(dict):
     def __init__(self, compare: Callable[..., None], waiting: dict[int, list[tuple]], teacher: Mapping) -> None:
         super().__init__()
         self.compare, self.waiting = compare, waiting
-        self.uses = Counter(pair.teacher for entries in waiting.values() for _, _, pair in entries)
+        self.uses = Counter(term.source(pair) for entries in waiting.values() for _, term, pair in entries)
         self.teacher = {layer: teacher[layer] for layer in self.uses}
 
     def __setitem__(self, layer: int, states: Tensor | AttentionStates) -> None:
         super().__setitem__(layer, None)  # the recorder asks which layers it has seen
         for name, term, pair in self.waiting[layer]:
-            self.compare(name, term, pair, states, self.teacher[pair.teacher])
-            self.uses[pair.teacher] -= 1
-            if not self.uses[pair.teacher]:
-                del self.teacher[pair.teacher]
+            source = term.source(pair)
+            self.compare(name, term, pair, states, self.teacher[source])
+            self.uses[source] -= 1
+            if not self.uses[source]:
+                del self.teacher[source]
 
 
 def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, Pair]]]:

@@ -23,7 +23,7 @@ PLAIN = {bool, int, float, str, NoneType}
 class DataConfig:
     """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label.
 
-    streaming: text without labels is read while training.
+    streaming: text without labels is read while training. pool: a file of further text for training, without labels.
     """
 
     path: str | None
@@ -31,6 +31,7 @@ class DataConfig:
     streaming: bool
     train_examples: int | None
     labelled: int | None
+    pool: str | None
 
 
 @dataclass
@@ -50,15 +51,28 @@ class ModelConfig:
 class TeacherConfig:
     """path: folder or Hub id; None trains one as `model` and `trainer` say (generated tasks only).
 
+    weight: its share in the averaged distribution of several teachers.
+    outputs: file or folder of its answers instead of a model, found by id_column of the data (kdfeatures.outputs_file).
     force: distil a teacher whose label names or quality would be refused. dtype, compile: how it runs when it teaches.
     """
 
     path: str | None
+    outputs: str | None
+    id_column: str | None
+    weight: float
     force: bool
     dtype: str
     compile: bool
     model: ModelConfig
     trainer: Any
+
+
+@dataclass
+class OtherTeacherConfig:
+    """A further teacher: path and weight as those of TeacherConfig; in all else it is treated like the main one."""
+
+    path: str
+    weight: float
 
 
 @dataclass
@@ -74,16 +88,19 @@ class EvaluatedConfig:
 class StudentConfig:
     """path: a pretrained student; otherwise init = teacher | random, and sizes.
 
-    None: as many layers as layers_from, or half of the teacher's, and in all else the teacher's.
+    None: as many layers as layers_from, or layer_share of the teacher's, and in all else the teacher's. seed: of random
+    weights; None is the run's.
     """
 
     path: str | None
     init: str
     layers: int | None
+    layer_share: float
     layers_from: list[int] | None
     hidden_size: int | None
     heads: int | None
     intermediate_size: int | None
+    seed: int | None
 
 
 def section(cfg: DictConfig, name: str, kind: type[Section]) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from kdfeatures.comparison import Comparison
 from kdfeatures.errors import UserError
 from kdfeatures.features import Features
 from kdfeatures.labels import reordered
-from kdfeatures.objective import Objective, Outputs
+from kdfeatures.objective import MAIN, Objective, Outputs, together
 from kdfeatures.recorder import Recorder
 
 
@@ -28,6 +28,7 @@ class Distiller(nn.Module):
     A batch with `rows`, (B, L), has models that give logits for tokens, and their losses see those of these rows only,
     (rows, C).
     A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
+    others: further teachers by name, with their columns; `teacher_features` are then {name: features}, "main" included.
     """
 
     # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
@@ -40,27 +41,36 @@ class Distiller(nn.Module):
         teacher: PreTrainedModel | None,
         objective: Objective,
         teacher_columns: list[int] | None,
+        *,
+        others: Mapping[str, tuple[PreTrainedModel | None, list[int] | None]] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        # a tuple hides it from nn.Module
-        self._unregistered = (None if teacher is None else teacher.eval().requires_grad_(False),)
         self.teacher_columns = teacher_columns
+        others = others or {}
+        self.other_columns = {name: columns for name, (_, columns) in others.items()}
+        models = {MAIN: teacher} | {name: model for name, (model, _) in others.items()}
+        # a tuple hides them from nn.Module
+        self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
         self._student_recorder = self._recorder(student, "student")
         self._student_recorder.attach()
-        if teacher is not None:
-            self._teacher_recorder = self._recorder(teacher, "teacher")
-            self._teacher_recorder.attach()
+        self._teacher_recorders: dict[str, Recorder] = {}
+        for name, model in self.teachers.items():
+            self._teacher_recorders[name] = self._recorder(model, "teacher", name)
+            self._teacher_recorders[name].attach()
 
-    def _recorder(self, model: PreTrainedModel, side: str) -> Recorder:
-        return Recorder(
-            model, hidden=self.objective.layers("hidden", side), attention=self.objective.layers("attention", side)
-        )
+    def _recorder(self, model: PreTrainedModel, side: str, teacher: str = MAIN) -> Recorder:
+        hidden, attention = (self.objective.layers(takes, side, teacher) for takes in ("hidden", "attention"))
+        return Recorder(model, hidden=hidden, attention=attention)
 
     @property
     def teacher(self) -> PreTrainedModel | None:
+        return self.teachers.get(MAIN)
+
+    @property
+    def teachers(self) -> dict[str, PreTrainedModel]:
         return self._unregistered[0]
 
     @property
@@ -69,8 +79,8 @@ class Distiller(nn.Module):
         return self.student.config
 
     def _apply(self, fn, recurse: bool = True):
-        if self.teacher is not None:
-            self.teacher._apply(fn)  # follows .to(device)
+        for teacher in self.teachers.values():
+            teacher._apply(fn)  # follows .to(device)
         return super()._apply(fn, recurse)
 
     def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **options) -> None:
@@ -83,10 +93,9 @@ class Distiller(nn.Module):
         self.student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
 
     def detach(self) -> None:
-        """Take the hooks off both models. The distiller cannot be trained afterwards."""
-        self._student_recorder.detach()
-        if self.teacher is not None:
-            self._teacher_recorder.detach()
+        """Take the hooks off all models. The distiller cannot be trained afterwards."""
+        for recorder in (self._student_recorder, *self._teacher_recorders.values()):
+            recorder.detach()
 
     def forward(
         self,
@@ -104,9 +113,10 @@ class Distiller(nn.Module):
             if not self.objective.needs_teacher:
                 teacher = Outputs(None, Features())
             elif teacher_features is None:
-                teacher = self._ask_teacher(inputs)
+                teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs), rows)
             else:
-                teacher = restore(teacher_features, self.teacher_columns)
+                cached = teacher_features if self.other_columns else {MAIN: teacher_features}
+                teacher = self._gathered(lambda name, columns: restore(cached[name], columns), rows)
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
         kept = (
             Features()
@@ -119,14 +129,34 @@ class Distiller(nn.Module):
             # an encoder without a head has none
             student = Outputs(getattr(self.student(**inputs), "logits", None), kept)
         if rows is not None:
-            student, teacher, labels = student.at(rows), teacher.at(rows), labels[rows]
+            student, labels = student.at(rows), labels[rows]
         total, self.parts = self.objective(student, teacher, labels, mask)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
-    def _ask_teacher(self, inputs: dict[str, Tensor]) -> Outputs:
-        if not self.objective.needs_teacher_logits:
-            return Outputs(None, self._teacher_recorder.run(**inputs))
-        with self._teacher_recorder.recording() as features:
-            logits = self.teacher(**inputs).logits
-        return Outputs(reordered(logits, self.teacher_columns), features)
+    def _gathered(self, outputs_of: Callable[[str, list[int] | None], Outputs], rows: Tensor | None) -> Outputs:
+        """Return the outputs of the main teacher, or of all that some term learns from, as the objective takes them.
+
+        rows: the tokens whose logits are compared, (B, L), or None.
+        """
+
+        def chosen(name: str, columns: list[int] | None) -> Outputs:
+            outputs = outputs_of(name, columns)
+            return outputs if rows is None else outputs.at(rows)
+
+        if not self.other_columns:
+            return chosen(MAIN, self.teacher_columns)
+        columns = {MAIN: self.teacher_columns, **self.other_columns}
+        return together({name: chosen(name, own) for name, own in columns.items() if self.objective.needs(name)})
+
+    def _ask_teacher(self, name: str, columns: list[int] | None, inputs: dict[str, Tensor]) -> Outputs:
+        recorder = self._teacher_recorders[name]
+        if not self.objective.needs_logits_of(name):
+            return Outputs(None, recorder.run(**inputs))
+        with recorder.recording() as features:
+            logits = self.teachers[name](**inputs).logits
+        return Outputs(reordered(logits, columns), features)
+
+
+def _frozen(teacher: PreTrainedModel) -> PreTrainedModel:
+    return teacher.eval().requires_grad_(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,31 +11,44 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from kdfeatures.encoders import family_of
-from kdfeatures.objective import ON_HIDDEN, Objective, Term
+from kdfeatures.objective import MAIN, ON_HIDDEN, Objective, Term
+from kdfeatures.projection import projections_for
 from kdfeatures.schedules import Schedule
 
 UNSAID = "it does not say"  # of a loss that is not the package's own
 
 
 def describe_objective(
-    objective: Objective, student: PreTrainedConfig, teacher: PreTrainedConfig, classes: int
+    objective: Objective,
+    student: PreTrainedConfig,
+    teacher: PreTrainedConfig | None,
+    classes: int,
+    *,
+    others: Mapping[str, PreTrainedConfig] | None = None,
+    rows: str = "B",
 ) -> dict[str, Any]:
-    """Return what the objective does with two models of these configs; classes: C of both outputs.
+    """Return what the objective does with models of these configs; classes: C of all outputs.
+    rows: what a row of them is of, in a word: B texts, or tokens.
 
-    {student, teacher: {layers, hidden_size, heads}, terms, projections, first_batch: None}
-    terms: {name: {loss, settings, layers, student, teacher, weight, share, over_pairs, reduces, counts, temperature}},
-        layers: mapped pairs, empty for outputs; student, teacher: the shapes compared, in the letters of
-        kdfeatures.features; weight: a number, or a schedule in words; share: of the balance, None without one;
-        temperature: None for a loss that has none.
+    teacher: None for stored outputs, as it is in what is returned. others: further teachers by name.
+
+    {student, teacher: {layers, hidden_size, heads}, others: {name: the same and its share of the averaged
+    distribution}, terms, projections, first_batch: None}
+    terms: {name: {loss, settings, of, layers, student, teacher, weight, share, over_pairs, reduces, counts,
+        temperature}}, of: the teacher whose layers are compared; layers: mapped pairs, empty for outputs; student,
+        teacher: the shapes compared, in the letters of kdfeatures.features; weight: a number, or a schedule in words;
+        share: of the balance, None without one; temperature: None for a loss that has none.
     projections: {kind, learned: {name: parameters}, frozen: {name: numbers}}
     first_batch: as `first_batch` returns it, once there was one.
     """
-    terms = {}
+    terms, teachers = {}, {MAIN: teacher, **(others or {})}
     for name, term in objective.terms.items():
-        of_student, of_teacher = _shapes(term, objective.projections, student, teacher, classes)
+        projections = projections_for(objective.projections, term.teacher)
+        of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
         terms[name] = {
             "loss": type(term.loss).__name__,
             "settings": _settings(term.loss),
+            "of": term.teacher,
             "layers": [list(pair) for pair in term.pairs],
             "student": of_student,
             "teacher": of_teacher,
@@ -48,7 +61,10 @@ def describe_objective(
         }
     return {
         "student": _size(student),
-        "teacher": _size(teacher),
+        "teacher": None if teacher is None else _size(teacher),
+        "others": {
+            name: _size(config) | {"share": objective.shares.get(name, 0.0)} for name, config in (others or {}).items()
+        },
         "terms": terms,
         "projections": _projections(objective.projections),
         "first_batch": None,
@@ -100,7 +116,11 @@ def _temperature(term: Term) -> str | None:
 
 
 def _shapes(
-    term: Term, projections: nn.Module, student: PreTrainedConfig, teacher: PreTrainedConfig, classes: int
+    term: Term,
+    projections: nn.Module,
+    student: PreTrainedConfig,
+    teacher: PreTrainedConfig | None,
+    outputs: tuple[str, int],
 ) -> tuple[str, str]:
     takes = term.loss.takes
     if takes == "attention":
@@ -118,8 +138,9 @@ def _shapes(
                 for of, to, width in zip(found, after, widths, strict=True)
             ]
         return tuple(found)
-    outputs = f"(B, {classes})"
-    return outputs, {"labels": "labels (B)", "logits": outputs}.get(takes, f"{outputs}, labels (B)")
+    rows, classes = outputs
+    logits, labels = f"({rows}, {classes})", f"labels ({rows})"
+    return logits, {"labels": labels, "logits": logits}.get(takes, f"{logits}, {labels}")
 
 
 @torch.no_grad()

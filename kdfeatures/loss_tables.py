@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdfeatures.objective import MAIN
 from kdfeatures.results import markdown
 
 WIDTH = 120
@@ -15,14 +16,16 @@ LEGEND = "Shapes: B texts, L tokens, D width, H heads, R relation heads, C class
 
 def report_text(report: Mapping[str, Any]) -> str:
     """Return what is known before training: what each term compares, how it counts, and the projections."""
-    student, teacher = (_model(report[side]) for side in ("student", "teacher"))
+    student = _model(report["student"])
+    teacher = "stored outputs" if report["teacher"] is None else _model(report["teacher"])
+    others = "".join(f", teacher {name} {_model(size)}" for name, size in report["others"].items())
     compared, counted = [], []
     for name, term in report["terms"].items():
         compared.append(
             {
                 "term": name,
                 "loss": _call(term),
-                "layers, student<-teacher": " ".join(f"{s}<-{t}" for s, t in term["layers"]),
+                "layers, student<-teacher": " ".join(f"{s}<-{t}" for s, t in term["layers"]) + _whose(term),
                 "student": term["student"],
                 "teacher": term["teacher"],
             }
@@ -37,7 +40,7 @@ def report_text(report: Mapping[str, Any]) -> str:
                 "temperature": term["temperature"] or "",
             }
         )
-    head, foot = f"Student {student}, teacher {teacher}.", _projections(report["projections"])
+    head, foot = f"Student {student}, teacher {teacher}{others}.", _projections(report["projections"])
     return "\n\n".join([head, aligned(compared), aligned(counted), foot])
 
 
@@ -95,6 +98,10 @@ def aligned(rows: Sequence[Mapping[str, str]], width: int = WIDTH) -> str:
             padded = (text.ljust(widths[name]) for name, text in zip(names, line, strict=True))
             lines.append(GAP.join(padded).rstrip())
     return "\n".join(lines)
+
+
+def _whose(term: Mapping[str, Any]) -> str:
+    return f" of {term['of']}" if term["layers"] and term["of"] != MAIN else ""
 
 
 def _model(size: Mapping[str, int]) -> str:

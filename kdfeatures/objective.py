@@ -12,21 +12,25 @@ from torch import Tensor, nn
 from kdfeatures.balance import Balance
 from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
+from kdfeatures.losses.ensemble import averaged
 from kdfeatures.mapping import Pair
 from kdfeatures.schedules import Schedule, largest_of, value_at
 
-ON_OUTPUTS = ("labels", "logits", "logits, labels")  # what a loss `takes` that compares no layers
+ON_TEACHER_LOGITS = ("logits", "logits, labels")
+ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # what a loss `takes` that compares no layers
 ON_HIDDEN = ("hidden", "flow")
+MAIN = "main"  # what the first or only teacher is called beside those of `teachers`
 
 
 class Outputs(NamedTuple):
     """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
     The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
-    become (rows, C) by `at` before a loss sees them.
+    become (rows, C) by `at` before a loss sees them. Of several teachers (`together`) they are {teacher: (B, C)}, and
+    layer n of all but the main one is (teacher, n) among the features.
     """
 
-    logits: Tensor | None
+    logits: Tensor | Mapping[str, Tensor] | None
     features: Features
 
     def at(self, rows: Tensor) -> Outputs:
@@ -37,12 +41,27 @@ class Outputs(NamedTuple):
         return self._replace(logits=self.logits.flatten(0, 1) if rows.all() else self.logits[rows])
 
 
+def together(outputs: Mapping[str, Outputs]) -> Outputs:
+    """Return what several teachers gave for a batch as the outputs of one; see Outputs for how they are told apart."""
+    features = Features()
+    for name, (_, found) in outputs.items():
+        for mine, theirs in ((features.hidden, found.hidden), (features.attention, found.attention)):
+            mine.update({_source(name, layer): states for layer, states in theirs.items()})
+    logits = {name: found.logits for name, found in outputs.items() if found.logits is not None}
+    return Outputs(logits or None, features)
+
+
+def _source(teacher: str, layer: int) -> int | tuple[str, int]:
+    return layer if teacher == MAIN else (teacher, layer)
+
+
 @dataclass(frozen=True)
 class Term:
     """One loss, its weight, the layer pairs it compares, and how the pairs are put together.
 
     pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
     weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
+    teacher: whose layers it compares; losses on logits take the average of all teachers.
     """
 
     loss: nn.Module
@@ -50,21 +69,34 @@ class Term:
     pairs: tuple[Pair, ...] = ()
     over_pairs: Literal["sum", "mean"] = "mean"
     temperature: Schedule | None = None
+    teacher: str = MAIN
+
+    def source(self, pair: Pair) -> int | tuple[str, int]:
+        """Return under which key the teacher's layer of a pair is among the features; see Outputs."""
+        return _source(self.teacher, pair.teacher)
 
 
 class Objective(nn.Module):
     """Weighted sum of the terms. Returns the total and every term's unweighted value, by name.
 
     balance: what sets the weights by the terms' gradients, as it is told them; None leaves those of the terms.
+    shares: {teacher: its share in the averaged distribution}, summing to 1; a single teacher needs none.
     attached: None; who sets it to {} finds there, after the next call, the terms' values with their graph.
     """
 
-    def __init__(self, terms: Mapping[str, Term], projections: nn.Module, balance: Balance | None = None) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        projections: nn.Module,
+        balance: Balance | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         if not terms:
             raise ValueError("an objective needs at least one term.")
         self.terms = dict(terms)
         self.projections = projections
+        self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
         self.balance = balance
         self.attached: dict[str, Tensor] | None = None
         self.advance(0.0)
@@ -91,11 +123,23 @@ class Objective(nn.Module):
         norms = {} if balance is None else {f"gradient/{name}": norm for name, norm in balance.norms.items()}
         return weights | heats | norms
 
-    def layers(self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"]) -> list[int]:
-        """The layers of one side whose hidden states or attention some term compares."""
+    def layers(
+        self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"], teacher: str = MAIN
+    ) -> list[int]:
+        """The layers of one side, of which teacher, whose hidden states or attention some term compares."""
         kinds = ON_HIDDEN if takes == "hidden" else (takes,)
-        pairs = (pair for term in self.terms.values() if term.loss.takes in kinds for pair in term.pairs)
+        terms = (term for term in self.terms.values() if term.loss.takes in kinds)
+        pairs = (pair for term in terms if side == "student" or term.teacher == teacher for pair in term.pairs)
         return sorted({getattr(pair, side) for pair in pairs})
+
+    def needs_logits_of(self, teacher: str) -> bool:
+        """False when this teacher's forward pass may end at the deepest layer that a term compares."""
+        return self.needs_teacher_logits and teacher in self.shares
+
+    def needs(self, teacher: str) -> bool:
+        """False when no term learns anything from this teacher."""
+        on_layers = (term for term in self.terms.values() if term.pairs)
+        return self.needs_logits_of(teacher) or any(term.teacher == teacher for term in on_layers)
 
     @property
     def needs_teacher(self) -> bool:
@@ -104,8 +148,8 @@ class Objective(nn.Module):
 
     @property
     def needs_teacher_logits(self) -> bool:
-        """False when the teacher's forward pass may end at the deepest layer that a term compares."""
-        return any(term.loss.takes in ("logits", "logits, labels") for term in self.terms.values())
+        """False when no term sees a teacher's logits."""
+        return any(term.loss.takes in ON_TEACHER_LOGITS for term in self.terms.values())
 
     @property
     def needs_labels(self) -> bool:
@@ -140,9 +184,9 @@ class Objective(nn.Module):
             if takes == "labels":
                 parts[name] = term.loss(student.logits, labels)
             elif takes == "logits":
-                parts[name] = term.loss(student.logits, teacher.logits)
+                parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits))
             elif takes == "logits, labels":
-                parts[name] = term.loss(student.logits, teacher.logits, labels)
+                parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits), labels)
             else:
                 stacked = torch.stack(compared.of(name, term))
                 parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
@@ -150,3 +194,9 @@ class Objective(nn.Module):
             self.attached = parts
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: value.detach() for name, value in parts.items()}
+
+    def _target(self, loss: nn.Module, logits: Tensor | Mapping[str, Tensor]) -> Tensor:
+        if isinstance(logits, Tensor):
+            return logits
+        stacked = torch.stack([logits[name] for name in self.shares])
+        return averaged(stacked, stacked.new_tensor(list(self.shares.values())), loss.target_temperature)

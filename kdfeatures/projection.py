@@ -114,6 +114,22 @@ class PcaProjections(nn.Module):
         return student, (teacher - mean.to(teacher.dtype)) @ basis.to(teacher.dtype)
 
 
+class ProjectionsByTeacher(nn.Module):
+    """The projections for each of several teachers, with pairs and a width of their own."""
+
+    def __init__(self, projections: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
+        self.by_teacher = nn.ModuleDict({f"teacher_{name}": module for name, module in projections.items()})
+
+
+def projections_for(projections: nn.Module, teacher: str) -> nn.Module:
+    """Return what brings the student's widths together with this teacher's; those of a single teacher are for any."""
+    if isinstance(projections, ProjectionsByTeacher):
+        return projections.by_teacher[f"teacher_{teacher}"]
+    return projections
+
+
 def _narrowing(student_width: int, teacher_width: int, name: str) -> None:
     if student_width > teacher_width:
         raise UserError(

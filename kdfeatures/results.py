@@ -9,7 +9,11 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     split             the split that `metrics` are of
     metric            the name of the metric that models are compared by; null where nothing is scored
     teacher, student  {path, model_type, layers, hidden_size, heads, parameters, metrics}; finetune and evaluate fill
-                      `student` only. metrics: {split: {metric: value}}
+                      `student` only. metrics: {split: {metric: value}}. Of stored outputs the sizes are null, and
+                      splits for which none are stored have no metrics
+    teachers          of a run with several, the main one included: {name, share, mapping} and the entries of `teacher`;
+                      share of the averaged distribution. What stands outside (mapping, teacher, retained) is the main
+                      one's. ensemble: {split: {metric: value}} of the averaged distribution
     retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
     train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used
     seconds           {train, total}, wall clock
@@ -59,6 +63,12 @@ def describe_model(path: str, model: PreTrainedModel, metrics: Mapping[str, Mapp
         "parameters": parameter_count(model),
         "metrics": metrics,
     }
+
+
+def describe_outputs(path: str, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the entry of a teacher that is stored outputs: what only a model has is None."""
+    unknown = dict.fromkeys(("layers", "hidden_size", "heads", "parameters"))
+    return {"path": path, "model_type": "stored outputs", **unknown, "metrics": metrics}
 
 
 def retained(student: float, teacher: float) -> float | None:
@@ -132,12 +142,10 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: float | None) -> dict[str, str]:
-    row = {
-        "model": name,
-        "task": run["task"],
-        "size": f"{model['layers']} x {model['hidden_size']}",
-        "parameters": f"{model['parameters'] / 1e6:.2f}M",
-    }
+    row = {"model": name, "task": run["task"], "size": model["model_type"], "parameters": ""}
+    if model["layers"] is not None:
+        row["size"] = f"{model['layers']} x {model['hidden_size']}"
+        row["parameters"] = f"{model['parameters'] / 1e6:.2f}M"
     for split, metrics in model["metrics"].items():
         for metric, value in metrics.items():
             row[f"{metric} ({split})"] = f"{value:.2f}" if metric in NOT_SHARES else f"{100 * value:.1f}"

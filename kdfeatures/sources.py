@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
 from kdfeatures.errors import UserError
 from kdfeatures.hub import offline_unless_hub_answers
 from kdfeatures.progress import no_progress_bars
-from kdfeatures.tasks import Task
+from kdfeatures.tasks import FILE_ENDINGS, Task
 
 SHARD = re.compile(r"(?P<split>.+?)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.parquet")
 
@@ -50,7 +50,7 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
 
 def from_files(task: Task, folder: Path) -> DatasetDict:
     """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken."""
-    return DatasetDict({split: read_file(folder / path, task.text) for split, path in task.files.items()})
+    return DatasetDict({split: read_file(folder / path, task.text, "task.files") for split, path in task.files.items()})
 
 
 def from_hub(task: Task) -> DatasetDict:
@@ -85,10 +85,15 @@ def _read_shards(paths: list[Path]) -> Dataset:
     return Dataset(pyarrow.concat_tables([_read_parquet(path) for path in paths]))
 
 
-def read_file(path: Path, text: Sequence[str]) -> Dataset:
-    """Read one file by its ending. text: the columns that hold text, whatever they look like in a CSV file."""
+def read_file(path: Path, text: Sequence[str], option: str) -> Dataset:
+    """Read a user's file by its ending, with the columns `text` as text; errors name it and the `option` it is from.
+
+    Raises UserError for a file that is missing, of another ending or broken.
+    """
     if not path.is_file():
-        raise UserError(f"'{path}' is not a file; check task.files")
+        raise UserError(f"'{path}' is not a file; check {option}")
+    if path.suffix not in FILE_ENDINGS:
+        raise UserError(f"'{path}' must end in {', '.join(FILE_ENDINGS)}; check {option}")
     if path.suffix == ".parquet":
         return Dataset(_read_parquet(path))
     if path.suffix == ".csv":

@@ -15,18 +15,21 @@ from kdfeatures.build import build_pairs
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair
 
-WHOLE = ("task", "mapping", "projection", "augmentation")
+WHOLE = ("task", "mapping", "projection", "augmentation", "teachers")
 MERGED = ("losses", "trainer", "data", "teacher")
 PLAIN = ("freeze_below",)
-OWN = ("each_pair",)  # of the stage itself: one stage for every mapped pair, with what lies below it frozen
+# of the stage itself; each_pair: one stage for every mapped pair, with what lies below it frozen; born_again: the
+# student of the stage before teaches a new one, which begins as the first did, with other random weights
+OWN = ("each_pair", "born_again")
 KNOWN = (*WHOLE, *MERGED, *PLAIN, *OWN)
 
 
 class Stage(NamedTuple):
-    """A stage's name and its run config, whose own stages are empty."""
+    """A stage's name, its run config, whose own stages are empty, and whether it begins a new generation; see OWN."""
 
     name: str
     cfg: DictConfig
+    born_again: bool = False
 
 
 def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list[Stage]:
@@ -46,8 +49,11 @@ def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list
         own = OmegaConf.to_container(node, resolve=True)
         _check(name, own)
         merged = _merged(base, own)
+        born_again = own.get("born_again", False)
+        if born_again and not found:
+            raise UserError(f"stages.{name}.born_again=true needs a stage before it, whose student then teaches.")
         if not own.get("each_pair", False):
-            found.append(Stage(name, merged))
+            found.append(Stage(name, merged, born_again))
             continue
         pairs = build_pairs(merged.mapping, f"stages.{name}.mapping", student_layers, teacher_layers, cfg.allow_targets)
         found += [Stage(f"{name}_{pair.student}", _only(merged, pair)) for pair in pairs if pair.student]
@@ -58,8 +64,11 @@ def _check(name: str, own: Mapping) -> None:
     for key in own:
         if key not in KNOWN:
             raise UserError(f"stages.{name}.{key} is unknown{nearest(key, KNOWN)}; a stage takes {', '.join(KNOWN)}.")
-    if type(own.get("each_pair", False)) is not bool:
-        raise UserError(f"stages.{name}.each_pair={own['each_pair']} must be true or false.")
+    for flag in OWN:
+        if type(own.get(flag, False)) is not bool:
+            raise UserError(f"stages.{name}.{flag}={own[flag]} must be true or false.")
+    if own.get("each_pair", False) and own.get("born_again", False):
+        raise UserError(f"stages.{name} is either born_again or each_pair; make two stages of it.")
 
 
 def _merged(base: DictConfig, own: Mapping) -> DictConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -69,7 +71,10 @@ def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task)
             "yourself, or take one of another family, and give student.path=FOLDER."
         )
     made = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
-    usual_depth = len(config.layers_from) if config.layers_from else (teacher.num_hidden_layers + 1) // 2
+    if not 0 < config.layer_share <= 1:
+        raise UserError(f"student.layer_share={config.layer_share} must be above 0 and at most 1.")
+    share = math.ceil(config.layer_share * teacher.num_hidden_layers)
+    usual_depth = len(config.layers_from) if config.layers_from else share
     made.num_hidden_layers = _positive(config.layers, "layers", usual_depth)
     made.hidden_size = _positive(config.hidden_size, "hidden_size", teacher.hidden_size)
     made.num_attention_heads = _positive(config.heads, "heads", teacher.num_attention_heads)

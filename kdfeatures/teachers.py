@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -16,19 +18,31 @@ from kdfeatures.tasks import Task
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of a run: where it is from, the model, and the columns that put its logits into the task's label order.
+
+    model: None for stored outputs. columns: None for a task without labels.
+    """
+
+    path: str
+    model: PreTrainedModel | None
+    columns: list[int] | None
+
+
 def load_teacher(
-    path: str, task: Task, *, force: bool
+    path: str, task: Task, *, force: bool, option: str = "teacher.path"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int] | None]:
     """Return teacher, tokenizer and the columns that put its logits into the task's label order; None without labels.
 
     Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
     takes it as it is.
     """
-    model = load_trained(path, "teacher.path", kind_of(task), force=force)
+    model = load_trained(path, option, kind_of(task), force=force)
     columns = None
     if task.has_labels:
         columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
-    return model, load_tokenizer(path, "teacher.path"), columns
+    return model, load_tokenizer(path, option), columns
 
 
 def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTrainedModel:
@@ -51,8 +65,10 @@ def check_dtype(dtype: str) -> None:
         )
 
 
-def check_teacher(logits: np.ndarray, labels: np.ndarray, task: Task, split: str) -> None:
-    """Raise UserError when the teacher answers no better than a constant would.
+def check_teacher(
+    logits: np.ndarray, labels: np.ndarray, task: Task, split: str, *, whose: str = "the teacher"
+) -> None:
+    """Raise UserError when the teacher, called `whose`, answers no better than a constant would.
 
     logits: (examples or words, C) in the task's label order. Classification: accuracy against the majority class.
     Regression: squared error against that of the mean score, so a teacher on another scale is noticed as well.
@@ -69,21 +85,31 @@ def check_teacher(logits: np.ndarray, labels: np.ndarray, task: Task, split: str
             return
         found = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
     raise UserError(
-        f"the teacher is no better than a constant on {task.name} {split} ({found}); fine-tune it for the task, or "
+        f"{whose} is no better than a constant on {task.name} {split} ({found}); fine-tune it for the task, or "
         "distil it all the same with teacher.force=true."
     )
 
 
-def check_tokenizers(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, path: str) -> None:
-    """Raise UserError unless both tokenizers give the same ids: features are compared token by token."""
-    if teacher.get_vocab() != student.get_vocab():
+def check_tokenizers(
+    teacher: PreTrainedTokenizerBase,
+    other: PreTrainedTokenizerBase,
+    path: str,
+    *,
+    option: str = "student.path",
+    than: str = "the teacher",
+) -> None:
+    """Raise UserError unless both tokenizers give the same ids: features are compared token by token.
+
+    path and option: where the other is from. than: what errors call the teacher.
+    """
+    if teacher.get_vocab() != other.get_vocab():
         raise UserError(
-            f"student.path={path} has another tokenizer than the teacher ({len(student)} against {len(teacher)} "
-            "entries, or other ids); features are compared token by token, so choose a student with the teacher's."
+            f"{option}={path} has another tokenizer than {than} ({len(other)} against {len(teacher)} entries, or other "
+            "ids); models are compared token by token, so choose one with the same tokenizer."
         )
     probe = "It's 3.5% Naïve — kdfeatures, isn't it?"
-    if teacher(probe)["input_ids"] != student(probe)["input_ids"]:
+    if teacher(probe)["input_ids"] != other(probe)["input_ids"]:
         raise UserError(
-            f"student.path={path} shares the teacher's vocabulary but splits text differently (casing or special "
-            "tokens); choose a student with the teacher's tokenizer."
+            f"{option}={path} shares the vocabulary of {than} but splits text differently (casing or special tokens); "
+            "choose one with the same tokenizer."
         )

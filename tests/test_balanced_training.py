@@ -76,8 +76,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(tmp_path, stopped
     first.train()
     checkpoint = tmp_path / "parts" / f"checkpoint-{stopped_at}"
     second = balanced(tmp_path / "parts", seed=99, **settings)
-    second.model._unregistered = (whole.model.teacher,)
-    second.model._teacher_recorder = whole.model._teacher_recorder
+    second.model._unregistered = whole.model._unregistered
+    second.model._teacher_recorders = whole.model._teacher_recorders
     second.train(resume_from_checkpoint=str(checkpoint))
     for (name, one), other in zip(weights(whole).items(), weights(second).values(), strict=True):
         assert torch.equal(one, other), name

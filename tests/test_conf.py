@@ -120,9 +120,9 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
         OmegaConf.update(cfg, key, value)
     assert cfg.recipe_name == recipe
     for regression in (False, True):
-        for _, stage in stages_of(cfg, 4, 12):
-            objective, pairs = build_objective(stage, STUDENT, TEACHER, regression=regression)
-            assert set(objective.terms) == set(stage.losses)
+        for stage in stages_of(cfg, 4, 12):
+            objective, pairs = build_objective(stage.cfg, STUDENT, TEACHER, regression=regression)
+            assert set(objective.terms) == set(stage.cfg.losses)
             projecting = [term for term in objective.terms.values() if getattr(term.loss, "projects", False)]
             assert bool(pairs) == bool(projecting)
 
@@ -130,8 +130,8 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
 def test_every_recipe_builds_between_the_sizes_of_bert_as_it_stands():
     teacher = tiny_config("bert", layers=12, width=768, heads=12)
     for recipe in names("recipe"):
-        for _, stage in stages_of(choice("recipe", recipe), 12, 12):
-            build_objective(stage, teacher, teacher, regression=False)
+        for stage in stages_of(choice("recipe", recipe), 12, 12):
+            build_objective(stage.cfg, teacher, teacher, regression=False)
 
 
 @pytest.mark.parametrize("recipe", names("recipe"))
@@ -174,7 +174,7 @@ def test_every_named_student_can_be_cut_from_bert(student):
     bert = BertConfig()
     config = section(choice("student", student), "student", StudentConfig)
     made = planned_config(config, bert, RTE)
-    assert made.num_hidden_layers == (config.layers or 6)
+    assert made.num_hidden_layers == (config.layers or 12 * config.layer_share)
     assert made.hidden_size == (config.hidden_size or 768)
 
 

@@ -113,3 +113,18 @@ def test_a_first_batch_has_values_unweighted_and_gradients_weighted():
 def test_a_first_batch_without_gradients_or_projections_divides_by_nothing():
     text = first_batch_text(batch_of([[0.0, 0.0, 0.0], [math.nan, 0.0, 0.0], [math.nan, 0.0, 0.0]]))
     assert "on projections" not in text and "nan" in text
+
+
+def test_several_teachers_and_stored_outputs_are_told_apart():
+    other = tiny_config("bert", layers=6, width=32, heads=4)
+    cfg = compose("distill", "recipe=tinybert_joint", "+teachers.b={path: x, weight: 3.0}", "losses.hidden.teacher=b")
+    objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False, others={"b": other})
+    found = describe_objective(objective, STUDENT, TEACHER, 3, others={"b": other})
+    assert found["others"] == {"b": {"layers": 6, "hidden_size": 32, "heads": 4, "share": 0.75}}
+    assert (found["terms"]["hidden"]["of"], found["terms"]["attention"]["of"]) == ("b", "main")
+    assert found["terms"]["hidden"]["teacher"] == "(B, L, 32)"
+    text = report_text(found)
+    assert "teacher b 6 x 32 with 4 heads" in text and " of b" in text
+    objective, _ = build_objective(compose("distill", "recipe=logits"), STUDENT, None, regression=False)
+    stored = describe_objective(objective, STUDENT, None, 3)
+    assert stored["teacher"] is None and "teacher stored outputs." in report_text(stored)

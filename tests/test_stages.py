@@ -14,7 +14,7 @@ def staged(*overrides, **stages):
 def test_a_config_without_stages_is_its_only_stage():
     cfg = compose("distill", "recipe=tinybert_joint")
     (stage,) = stages_of(cfg, 2, 4)
-    assert stage == ("", cfg)
+    assert (stage.name, stage.cfg) == ("", cfg)
 
 
 def test_a_stage_changes_what_it_says_and_takes_the_rest_from_outside():

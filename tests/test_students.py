@@ -14,8 +14,8 @@ RTE, STSB = glue_task("rte"), glue_task("stsb")  # entailment, not_entailment; a
 
 
 def student_config(**given):
-    names = ("path", "layers", "layers_from", "hidden_size", "heads", "intermediate_size")
-    return StudentConfig(**{"init": "teacher", **dict.fromkeys(names), **given})
+    names = ("path", "layers", "layers_from", "hidden_size", "heads", "intermediate_size", "seed")
+    return StudentConfig(**{"init": "teacher", "layer_share": 0.5, **dict.fromkeys(names), **given})
 
 
 def trained(family="bert", *, layers=4, num_labels=2):

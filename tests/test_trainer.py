@@ -104,8 +104,8 @@ def test_an_interrupted_run_that_resumes_equals_the_uninterrupted_one(tmp_path, 
     first.train()
     # another seed: everything that matters must come from the checkpoint
     second = small_trainer(small_distiller(dropout=0.1, seed=99), tmp_path / "parts", **settings)
-    second.model._unregistered = (whole.model.teacher,)
-    second.model._teacher_recorder = whole.model._teacher_recorder
+    second.model._unregistered = whole.model._unregistered
+    second.model._teacher_recorders = whole.model._teacher_recorders
     second.train(resume_from_checkpoint=str(tmp_path / "parts" / f"checkpoint-{stopped_at}"))
     assert second.state.global_step == whole.state.global_step == 12
     for (name, one), other in zip(weights(whole).items(), weights(second).values(), strict=True):

@@ -12,7 +12,7 @@ A shard is some quantities of some examples. It appears whole, by renaming a fin
 layers or examples become further shards. Every file carries a checksum (kdfeatures.cache.arrays).
 """
 
-from kdfeatures.cache.collate import CachedCollator, with_rows
+from kdfeatures.cache.collate import CachedCollator, CachedTeachers, with_rows
 from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
 from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings, check_cacheable
@@ -24,6 +24,7 @@ __all__ = [
     "CacheConfig",
     "CachedCollator",
     "CachedFeatures",
+    "CachedTeachers",
     "FeatureCache",
     "MoreLayers",
     "Quantity",

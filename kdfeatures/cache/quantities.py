@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kdfeatures.kinds import kind_of
-from kdfeatures.objective import Objective
+from kdfeatures.objective import MAIN, Objective
 from kdfeatures.tasks import Task
 
 
@@ -41,12 +41,12 @@ def logits_for(task: Task) -> Quantity:
     return TOKEN_LOGITS if kind_of(task).per_token else LOGITS
 
 
-def needed(objective: Objective, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
-    """Return what the objective's terms take from the teacher; of attention only the operands that a loss reads."""
-    found = {logits} if objective.needs_teacher_logits else set()
-    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher")}
+def needed(objective: Objective, teacher: str = MAIN, *, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
+    """Return what the objective's terms take from a teacher; of attention only the operands that a loss reads."""
+    found = {logits} if objective.needs_logits_of(teacher) else set()
+    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher", teacher)}
     for term in objective.terms.values():
-        if term.loss.takes == "attention":
+        if term.loss.takes == "attention" and term.teacher == teacher:
             found |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
     return in_order(found)
 

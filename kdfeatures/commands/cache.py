@@ -22,12 +22,14 @@ from kdfeatures.cache import (
     needed,
 )
 from kdfeatures.commands.inputs import cached_logits, load_inputs
-from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
+from kdfeatures.commands.teaching import load_teachers, make_all_ready
+from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.models import load_config
+from kdfeatures.objective import MAIN
 from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
-from kdfeatures.teachers import check_dtype, load_teacher, make_ready
+from kdfeatures.teacher_settings import teacher_settings
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         student = planned_config(student_config, of_teacher, task)
     else:
         student = load_config(student_config.path, "student.path")
-    stages = stages_of(cfg, student.num_hidden_layers, of_teacher.num_hidden_layers)
+    # a later generation's teacher is not there yet
+    stages = [s for s in stages_of(cfg, student.num_hidden_layers, of_teacher.num_hidden_layers) if not s.born_again]
     made = [_fill(stage.cfg, settings, student) for stage in stages]
     filled = [result for result in made if result is not None]
     if not filled:
@@ -53,27 +56,35 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
 
 def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | None:
-    """Fill the cache for one stage; None when it takes nothing from the teacher."""
+    """Fill the caches of all teachers for one stage; None when it takes nothing from any."""
     task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
     check_cacheable(task, data)
-    teacher_config = section(cfg, "teacher", TeacherConfig)
-    check_dtype(teacher_config.dtype)
+    teacher_config, others = teacher_settings(cfg)
     augmentation = augmentation_settings(cfg)
-    teacher, tokenizer, columns = load_teacher(teacher_config.path, task, force=teacher_config.force)
-    objective, _ = build_objective(cfg, student, teacher.config, regression=task.is_regression)
-    quantities = {*needed(objective, logits_for(task)), *_more(section(cfg, "more", MoreLayers))}
-    if not quantities:
+    teachers, tokenizer = load_teachers(teacher_config, others, task)
+    main = teachers[MAIN].model
+    configs = {name: teachers[name].model.config for name in others}
+    objective, _ = build_objective(cfg, student, main.config, regression=task.is_regression, others=configs)
+    quantities = {name: set(needed(objective, name, logits=logits_for(task))) for name in teachers}
+    quantities[MAIN] |= _more(section(cfg, "more", MoreLayers))
+    if not any(quantities.values()):
         return None
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
-    make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile).to(processes.device)
+    make_all_ready(teachers, teacher_config)
     inputs = load_inputs(task, data, tokenizer)
-    cache = FeatureCache(settings, teacher, tokenizer)
-    augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
-    features = cache.features(inputs.train(data, cfg.seed, augment), quantities, **ranks)
-    cached_logits(task, cache, inputs.reported(cfg.split), columns, **ranks)
-    print(f"{cache.folder} holds all {len(features.lengths):,} training examples.")
-    return {"folder": str(cache.folder), "examples": len(features.lengths)}
+    augment = augmentation_of(augmentation, main, tokenizer, max_length=data.max_length, seed=cfg.seed)
+    examples, reported = inputs.train(data, cfg.seed, augment), inputs.reported(cfg.split)
+    folders = {}
+    for name, teacher in teachers.items():
+        cache = FeatureCache(settings, teacher.model.to(processes.device), tokenizer)
+        if quantities[name]:
+            cache.features(examples, quantities[name], **ranks)
+        cached_logits(task, cache, reported, teacher.columns, **ranks)
+        teacher.model.to("cpu")
+        folders[name] = str(cache.folder)
+        print(f"{cache.folder} holds all {len(examples):,} training examples.")
+    return {"folder": folders[MAIN], "folders": folders, "examples": len(examples)}
 
 
 def _more(layers: MoreLayers) -> set[Quantity]:

@@ -18,6 +18,7 @@ from kdfeatures.cache import cache_settings, check_cacheable
 from kdfeatures.card import write_card
 from kdfeatures.commands.distillation import distil
 from kdfeatures.commands.finetune import embedded_config, finetune
+from kdfeatures.commands.teaching import option_of
 from kdfeatures.commands.text_inputs import check_reading, check_stream
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
@@ -30,20 +31,24 @@ from kdfeatures.runs import STAGES, is_finished, open_output
 from kdfeatures.stages import Stage, stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_dtype
+from kdfeatures.teacher_settings import teacher_settings
 from kdfeatures.training_settings import training_arguments
 
 OF_STAGE = ("seconds", "losses", "mapping", "train_examples", "padding", "report")
 
 
 class Plan(NamedTuple):
-    """A stage that can be run, as far as configs tell: its objective fits models of these two."""
+    """A stage that can be run, as far as configs tell: its objective fits models of these configs.
+
+    teacher: None for stored outputs. others: the further teachers, by name.
+    """
 
     stage: Stage
     task: Task
     student: PreTrainedConfig
-    teacher: PreTrainedConfig
+    teacher: PreTrainedConfig | None
     objective: Objective
+    others: dict[str, PreTrainedConfig]
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
@@ -57,7 +62,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
     plans = check(cfg, output_dir)
-    if cfg.teacher.path is None:
+    if cfg.teacher.path is None and cfg.teacher.outputs is None:
         cfg = OmegaConf.merge(cfg, {"teacher": {"path": _train_teacher(cfg, output_dir)}})
         plans = check(cfg, output_dir)
     stages = [plan.stage for plan in plans]
@@ -77,29 +82,33 @@ def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
         task, data = task_of_run(stage.cfg), section(stage.cfg, "data", DataConfig)
         check_reading(task, data)
         check_stream(data, stage.cfg)
-        teacher, student = section(stage.cfg, "teacher", TeacherConfig), section(stage.cfg, "student", StudentConfig)
-        check_dtype(teacher.dtype)
+        teacher, others = teacher_settings(stage.cfg)
+        student = section(stage.cfg, "student", StudentConfig)
         if cache_settings(stage.cfg) is not None:
             check_cacheable(task, data)
         augmentation_settings(stage.cfg)
-        of_teacher = _teacher_config(teacher, task)
+        of_teacher = planned if stage.born_again else _teacher_config(teacher, task)
         planned = planned or _student_config(student, of_teacher, task)
-        objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression)
+        of_others = {name: load_config(other.path, option_of(name)) for name, other in others.items()}
+        objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
         arguments = training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
         check_measurable(arguments, balanced=objective.balance is not None, explained=cfg.explain)
-        plans.append(Plan(stage, task, planned, of_teacher, objective))
+        plans.append(Plan(stage, task, planned, of_teacher, objective, of_others))
     check_shares(cfg, [name for plan in plans for name in plan.objective.terms])
     return plans
 
 
 def _stages(cfg: DictConfig) -> list[Stage]:
     task = Task.from_config(OmegaConf.to_container(cfg.task))
-    of_teacher = _teacher_config(section(cfg, "teacher", TeacherConfig), task)
+    of_teacher = _teacher_config(teacher_settings(cfg)[0], task)
     planned = _student_config(section(cfg, "student", StudentConfig), of_teacher, task)
-    return stages_of(cfg, planned.num_hidden_layers, of_teacher.num_hidden_layers)
+    return stages_of(cfg, planned.num_hidden_layers, 0 if of_teacher is None else of_teacher.num_hidden_layers)
 
 
 def _teacher_config(teacher: TeacherConfig, task: Task):
+    """Return the config of the teacher that there is or will be; None for stored outputs."""
+    if teacher.outputs is not None:
+        return None
     if teacher.path is not None:
         return load_config(teacher.path, "teacher.path")
     if task.embedded is None:
@@ -119,7 +128,7 @@ def _student_config(student: StudentConfig, of_teacher, task: Task):
 def _train_teacher(cfg: DictConfig, output_dir: Path) -> str:
     folder = output_dir / "teacher"
     print(f"No teacher.path given: training a teacher for the generated task '{cfg.task.name}' in {folder}.")
-    whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None}})
+    whole = OmegaConf.merge(cfg, {"data": {"labelled": None, "train_examples": None, "pool": None}})
     existing = "resume" if cfg.existing == "resume" else "overwrite"
     model = section(cfg, "teacher", TeacherConfig).model
     finetune(whole, folder, model=model, trainer=cfg.teacher.trainer, existing=existing)
@@ -129,14 +138,17 @@ def _train_teacher(cfg: DictConfig, output_dir: Path) -> str:
 def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> dict[str, Any] | None:
     done: list[Path] = []
     found: list[dict[str, Any] | None] = []
-    for number, (name, own) in enumerate(stages, 1):
-        folder = output_dir / STAGES / f"{number}-{name}"
-        print(f"Stage {number} of {len(stages)}: {name}", flush=True)
-        if done:
+    for number, stage in enumerate(stages, 1):
+        folder = output_dir / STAGES / f"{number}-{stage.name}"
+        print(f"Stage {number} of {len(stages)}: {stage.name}", flush=True)
+        own, earlier = stage.cfg, done
+        if stage.born_again:
+            own, earlier = OmegaConf.merge(own, _next_generation(own, done[-1], number)), []
+        elif done:
             own = OmegaConf.merge(own, {"student": _continued(cfg, done[-1])})
         checkpoint = open_output(folder, cfg.existing)
         finished = cfg.existing == "resume" and is_finished(folder)
-        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=done))
+        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=earlier))
         done.append(folder)
     if not is_first():
         return None
@@ -144,7 +156,15 @@ def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> d
 
 
 def _continued(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    return {name: None for name in cfg.student} | {"path": str(folder), "init": cfg.student.init}
+    kept = {name: cfg.student[name] for name in ("init", "layer_share")}
+    return {name: None for name in cfg.student} | {"path": str(folder)} | kept
+
+
+def _next_generation(cfg: DictConfig, folder: Path, number: int) -> dict[str, Any]:
+    """Return the change to a stage's config by which the student in `folder` teaches a new one."""
+    seed = cfg.seed if cfg.student.seed is None else cfg.student.seed
+    previous = {"path": str(folder), "outputs": None, "id_column": None}
+    return {"teacher": previous, "student": {"seed": seed + number - 1}}
 
 
 def _conclude(

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import IterableDataset
 from omegaconf import DictConfig
 from transformers import Trainer
 
-from kdfeatures.cache import CachedCollator, FeatureCache, logits_for, needed, with_rows
-from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
+from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
+from kdfeatures.commands.inputs import logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
+from kdfeatures.commands.teaching import (
+    caches_of,
+    check_teachers,
+    described,
+    mapping_of,
+    move_teachers,
+    ranks_of,
+    teacher_logits,
+)
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.kinds import kind_of
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.metrics import main_metric
+from kdfeatures.objective import MAIN
 from kdfeatures.pca_fit import fit_pca
 from kdfeatures.processes import is_first
-from kdfeatures.projection import PcaProjections
+from kdfeatures.projection import PcaProjections, projections_for
 from kdfeatures.results import describe_model, retained
 from kdfeatures.sharding import whole
-from kdfeatures.teachers import check_teacher
 from kdfeatures.trainer import take_projections
 from kdfeatures.training import make_trainer, train
 
@@ -44,15 +51,15 @@ def distil(
     start = time.monotonic()
     job = Job.prepare(cfg, output_dir)
     take_projections(job.objective.projections, earlier)
-    cache = _cache(job)
-    teacher_logits = _teacher_logits(job, cache)
+    move_teachers(job)
+    caches = caches_of(job)
+    of_teachers = teacher_logits(job, caches)
     if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
-        truth = kind_of(job.task).truth(job.reported[cfg.split])
-        check_teacher(teacher_logits[cfg.split], truth, job.task, cfg.split)
+        check_teachers(of_teachers, job.reported, job.task, cfg.split)
     report = job.report() if cfg.explain else None
     if report is not None and is_first():
         print(f"{LEGEND}\n\n{report_text(report)}", flush=True)
-    trainer = trainer_of(cfg, job, cache, None if report is None else partial(_add_first_batch, report))
+    trainer = trainer_of(cfg, job, caches, None if report is None else partial(_add_first_batch, report))
     seconds = train(trainer, checkpoint)
     trainer.model.detach()
     if not is_first():
@@ -67,20 +74,22 @@ def distil(
         batch_size=job.arguments.per_device_eval_batch_size,
         title="student",
     )
-    teacher_scores, student_scores = (scores_of(found, job.reported, task) for found in (teacher_logits, logits))
+    student_scores = scores_of(logits, job.reported, task)
+    of_teachers = described(job, of_teachers)
     metric = main_metric(task)
+    own, reference = student_scores[cfg.split], of_teachers["teacher"]["metrics"].get(cfg.split)
     results = results_of(
         "distill",
         cfg,
         task,
         start,
         recipe=cfg.recipe_name,
-        mapping=sorted({tuple(pair) for term in job.objective.terms.values() for pair in term.pairs}),
-        teacher=describe_model(job.teacher_path, job.teacher, teacher_scores),
+        mapping=mapping_of(job, MAIN),
         student=describe_model(str(output_dir), student, student_scores),
-        retained=retained(student_scores[cfg.split][metric], teacher_scores[cfg.split][metric]) if metric else None,
+        retained=retained(own[metric], reference[metric]) if metric and reference is not None else None,
         train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
+        **of_teachers,
         report=report,
         **of_training(trainer, seconds),
     )
@@ -96,45 +105,39 @@ def _examples(job: Job, trainer: Trainer) -> int:
     return len(job.examples)
 
 
-def _ranks(job: Job) -> dict[str, int]:
-    return {"rank": job.arguments.process_index, "world": job.arguments.world_size}
-
-
-def _cache(job: Job) -> FeatureCache | None:
-    job.teacher.to(job.arguments.device)
-    return None if job.cache is None else FeatureCache(job.cache, job.teacher, job.tokenizer)
-
-
-def _teacher_logits(job: Job, cache: FeatureCache | None) -> dict[str, np.ndarray]:
-    """Return the teacher's logits on the reported splits; without a cache those of the first process only."""
-    if cache is not None:
-        return cached_logits(job.task, cache, job.reported, job.columns, **_ranks(job))
-    if not is_first():
-        return {}
-    batch_size = job.arguments.per_device_eval_batch_size
-    splits, columns = job.reported, job.columns
-    return logits_of(job.task, job.teacher, splits, job.tokenizer, columns, batch_size=batch_size, title="teacher")
-
-
 def trainer_of(
     cfg: DictConfig,
     job: Job,
-    cache: FeatureCache | None,
+    caches: Mapping[str, FeatureCache],
     on_first_batch: Callable[[dict[str, Any]], None] | None,
 ) -> Trainer:
-    """Return the Trainer of the student, which learns from the cache where there is one."""
-    if isinstance(job.objective.projections, PcaProjections):
-        if isinstance(job.examples, IterableDataset):
-            raise UserError(
-                "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
-            )
-        fit_pca(job.objective.projections, job.teacher, job.examples, job.tokenizer, cfg.seed)
-    examples, cached = job.examples, None
-    if cache is not None and job.objective.needs_teacher:
-        cached = cache.features(examples, needed(job.objective, logits_for(job.task)), **_ranks(job))
+    """Return the Trainer of the student, which learns from the teachers' caches where there are any."""
+    objective, examples = job.objective, job.examples
+    for name, teacher in job.teachers.items():
+        projections = projections_for(objective.projections, name)
+        if isinstance(projections, PcaProjections) and projections.layers:
+            if isinstance(examples, IterableDataset):
+                raise UserError(
+                    "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
+                )
+            fit_pca(projections, teacher.model, examples, job.tokenizer, cfg.seed)
+    taking = [name for name in job.teachers if objective.needs(name)]
+    cached = None
+    if job.outputs is not None and taking:
+        cached = job.outputs  # its examples have their rows
+    elif caches and taking:
+        logits = logits_for(job.task)
+        found = {
+            name: caches[name].features(examples, needed(objective, name, logits=logits), **ranks_of(job))
+            for name in taking
+        }
+        cached = CachedTeachers(found) if len(job.teachers) > 1 else found[MAIN]
         examples = with_rows(examples)
-        job.teacher.to("cpu")  # training does without it
-    distiller = Distiller(job.student, job.teacher if cached is None else None, job.objective, job.columns)
+        for teacher in job.teachers.values():
+            teacher.model.to("cpu")  # training does without them
+    others = {name: (None if cached is not None else one.model, one.columns) for name, one in job.teachers.items()}
+    main, columns = others.pop(MAIN)
+    distiller = Distiller(job.student, main, objective, columns, others=others)
     trainer = make_trainer(
         distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation, on_first_batch
     )

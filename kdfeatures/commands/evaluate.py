@@ -13,13 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import results_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
+from kdfeatures.data import split_of
 from kdfeatures.errors import UserError
 from kdfeatures.kinds import kind_of
 from kdfeatures.labels import align_labels
 from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.outputs_file import write_answers
 from kdfeatures.positions import check_positions
 from kdfeatures.results import describe_model, read_results, write_results
 from kdfeatures.runs import is_finished, open_output
+from kdfeatures.stored_outputs import ids_of
 from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 
@@ -46,7 +49,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
             option="model.force",
         )
     tokenizer = load_tokenizer(evaluated.path, "model.path")
-    splits = load_inputs(task, data, tokenizer).reported(cfg.split)
+    inputs = load_inputs(task, data, tokenizer)
+    splits = inputs.reported(cfg.split)
     check_positions(model, f"model.path={evaluated.path}", splits.values())
     logits = logits_of(task, model, splits, tokenizer, columns, batch_size=evaluated.batch_size, title=task.name)
     labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
@@ -54,6 +58,10 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         file = output_dir / f"predictions_{name}.csv"
         _write(file, list(kind_of(task).predictions(logits[name], splits[name], task)))
         print(f"The labels of {task.name} {name} are hidden; predictions are in {file}.")
+    if cfg.outputs is not None:
+        for name in splits:
+            ids = ids_of(split_of(inputs.raw, task, name), None, name)
+            write_answers(Path(cfg.outputs) / f"{name}.parquet", ids, logits[name])
     student = describe_model(evaluated.path, model, scores_of(logits, labelled, task))
     results = results_of("evaluate", cfg, task, start, student=student)
     write_results(output_dir, results)

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.commands.distill import Plan, check
 from kdfeatures.commands.distillation import trainer_of
-from kdfeatures.commands.job import Job
+from kdfeatures.commands.job import Job, outputs_of
+from kdfeatures.commands.teaching import move_teachers
 from kdfeatures.loss_report import describe_objective
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.results import write_results
@@ -39,10 +40,12 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     reports: dict[str, dict[str, Any]] = {}
     print(f"{LEGEND}\n")
     for number, plan in enumerate(plans, 1):
-        report = describe_objective(plan.objective, plan.student, plan.teacher, plan.task.num_labels)
+        report = describe_objective(
+            plan.objective, plan.student, plan.teacher, others=plan.others, **outputs_of(plan.task, plan.student)
+        )
         reports[plan.stage.name] = report
         print(f"{_title(plan, number, len(plans))}\n\n{report_text(report)}\n", flush=True)
-    if any(plan.stage.cfg.teacher.path is None for plan in plans):
+    if any(plan.stage.cfg.teacher.path is None and plan.stage.cfg.teacher.outputs is None for plan in plans):
         print(
             "Without a teacher.path no batch is measured. To make a teacher:\n"
             f"  kdfeatures finetune task={cfg.task.name} output_dir=DIR"
@@ -74,8 +77,8 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         job = Job.prepare(cfg, Path(folder))
-        job.teacher.to(job.arguments.device)
-        trainer = trainer_of(cfg, job, None, found.append)
+        move_teachers(job)
+        trainer = trainer_of(cfg, job, {}, found.append)
         trainer.train()
         trainer.model.detach()
     return found[0]

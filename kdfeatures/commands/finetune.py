@@ -44,6 +44,8 @@ def finetune(
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     if data.streaming:
         raise UserError("kdfeatures finetune reads no stream; set data.streaming=false.")
+    if data.pool is not None:
+        raise UserError(f"data.pool={data.pool} has no labels, so finetune cannot learn from it; leave it out.")
     set_seed(cfg.seed)
     checkpoint = open_output(output_dir, existing)
     if existing == "resume" and is_finished(output_dir):

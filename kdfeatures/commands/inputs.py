@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,34 +10,52 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache, logits_for
+from kdfeatures.cache.collate import ROW
 from kdfeatures.commands.text_inputs import TextData, check_reading
 from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.kinds import kind_of
 from kdfeatures.labels import reordered
+from kdfeatures.outputs_file import POOL
+from kdfeatures.pool import read_pool
+from kdfeatures.stored_outputs import StoredOutputs, ids_of
 from kdfeatures.subsets import hide_labels, subset, without_labels
 from kdfeatures.tasks import Task
 
+ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's splits, encoded on demand with one tokenizer."""
+    """A task's splits, encoded on demand with one tokenizer.
+
+    outputs: of a teacher, for the training examples, which then carry the column ROW.
+    """
 
     task: Task
     raw: DatasetDict
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    outputs: StoredOutputs | None = None
 
     @classmethod
-    def load(cls, task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TaskData:
+    def load(
+        cls,
+        task: Task,
+        data: DataConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        outputs: StoredOutputs | None = None,
+    ) -> TaskData:
         """Load the task's data; see kdfeatures.data.load_task for what may be wrong with them."""
-        return cls(task, load_task(task, data.path, seed=DATA_SEED), tokenizer, data.max_length)
+        return cls(task, load_task(task, data.path, seed=DATA_SEED), tokenizer, data.max_length, outputs)
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split; raises UserError when it is missing."""
-        return encode(split_of(self.raw, self.task, name), self.tokenizer, self.task, self.max_length)
+        return self._encoded(split_of(self.raw, self.task, name))
+
+    def _encoded(self, raw: Dataset) -> Dataset:
+        return encode(raw, self.tokenizer, self.task, self.max_length)
 
     def validation(self) -> Dataset | None:
         """Return the encoded validation split, or None for data that have none."""
@@ -45,19 +63,30 @@ class TaskData:
         return self.split("validation") if present else None
 
     def train(self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None) -> Dataset:
-        """Return `data.train_examples` training examples, of which `data.labelled` keep their label.
+        """Return `data.train_examples` training examples, of which `data.labelled` keep their label, and `data.pool`.
 
-        augment: takes them and their text columns and returns more, whose labels are hidden.
+        augment: takes the first of these and their text columns and returns more, whose labels are hidden.
         """
-        raw = split_of(self.raw, self.task, "train")
+        raw = self._identified(split_of(self.raw, self.task, "train"), "train")
         is_classes = self.task.kind == "sequence" and not self.task.is_regression
         stratify = self.task.label if is_classes else None
         chosen = subset(raw, data.train_examples, seed, stratify=stratify)
-        examples = hide_labels(encode(chosen, self.tokenizer, self.task, self.max_length), data.labelled, seed)
-        if augment is None:
-            return examples
-        more = encode(augment(chosen, self.task.text), self.tokenizer, self.task, self.max_length)
-        return concatenate_datasets([examples, without_labels(more)])
+        parts = [hide_labels(self._located(chosen, "train"), data.labelled, seed)]
+        if data.pool is not None:
+            pool = self._identified(read_pool(data.pool, self.task), POOL)
+            parts.append(self._located(pool, POOL))
+        if augment is not None:
+            parts.append(without_labels(self._encoded(augment(chosen, self.task.text))))
+        return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+    def _identified(self, raw: Dataset, split: str) -> Dataset:
+        # before rows are chosen: the id may be the row's number
+        return raw if self.outputs is None else raw.add_column(ID, ids_of(raw, self.outputs.id_column, split))
+
+    def _located(self, raw: Dataset, split: str) -> Dataset:
+        if self.outputs is None:
+            return self._encoded(raw)
+        return self._encoded(raw).add_column(ROW, self.outputs.rows_of(raw[ID][:], split).tolist())
 
     def reported(self, split: str) -> dict[str, Dataset]:
         """Return the splits to report: `split`, and MNLI mismatched beside matched."""
@@ -67,11 +96,20 @@ class TaskData:
                 names.append(second)
         return {name: self.split(name) for name in names}
 
+    def stored(self, outputs: StoredOutputs, splits: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return the logits (examples, C) of those splits for which there are any."""
+        known = [split for split in splits if split in outputs.rows]
+        return {split: outputs.logits_for(split_of(self.raw, self.task, split), split) for split in known}
 
-def load_inputs(task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TaskData | TextData:
+
+def load_inputs(
+    task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase, outputs: StoredOutputs | None = None
+) -> TaskData | TextData:
     """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect."""
     check_reading(task, data)
-    return (TaskData if task.has_labels else TextData).load(task, data, tokenizer)
+    if not task.has_labels:
+        return TextData.load(task, data, tokenizer)
+    return TaskData.load(task, data, tokenizer, outputs)
 
 
 def logits_of(

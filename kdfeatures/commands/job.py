@@ -9,38 +9,48 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, IterableDataset
 from omegaconf import DictConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+    set_seed,
+)
 
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective, task_of_run
 from kdfeatures.cache import CacheConfig, cache_settings, check_cacheable
 from kdfeatures.commands.inputs import load_inputs
+from kdfeatures.commands.teaching import load_teachers, make_all_ready, option_of
 from kdfeatures.commands.text_inputs import check_stream
-from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
+from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.kinds import kind_of
 from kdfeatures.loss_report import describe_objective
 from kdfeatures.models import load_tokenizer
-from kdfeatures.objective import Objective
+from kdfeatures.objective import MAIN, Objective
 from kdfeatures.positions import check_length, check_positions
+from kdfeatures.stored_outputs import StoredOutputs
 from kdfeatures.students import build_student
 from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import check_dtype, check_tokenizers, load_teacher, make_ready
+from kdfeatures.teacher_settings import teacher_settings
+from kdfeatures.teachers import Teacher, check_tokenizers
 from kdfeatures.training_settings import training_arguments
 
 
 @dataclass
 class Job:
-    """One distillation, ready to begin. columns: the teacher's outputs in the task's label order; None without labels.
+    """One distillation, ready to begin. teachers: by name, the main one first.
 
     labelled: which of the training examples have a label, boolean (examples,). reported: {split: encoded examples}.
+    outputs: what the main teacher answered when it is no model here, and stored: its logits (examples, C) on those of
+    the reported splits that it has answered; both are None otherwise.
     """
 
     task: Task
-    teacher_path: str
-    teacher: PreTrainedModel
-    columns: list[int] | None
+    teachers: dict[str, Teacher]
     tokenizer: PreTrainedTokenizerBase
     student: PreTrainedModel
     objective: Objective
@@ -50,25 +60,37 @@ class Job:
     reported: dict[str, Dataset]
     validation: Dataset | None
     cache: CacheConfig | None
+    outputs: StoredOutputs | None
+    stored: dict[str, np.ndarray] | None
 
     @classmethod
     def prepare(cls, cfg: DictConfig, output_dir: Path) -> Job:
-        """Load and check everything that a composed run config with a teacher.path names; raises UserError."""
+        """Load and check everything that a composed run config with a teacher names; raises UserError."""
         task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
         check_stream(data, cfg)
-        teacher_config, student_config = section(cfg, "teacher", TeacherConfig), section(cfg, "student", StudentConfig)
-        check_dtype(teacher_config.dtype)
+        teacher_config, others = teacher_settings(cfg)
+        student_config = section(cfg, "student", StudentConfig)
         cache, augmentation = cache_settings(cfg), augmentation_settings(cfg)
         if cache is not None:
             check_cacheable(task, data)
-        teacher_path = teacher_config.path
-        teacher, tokenizer, columns = load_teacher(teacher_path, task, force=teacher_config.force)
-        if student_config.path is not None:
-            check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
-        set_seed(cfg.seed)
-        student = build_student(student_config, teacher, columns, task)
-        make_ready(teacher, dtype=teacher_config.dtype, compiled=teacher_config.compile)
-        objective, _ = build_objective(cfg, student.config, teacher.config, regression=task.is_regression)
+        if teacher_config.outputs is None:
+            outputs = None
+            teachers, tokenizer = load_teachers(teacher_config, others, task)
+            if student_config.path is not None:
+                check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
+        else:
+            outputs = StoredOutputs.read(teacher_config.outputs, task, teacher_config.id_column)
+            teachers = {MAIN: Teacher(teacher_config.outputs, None, list(range(task.num_labels)))}
+            tokenizer = load_tokenizer(student_config.path, "student.path")
+        main = teachers[MAIN]
+        set_seed(cfg.seed if student_config.seed is None else student_config.seed)
+        student = build_student(student_config, main.model, main.columns, task)
+        make_all_ready(teachers, teacher_config)
+        configs = {name: None if one.model is None else one.model.config for name, one in teachers.items()}
+        of_main = configs.pop(MAIN)
+        objective, _ = build_objective(cfg, student.config, of_main, regression=task.is_regression, others=configs)
+        if outputs is not None:
+            outputs.check(objective)
         frozen = freeze_below(student, cfg.freeze_below)
         arguments = training_arguments(
             cfg.trainer,
@@ -77,25 +99,24 @@ class Job:
             seed=cfg.seed,
             find_unused_parameters=frozen or not objective.reaches_the_head,
         )
-        inputs = load_inputs(task, data, tokenizer)
+        inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None)
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
-        augment = augmentation_of(augmentation, teacher, tokenizer, max_length=data.max_length, seed=cfg.seed)
+        augment = augmentation_of(augmentation, main.model, tokenizer, max_length=data.max_length, seed=cfg.seed)
         reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
         is_stream = isinstance(examples, IterableDataset)
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
             examples = examples.select(np.flatnonzero(labelled))
-        for model, option in ((teacher, f"teacher.path={teacher_path}"), (student, "the student")):
+        models = {f"{option_of(name)}={one.path}": one.model for name, one in teachers.items() if one.model is not None}
+        for option, model in {**models, "the student": student}.items():
             if is_stream:
                 check_length(model, option, data.max_length)
             else:
                 check_positions(model, option, [examples, *reported.values()])
         return cls(
             task=task,
-            teacher_path=teacher_path,
-            teacher=teacher,
-            columns=columns,
+            teachers=teachers,
             tokenizer=tokenizer,
             student=student,
             objective=objective,
@@ -105,11 +126,23 @@ class Job:
             reported=reported,
             validation=inputs.validation(),
             cache=cache,
+            outputs=outputs,
+            stored=None if outputs is None else inputs.stored(outputs, reported),
         )
 
     def report(self) -> dict[str, Any]:
         """Return what the objective does (kdfeatures.loss_report)."""
-        return describe_objective(self.objective, self.student.config, self.teacher.config, self.task.num_labels)
+        configs = {name: None if one.model is None else one.model.config for name, one in self.teachers.items()}
+        main = configs.pop(MAIN)
+        return describe_objective(
+            self.objective, self.student.config, main, others=configs, **outputs_of(self.task, self.student.config)
+        )
+
+
+def outputs_of(task: Task, student: PreTrainedConfig) -> dict[str, Any]:
+    """Return what describe_objective is told of the models' outputs: C, and what a row of them is of."""
+    classes = task.num_labels if task.has_labels else student.vocab_size
+    return {"classes": classes, "rows": "tokens" if kind_of(task).per_token else "B"}
 
 
 def freeze_below(student: PreTrainedModel, layer: int | None) -> bool:

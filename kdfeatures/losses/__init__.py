@@ -13,6 +13,9 @@ Of a model that gives logits for tokens, B are the tokens that are compared, of 
 A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
 (B, L, D_t), and no projection is made for it.
 
+Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
+None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
+
 What `kdfeatures explain` tells of a loss it says itself: `reduces`, how it averages; `counts`, which positions do; and
 where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
 

@@ -31,12 +31,17 @@ class SoftenedLoss(nn.Module):
     """Base of the losses between class distributions softened by a temperature.
 
     temperature: T > 0; the logits are divided by it. Raises UserError for any other T, and for C == 1.
+    Of several teachers it takes the average of their distributions at T.
     """
 
     takes: ClassVar[str] = "logits"
     reduces: ClassVar[str] = "sum over C, mean over B"
     counts: ClassVar[str] = "all texts"
     temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
+
+    @property
+    def target_temperature(self) -> float:
+        return self.temperature
 
     def __init__(self, *, temperature: float) -> None:
         super().__init__()
@@ -92,9 +97,12 @@ class LogitMSE(nn.Module):
     For regression (STS-B, C == 1) this is the distillation loss. With classes it is the large-T limit of
     LogitKD for centred logits, up to a factor 1/2: unlike LogitKD it also counts a constant added to all
     logits of an example. A temperature would cancel against T^2 (TextBrewer, without T^2, divides this by it).
+    Of several teachers it takes the average of their outputs: up to a constant that is the average of its values for
+    each of them.
     """
 
     takes: ClassVar[str] = "logits"
+    target_temperature: ClassVar[None] = None
     reduces: ClassVar[str] = "mean over C, B"
     counts: ClassVar[str] = "all texts"
 
@@ -108,10 +116,12 @@ class PseudoLabel(nn.Module):
     """Cross-entropy with the class the teacher ranks first; with one output (C == 1), LogitMSE.
 
     A control for LogitKD: it needs no labels either, but sees only the teacher's decision, not its
-    probabilities. Unlike HardLabel it ignores the labels of the data.
+    probabilities. Unlike HardLabel it ignores the labels of the data. Several teachers rank by the average of their
+    distributions at T = 1.
     """
 
     takes: ClassVar[str] = "logits"
+    target_temperature: ClassVar[float] = 1.0
     reduces: ClassVar[str] = "mean over B"
     counts: ClassVar[str] = "all texts"
 

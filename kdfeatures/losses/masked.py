@@ -20,6 +20,8 @@ class MaskedLanguageModel(nn.Module):
     """
 
     takes: ClassVar[str] = "labels"
+    reduces: ClassVar[str] = "mean over the masked tokens of the batch"
+    counts: ClassVar[str] = "tokens that were masked"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """student: (rows, C) logits over the vocabulary. labels: (rows,), token ids, -100 where nothing was masked.

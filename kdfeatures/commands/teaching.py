@@ -1,0 +1,146 @@
+"""The teachers of a distillation: loaded, cached, asked for the splits that are reported, and described."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from kdfeatures.cache import FeatureCache
+from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
+from kdfeatures.config import OtherTeacherConfig, TeacherConfig
+from kdfeatures.kinds import kind_of
+from kdfeatures.losses.ensemble import averaged
+from kdfeatures.objective import MAIN
+from kdfeatures.processes import is_first
+from kdfeatures.results import describe_model, describe_outputs
+from kdfeatures.tasks import Task
+from kdfeatures.teachers import Teacher, check_teacher, check_tokenizers, load_teacher, make_ready
+
+if TYPE_CHECKING:
+    from kdfeatures.commands.job import Job
+
+Logits = dict[str, dict[str, np.ndarray]]  # {teacher: {split: (examples, C)}}
+
+
+def load_teachers(
+    settings: TeacherConfig, others: Mapping[str, OtherTeacherConfig], task: Task
+) -> tuple[dict[str, Teacher], PreTrainedTokenizerBase]:
+    """Return all teachers by name, the main one first and in float32, and their tokenizer.
+
+    Raises UserError as `load_teacher` does, and for a teacher with another tokenizer.
+    """
+    model, tokenizer, columns = load_teacher(settings.path, task, force=settings.force)
+    loaded = {MAIN: Teacher(settings.path, model, columns)}
+    for name, other in others.items():
+        option = option_of(name)
+        model, own, columns = load_teacher(other.path, task, force=settings.force, option=option)
+        check_tokenizers(tokenizer, own, other.path, option=option, than=f"teacher.path={settings.path}")
+        loaded[name] = Teacher(other.path, model, columns)
+    return loaded, tokenizer
+
+
+def option_of(name: str) -> str:
+    """Return how the user names the path of a teacher."""
+    return "teacher.path" if name == MAIN else f"teachers.{name}.path"
+
+
+def make_all_ready(teachers: Mapping[str, Teacher], settings: TeacherConfig) -> None:
+    """Put all teachers into the precision and form in which they shall run."""
+    for teacher in teachers.values():
+        if teacher.model is not None:
+            make_ready(teacher.model, dtype=settings.dtype, compiled=settings.compile)
+
+
+def move_teachers(job: Job) -> None:
+    """Move the teachers to where the student is trained."""
+    for teacher in job.teachers.values():
+        if teacher.model is not None:
+            teacher.model.to(job.arguments.device)
+
+
+def caches_of(job: Job) -> dict[str, FeatureCache]:
+    """Return the caches of the teachers by name; none with cache=off, which stored outputs need."""
+    if job.cache is None:
+        return {}
+    return {name: FeatureCache(job.cache, teacher.model, job.tokenizer) for name, teacher in job.teachers.items()}
+
+
+def teacher_logits(job: Job, caches: Mapping[str, FeatureCache]) -> Logits:
+    """Return the teachers' logits on the reported splits; without a cache those of the first process only."""
+    if job.stored is not None:
+        return {MAIN: job.stored}
+    if caches:
+        return {
+            name: cached_logits(job.task, cache, job.reported, job.teachers[name].columns, **ranks_of(job))
+            for name, cache in caches.items()
+        }
+    if not is_first():
+        return {}
+    batch_size = job.arguments.per_device_eval_batch_size
+    return {
+        name: logits_of(
+            job.task,
+            teacher.model,
+            job.reported,
+            job.tokenizer,
+            teacher.columns,
+            batch_size=batch_size,
+            title="teacher" if name == MAIN else f"teacher {name}",
+        )
+        for name, teacher in job.teachers.items()
+    }
+
+
+def ranks_of(job: Job) -> dict[str, int]:
+    """Return which of how many processes this is, as the cache takes it."""
+    return {"rank": job.arguments.process_index, "world": job.arguments.world_size}
+
+
+def check_teachers(found: Logits, reported: Mapping[str, Dataset], task: Task, split: str) -> None:
+    """Raise UserError when a teacher whose logits on `split` are known is no better than a constant there."""
+    for name, logits in found.items():
+        if split in logits:
+            whose = "the teacher" if name == MAIN else f"the teacher {name}"
+            check_teacher(logits[split], kind_of(task).truth(reported[split]), task, split, whose=whose)
+
+
+def described(job: Job, found: Logits) -> dict[str, Any]:
+    """Return what results.json says of the teachers."""
+    entries = {}
+    for name, teacher in job.teachers.items():
+        scores = scores_of(found[name], {split: job.reported[split] for split in found[name]}, job.task)
+        entries[name] = (
+            describe_outputs(teacher.path, scores)
+            if teacher.model is None
+            else describe_model(teacher.path, teacher.model, scores)
+        )
+    if len(entries) == 1:
+        return {"teacher": entries[MAIN]}
+    shares = job.objective.shares
+    joint = {
+        split: averaged(
+            torch.stack([torch.from_numpy(found[name][split]) for name in shares]),
+            torch.tensor(list(shares.values())),
+            temperature=1.0,
+        ).numpy()
+        for split in job.reported
+    }
+    return {
+        "teacher": entries[MAIN],
+        "teachers": [
+            {"name": name, "share": shares.get(name, 0.0), "mapping": mapping_of(job, name)} | entry
+            for name, entry in entries.items()
+        ],
+        "ensemble": scores_of(joint, job.reported, job.task),
+    }
+
+
+def mapping_of(job: Job, teacher: str) -> list[tuple[int, int]]:
+    """Return the pairs of layers that are compared with a teacher's, each once."""
+    terms = job.objective.terms.values()
+    return sorted({tuple(pair) for term in terms if term.teacher == teacher for pair in term.pairs})
