@@ -78,7 +78,7 @@ def _read(files: Iterable[Path], task: Task) -> Dataset:
         if file.suffix == ".txt":
             part = Dataset.from_dict({column: file.read_text(encoding="utf-8").split("\n")})
         else:
-            part = sources.read_file(file, task.text)
+            part = sources.read_file(file, task.text, "data.path")
         parts.append(_column_of(part, column, f"'{file}'"))
     return concatenate_datasets(parts)
 

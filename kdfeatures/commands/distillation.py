@@ -77,7 +77,7 @@ def distil(
     student_scores = scores_of(logits, job.reported, task)
     of_teachers = described(job, of_teachers)
     metric = main_metric(task)
-    own, reference = student_scores[cfg.split], of_teachers["teacher"]["metrics"].get(cfg.split)
+    own, reference = student_scores.get(cfg.split), of_teachers["teacher"]["metrics"].get(cfg.split)
     results = results_of(
         "distill",
         cfg,
@@ -86,7 +86,7 @@ def distil(
         recipe=cfg.recipe_name,
         mapping=mapping_of(job, MAIN),
         student=describe_model(str(output_dir), student, student_scores),
-        retained=retained(own[metric], reference[metric]) if metric and reference is not None else None,
+        retained=retained(own[metric], reference[metric]) if own and reference else None,
         train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         **of_teachers,
