@@ -90,7 +90,7 @@ def test_loss_and_gradients_from_the_cache_equal_the_live_teachers(tmp_path, dis
     words = pieces_tokenizer()
     cache = small_cache(tmp_path, distiller.teacher)
     cache.tokenizer = words
-    features = cache.features(examples, needed(distiller.objective, logits_for(TASK)))
+    features = cache.features(examples, needed(distiller.objective, logits=logits_for(TASK)))
     collate = CachedCollator(KIND.collator(words, TASK, rows=True, seed=0), features)
     rows = with_rows(examples)
     batch = collate([rows[row] for row in (7, 3, 19, 0, 11)])

@@ -81,9 +81,7 @@ def check_reading(task: Task, data: DataConfig) -> None:
             f"data.streaming=true reads text without labels, but task '{task.name}' has labels; leave it out."
         )
     if task.kind != "sequence" and data.pool is not None:
-        raise UserError(
-            f"data.pool={data.pool} adds whole texts, which task '{task.name}' does not label."
-        )
+        raise UserError(f"data.pool={data.pool} adds whole texts, which task '{task.name}' does not label.")
     if not task.has_labels and data.labelled is not None:
         raise UserError(f"data.labelled={data.labelled} has no effect on task '{task.name}', which has no labels.")
 
