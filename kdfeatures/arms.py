@@ -27,6 +27,12 @@ class Arm:
     runs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     folders: dict[int, Path] = field(default_factory=dict)
 
+    @property
+    def scored_by(self) -> tuple[str, str]:
+        """The split and the metric that the arm's runs report."""
+        some = next(iter(self.runs.values()))
+        return some["split"], some["metric"]
+
     def logits(self, split: str, seeds: Iterable[int]) -> np.ndarray:
         """Return the student's logits on a split, (seeds, examples, C)."""
         return np.stack([_arrays(self.folders[seed])[split] for seed in seeds])
@@ -53,6 +59,8 @@ def find_arms(folder: Path) -> list[Arm]:
         results = read_results(path.parent)
         if STAGES in inside or results["command"] not in ("distill", "finetune") or _is_own_teacher(path.parent):
             continue
+        if "kind" not in results["config"]["task"]:
+            raise UserError(f"{path} is of an older version, which kept no labels; run it anew, or move it elsewhere.")
         if results["config"]["task"]["kind"] != "sequence":
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}

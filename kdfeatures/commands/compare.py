@@ -25,8 +25,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     parts, rows = [], []
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm for arm in arms if arm.task == task]
-        found = [_row(arm, _baseline(own, cfg.baseline), cfg) for arm in own]
-        parts.append(_text(task, found, cfg))
+        baseline = _baseline(own, cfg.baseline)
+        found = [_row(arm, baseline, cfg) for arm in own]
+        parts.append(_text(task, found))
         rows += [{"task": task, **row} for row in found]
     output_dir.mkdir(parents=True, exist_ok=True)
     text = "\n\n".join(parts)
@@ -57,8 +58,12 @@ def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:
 
 def _row(arm: Arm, baseline: Arm, cfg: DictConfig) -> dict[str, Any]:
     """Return one line of the table; scores and differences as fractions."""
-    some = next(iter(arm.runs.values()))
-    split, metric = some["split"], some["metric"]
+    split, metric = arm.scored_by
+    if (split, metric) != baseline.scored_by:
+        raise UserError(
+            f"{arm.name} reports {metric} on {split}, but {baseline.name} {' on '.join(baseline.scored_by[::-1])}; "
+            "compare runs of one split and metric."
+        )
     scores = [run["student"]["metrics"][split][metric] for run in arm.runs.values()]
     row = {"arm": arm.name, "metric": f"{metric} ({split})", "seeds": len(scores), "mean": float(np.mean(scores))}
     row["std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
@@ -89,7 +94,7 @@ def _difference(arm: Arm, baseline: Arm, split: str, metric: str, cfg: DictConfi
     return *seeds_bootstrap(one, *predictions, labels, resamples=cfg.resamples, seed=cfg.seed), len(seeds)
 
 
-def _text(task: str, rows: Sequence[dict[str, Any]], cfg: DictConfig) -> str:
+def _text(task: str, rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         spread = f" ± {100 * row['std']:.1f}" if row["std"] is not None else ""

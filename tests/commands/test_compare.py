@@ -16,16 +16,16 @@ EXAMPLES = 400
 LABELS = np.random.default_rng(0).integers(2, size=EXAMPLES)
 
 
-def write_run(folder, *, right, seed=1, recipe="hard", command="distill", labels=True):
+def write_run(folder, *, right, seed=1, recipe="hard", command="distill", labels=True, split="validation", task=TASK):
     """File a run whose student answers the first `right` examples correctly."""
     folder.mkdir(parents=True)
     answers = np.where(np.arange(EXAMPLES) < right, LABELS, 1 - LABELS)
-    arrays = {"validation": np.eye(2)[answers]} | ({"labels/validation": LABELS} if labels else {})
+    arrays = {split: np.eye(2)[answers]} | ({f"labels/{split}": LABELS} if labels else {})
     np.savez_compressed(folder / "logits.npz", **arrays)
     results = {
-        "command": command, "task": "toy", "recipe": recipe, "seed": seed, "split": "validation", "metric": "accuracy",
-        "student": {"metrics": {"validation": {"accuracy": right / EXAMPLES}}}, "retained": right / EXAMPLES / 0.95,
-        "config": {"task": TASK, "recipe_name": recipe, "seed": seed, "output_dir": str(folder), "existing": "refuse"},
+        "command": command, "task": "toy", "recipe": recipe, "seed": seed, "split": split, "metric": "accuracy",
+        "student": {"metrics": {split: {"accuracy": right / EXAMPLES}}}, "retained": right / EXAMPLES / 0.95,
+        "config": {"task": task, "recipe_name": recipe, "seed": seed, "output_dir": str(folder), "existing": "refuse"},
     }  # fmt: skip
     (folder / "results.json").write_text(json.dumps(results))
 
@@ -112,3 +112,14 @@ def test_a_run_that_kept_no_labels_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["compare", str(tmp_path)])
     assert "old/logits.npz has no labels of validation; run it anew" in capsys.readouterr().err
+
+
+def test_arms_of_different_splits_and_runs_of_older_versions_are_named(tmp_path, capsys):
+    write_run(tmp_path / "a", right=300)
+    write_run(tmp_path / "b", right=310, recipe="logits", split="test")
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path)])
+    assert "b reports accuracy on test, but a accuracy on validation; compare runs of one" in capsys.readouterr().err
+    write_run(tmp_path / "c", right=300, recipe="x", task={name: fact for name, fact in TASK.items() if name != "kind"})
+    with pytest.raises(UserError, match="c/results.json is of an older version, which kept no labels"):
+        find_arms(tmp_path)
