@@ -1,25 +1,11 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-TESTS = Path(__file__).parent
+from launching import in_two_processes
 
 
 @pytest.mark.slow
 def test_two_processes_balance_by_the_same_norms_and_stay_equal(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    result = subprocess.run(
-        [*command, str(TESTS / "balanced_processes.py"), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    in_two_processes("balanced_processes.py", tmp_path)
     one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1))
     assert one["norms"] == other["norms"] and one["weights"] == other["weights"]
     assert [batch["terms"] for batch in one["first"]] == [batch["terms"] for batch in other["first"]]

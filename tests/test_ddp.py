@@ -1,29 +1,14 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from launching import in_two_processes
 from runs_for_tests import small_distiller, small_trainer
 from transformers import AutoModelForSequenceClassification
-
-TESTS = Path(__file__).parent
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("terms", ["", "hidden,relations"], ids=["all terms", "no term reaches the head"])
 def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, terms):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    result = subprocess.run(
-        [*command, str(TESTS / "two_processes.py"), str(tmp_path), terms],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    in_two_processes("two_processes.py", tmp_path, terms)
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
     assert ranks[0]["world"] == 2
     one = small_trainer(
