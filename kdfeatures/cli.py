@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from kdfeatures.help import command_help, overview
 from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
+HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
 COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "compare", "demo")
 
 OmegaConf.register_new_resolver(
@@ -197,7 +199,9 @@ def _quieten() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
-def _fail(error: Exception) -> None:
-    if is_first_here():
-        print(f"kdfeatures: error: {error}", file=sys.stderr)
+def _fail(error: Exception) -> NoReturn:
+    if not is_first_here():
+        # the launcher ends every process as soon as one has failed: the first one here must have spoken by then
+        time.sleep(HEAD_START)
+    print(f"kdfeatures: error: {error}", file=sys.stderr, flush=True)
     sys.exit(2)
