@@ -1,4 +1,4 @@
-"""Make the student: from chosen teacher layers, random in any size, or from a pretrained folder."""
+"""Make the student: from teacher layers, from the teacher's embeddings made narrower, random, or from a folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.kinds import kind_of
 from kdfeatures.mapping import uniform
 from kdfeatures.models import label_settings, load_for_task
+from kdfeatures.narrowing import narrow_embeddings
 from kdfeatures.tasks import Task
 
-INITS = ("teacher", "random")
+INITS = ("teacher", "pca", "random")
 
 
 def build_student(
@@ -38,6 +39,8 @@ def build_student(
     student = kind_of(task).auto.from_config(planned_config(config, teacher.config, task))
     if config.init == "teacher":
         _copy_layers(config, student, teacher, teacher_columns)
+    elif config.init == "pca":
+        narrow_embeddings(student, teacher)
     return student
 
 
@@ -94,6 +97,11 @@ def planned_config(config: StudentConfig, teacher: PreTrainedConfig, task: Task)
             f"student.layers_from={list(config.layers_from)} names layers to copy, but student.init={config.init} "
             "copies none; leave out one of them."
         )
+    if config.init == "pca" and made.hidden_size >= teacher.hidden_size:
+        raise UserError(
+            f"student.init=pca makes embeddings narrower, but student.hidden_size={made.hidden_size} is not below the "
+            f"teacher's {teacher.hidden_size}; choose a smaller one, or student.init=teacher."
+        )
     return made
 
 
@@ -107,7 +115,7 @@ def _check_copy(config: StudentConfig, made: PreTrainedConfig, teacher: PreTrain
         if own != theirs:
             raise UserError(
                 f"student.init=teacher copies whole layers, but student.{option}={own} and the teacher has {theirs}; "
-                "use student.init=random for another size."
+                "use student.init=random, or pca for a narrower one."
             )
     copied_layers(config, made.num_hidden_layers, teacher.num_hidden_layers)
 
