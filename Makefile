@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := HF_HUB_OFFLINE=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
+WORKERS ?= 2
 
 .PHONY: help setup demo test check bench notebooks wheel
 
@@ -19,8 +20,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md and demo/plot.png
 	$(RUN) -m kdfeatures demo output_dir=demo existing=overwrite
 
-test: $(READY)  ## run all tests; FAST=1 leaves out the slow ones
-	$(RUN) -m pytest $(if $(FAST),-m "not slow")
+test: $(READY)  ## run all tests in WORKERS=2 processes; FAST=1 leaves out the slow ones
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(if $(FAST),-m "not slow")
 
 check: $(READY)  ## lint
 	$(VENV)/bin/ruff check .

@@ -1,15 +1,11 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partialmethod
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from launching import kill
 from transformers import BertForSequenceClassification
 
 from kdfeatures.cli import main
@@ -152,26 +148,19 @@ def test_the_command_says_what_it_cannot_fill(workspace, tmp_path, capsys, overr
 
 
 @pytest.mark.slow
-def test_filling_that_is_killed_goes_on_where_it_was(workspace, tmp_path):
-    command = [sys.executable, "-m", "kdfeatures", "cache", *workspace.task, f"teacher.path={workspace.teacher}",
-               f"output_dir={tmp_path / 'out'}", f"cache.path={tmp_path / 'cache'}", "cache.shard_examples=8",
-               "cache.batch_size=2", "recipe=tinybert_joint", "student.layers=3"]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("cache/*/*/hidden.3"))) < 12 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def test_filling_that_is_killed_goes_on_where_it_was(workspace, tmp_path, capsys):
+    command = ["cache", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={tmp_path / 'out'}",
+               "cache.shard_examples=8", "cache.batch_size=2", "recipe=tinybert_joint", "student.layers=3"]  # fmt: skip
+    cache = f"cache.path={tmp_path / 'cache'}"
+    kill([*command, cache], when=lambda: len(list(tmp_path.glob("cache/*/*/hidden.3"))) >= 12)
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/*/[!.]*/hidden.3")}
     assert 4 < len(finished) < 40
-    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-    assert f"of {320 - 8 * len(finished)} examples" in told
+    main([*command, cache])
+    assert f"of {320 - 8 * len(finished)} examples" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert not [path for path in tmp_path.glob("cache/*/.*") if path.name != ".locks"]
     # the same as in one go
-    again = [text.replace(str(tmp_path / "cache"), str(tmp_path / "other")) for text in command]
-    subprocess.run(again, env=environment, check=True, capture_output=True)
+    main([*command, f"cache.path={tmp_path / 'other'}"])
     for path in tmp_path.glob("cache/*/*/hidden.3"):
         other = tmp_path / "other" / path.relative_to(tmp_path / "cache")
         np.testing.assert_array_equal(path.read_bytes(), other.read_bytes())

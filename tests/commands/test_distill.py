@@ -1,14 +1,10 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from launching import kill
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from kdfeatures.cli import main
@@ -217,22 +213,16 @@ def test_a_sweep_gives_every_combination_its_own_folder(workspace, capsys):
 def test_a_killed_run_resumes_to_the_same_student(workspace):
     def command(folder):
         return [
-            sys.executable, "-m", "kdfeatures", "distill", *workspace.task, f"teacher.path={workspace.teacher}",
+            "distill", *workspace.task, f"teacher.path={workspace.teacher}",
             f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=6",
             "trainer.disable_tqdm=true", "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = workspace.folder / "whole", workspace.folder / "killed"
-    subprocess.run(command(whole), check=True, capture_output=True, env=environment)
-    process = subprocess.Popen(command(killed), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(killed.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    main(command(whole))
+    kill(command(killed), when=lambda: any(killed.glob("checkpoint-*/trainer_state.json")))
     assert not (killed / "results.json").exists()
-    subprocess.run([*command(killed), "existing=resume"], check=True, capture_output=True, env=environment)
+    main([*command(killed), "existing=resume"])
     for file in ("model.safetensors", "projections.safetensors"):
         one, other = (safetensors.torch.load_file(folder / file) for folder in (whole, killed))
         for name in one:

@@ -1,15 +1,11 @@
 """Runs in several stages: what is handed on, what is frozen, and where a stopped run goes on."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import safetensors.torch
 import torch
+from launching import kill
 
 from kdfeatures.cli import main
 
@@ -108,24 +104,17 @@ def test_finished_stages_are_not_run_again(workspace):
 def test_a_run_that_is_killed_in_its_second_stage_ends_with_the_same_student(workspace):
     def command(folder):
         return [
-            sys.executable, "-m", "kdfeatures", "distill", *workspace.task, f"teacher.path={workspace.teacher}",
+            "distill", *workspace.task, f"teacher.path={workspace.teacher}",
             f"output_dir={folder}", "recipe=tinybert", "student.layers=3", "trainer.disable_tqdm=true",
             "stages.intermediate.trainer.num_train_epochs=2", "stages.prediction.trainer.num_train_epochs=6",
             "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = workspace.folder / "whole_stages", workspace.folder / "killed_stages"
-    subprocess.run(command(whole), check=True, capture_output=True, env=environment)
-    process = subprocess.Popen(command(killed), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    reached = "stages/2-prediction/checkpoint-*/trainer_state.json"
-    while not list(killed.glob(reached)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    main(command(whole))
+    kill(command(killed), when=lambda: any(killed.glob("stages/2-prediction/checkpoint-*/trainer_state.json")))
     assert not (killed / "results.json").exists()
-    subprocess.run([*command(killed), "existing=resume"], check=True, capture_output=True, env=environment)
+    main([*command(killed), "existing=resume"])
     one, other = weights(whole), weights(killed)
     assert all(torch.equal(one[name], other[name]) for name in one)
     steps = [json.loads((folder / "stages/2-prediction/trainer_state.json").read_text())["global_step"]
