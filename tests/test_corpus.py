@@ -1,9 +1,10 @@
 import json
 
 import pytest
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, load_dataset
 from shared_data import task_config
 
+from kdfeatures import sources
 from kdfeatures.corpus import held_out, in_memory, load_text
 from kdfeatures.errors import UserError
 from kdfeatures.tasks import Task
@@ -114,3 +115,26 @@ def test_a_text_task_that_contradicts_itself_is_refused(change, told):
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(UserError, match=f"task.reading.{name}={value} must be"):
         task(**{name: value})
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_hub_dataset_gives_the_splits_of_the_task_and_its_text_column(tmp_path, monkeypatch, streaming):
+    # a repository as the Hub has it, with more columns and splits, where the library would have fetched it
+    repository = tmp_path / "repository"
+    for split, rows in {"train": ["one", " ", "two"], "validation": ["three"], "extra": ["four"]}.items():
+        Dataset.from_dict({"text": rows, "url": rows}).to_parquet(
+            repository / "data" / f"{split}-00000-of-00001.parquet"
+        )
+    asked = []
+
+    def fetched(name, config, **options):
+        asked.append((name, config))
+        return load_dataset(str(repository), config, cache_dir=str(tmp_path / "cache"), **options)
+
+    monkeypatch.setattr(sources, "load_dataset", fetched)
+    found = load_text(TASK, "someone/corpus", streaming=streaming)
+    assert asked == [("someone/corpus", None)]
+    assert {split: list(texts) for split, texts in found.items()} == {
+        "train": [{"text": "one"}, {"text": "two"}],
+        "validation": [{"text": "three"}],
+    }
