@@ -10,10 +10,12 @@ from pathlib import Path
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.kinds import kind_of
+from kdfeatures.tasks import Task
 
 CHECKPOINT = "pytorch_model_fsdp.bin"  # in a checkpoint that the Trainer wrote under FSDP
 # Layers stay whole between forward and backward: FSDP gathers a layer again when a gradient reaches its output, and
@@ -51,8 +53,8 @@ def check_checkpoint(checkpoint: str | None, *, fsdp: bool) -> None:
         )
 
 
-def whole(model: PreTrainedModel, trainer: Trainer) -> PreTrainedModel:
+def whole(model: PreTrainedModel, trainer: Trainer, task: Task) -> PreTrainedModel:
     """Return the trained model for use in one process: itself, or the copy that was saved when it is sharded."""
     if not trainer.is_fsdp_enabled:
         return model
-    return AutoModelForSequenceClassification.from_pretrained(trainer.args.output_dir).to(trainer.args.device)
+    return kind_of(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)

@@ -64,7 +64,7 @@ def distil(
     trainer.model.detach()
     if not is_first():
         return None
-    student, task = whole(job.student, trainer), job.task
+    student, task = whole(job.student, trainer, job.task), job.task
     logits = logits_of(
         task,
         student,

@@ -62,7 +62,7 @@ def finetune(
     seconds = train(made, checkpoint)
     if not is_first():
         return None
-    classifier = whole(classifier, made)
+    classifier = whole(classifier, made, task)
     logits = logits_of(
         task,
         classifier,
