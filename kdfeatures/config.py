@@ -69,10 +69,14 @@ class TeacherConfig:
 
 @dataclass
 class OtherTeacherConfig:
-    """A further teacher: path and weight as those of TeacherConfig; in all else it is treated like the main one."""
+    """A further teacher: path and weight as those of TeacherConfig; in all else it is treated like the main one.
+
+    shuffled: its weights in random order, a control: what is matched then means nothing.
+    """
 
     path: str
     weight: float
+    shuffled: bool
 
 
 @dataclass

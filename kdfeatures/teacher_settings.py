@@ -38,7 +38,13 @@ def _other(name: str, node: DictConfig) -> OtherTeacherConfig:
         raise UserError(f"{option}: a teacher's name must be a word other than {MAIN}, such as teachers.b.")
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} must have a path and a weight: {option}={{path: {node}, weight: 1.0}}.")
-    return section({option: node}, option, OtherTeacherConfig)
+    settings = section({option: {"shuffled": False, **node}}, option, OtherTeacherConfig)
+    if settings.shuffled and settings.weight:
+        raise UserError(
+            f"{option} is shuffled, so its answers mean nothing, but has {option}.weight={settings.weight}; set it to "
+            f"0 and let a term take its layers, such as losses.hidden.teacher={name}."
+        )
+    return settings
 
 
 def _check_outputs(cfg: DictConfig, main: TeacherConfig) -> None:

@@ -22,12 +22,13 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Teacher:
     """A teacher of a run: where it is from, the model, and the columns that put its logits into the task's label order.
 
-    model: None for stored outputs. columns: None for a task without labels.
+    model: None for stored outputs. columns: None for a task without labels. shuffled: see shuffle_weights.
     """
 
     path: str
     model: PreTrainedModel | None
     columns: list[int] | None
+    shuffled: bool = False
 
 
 def load_teacher(
@@ -55,6 +56,19 @@ def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTr
     if compiled:
         teacher.compile(dynamic=True)  # batches differ in length
     return teacher
+
+
+@torch.no_grad()
+def shuffle_weights(teacher: PreTrainedModel) -> None:
+    """Put the entries of every parameter into random order, in place and always the same one.
+
+    A control: a teacher with the sizes and the scales of the real one that knows nothing. Whatever a student gains by
+    matching its layers is not knowledge.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for parameter in teacher.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator)
+        parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
 def check_dtype(dtype: str) -> None:

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from shared_data import glue_task
 from tiny import tiny_classifier
 from tokenizers import Tokenizer
@@ -14,7 +15,7 @@ from transformers import BertModel, PreTrainedTokenizerFast
 
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.teachers import check_teacher, check_tokenizers, load_teacher
+from kdfeatures.teachers import check_teacher, check_tokenizers, load_teacher, shuffle_weights
 
 RTE, STSB = glue_task("rte"), glue_task("stsb")  # entailment, not_entailment; a score
 
@@ -143,3 +144,18 @@ def test_a_tokenizer_with_other_special_tokens_is_refused():
     )
     with pytest.raises(UserError, match="splits text differently"):
         check_tokenizers(tokenizer(), other, "here")
+
+
+def test_shuffled_weights_are_the_same_numbers_elsewhere_and_always_at_the_same_place():
+    teacher, one, other = (tiny_classifier("bert") for _ in range(3))
+    one.load_state_dict(teacher.state_dict())
+    other.load_state_dict(teacher.state_dict())
+    shuffle_weights(one)
+    torch.rand(1)
+    shuffle_weights(other)
+    for (name, before), after, again in zip(
+        teacher.named_parameters(), one.parameters(), other.parameters(), strict=True
+    ):
+        torch.testing.assert_close(after.flatten().sort().values, before.flatten().sort().values, msg=name)
+        assert torch.equal(after, again), name
+        assert before.std() == 0 or not torch.equal(after, before), name

@@ -55,7 +55,7 @@ def distil(
     caches = caches_of(job)
     of_teachers = teacher_logits(job, caches)
     if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
-        check_teachers(of_teachers, job.reported, job.task, cfg.split)
+        check_teachers(of_teachers, job, cfg.split)
     report = job.report() if cfg.explain else None
     if report is not None and is_first():
         print(f"{LEGEND}\n\n{report_text(report)}", flush=True)

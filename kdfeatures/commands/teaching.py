@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache
@@ -19,7 +18,7 @@ from kdfeatures.objective import MAIN
 from kdfeatures.processes import is_first
 from kdfeatures.results import describe_model, describe_outputs
 from kdfeatures.tasks import Task
-from kdfeatures.teachers import Teacher, check_teacher, check_tokenizers, load_teacher, make_ready
+from kdfeatures.teachers import Teacher, check_teacher, check_tokenizers, load_teacher, make_ready, shuffle_weights
 
 if TYPE_CHECKING:
     from kdfeatures.commands.job import Job
@@ -40,7 +39,9 @@ def load_teachers(
         option = option_of(name)
         model, own, columns = load_teacher(other.path, task, force=settings.force, option=option)
         check_tokenizers(tokenizer, own, other.path, option=option, than=f"teacher.path={settings.path}")
-        loaded[name] = Teacher(other.path, model, columns)
+        if other.shuffled:
+            shuffle_weights(model)
+        loaded[name] = Teacher(other.path, model, columns, shuffled=other.shuffled)
     return loaded, tokenizer
 
 
@@ -101,10 +102,14 @@ def ranks_of(job: Job) -> dict[str, int]:
     return {"rank": job.arguments.process_index, "world": job.arguments.world_size}
 
 
-def check_teachers(found: Logits, reported: Mapping[str, Dataset], task: Task, split: str) -> None:
-    """Raise UserError when a teacher whose logits on `split` are known is no better than a constant there."""
+def check_teachers(found: Logits, job: Job, split: str) -> None:
+    """Raise UserError when a teacher whose logits on `split` are known is no better than a constant there.
+
+    Unless it is shuffled, and meant to be.
+    """
+    reported, task = job.reported, job.task
     for name, logits in found.items():
-        if split in logits:
+        if split in logits and not job.teachers[name].shuffled:
             whose = "the teacher" if name == MAIN else f"the teacher {name}"
             check_teacher(logits[split], kind_of(task).truth(reported[split]), task, split, whose=whose)
 
@@ -133,7 +138,13 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
     return {
         "teacher": entries[MAIN],
         "teachers": [
-            {"name": name, "share": shares.get(name, 0.0), "mapping": mapping_of(job, name)} | entry
+            {
+                "name": name,
+                "share": shares.get(name, 0.0),
+                "shuffled": job.teachers[name].shuffled,
+                "mapping": mapping_of(job, name),
+            }
+            | entry
             for name, entry in entries.items()
         ],
         "ensemble": scores_of(joint, job.reported, job.task),

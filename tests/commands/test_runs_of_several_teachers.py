@@ -79,3 +79,19 @@ def test_a_run_with_one_teacher_says_nothing_of_several(workspace):
     workspace.distil("one_teacher", "recipe=logits", *SHORT)
     results = json.loads((workspace.folder / "one_teacher" / "results.json").read_text())
     assert "teachers" not in results and "ensemble" not in results
+
+
+def test_a_shuffled_teacher_gives_layers_to_match_but_no_answers(workspace, tmp_path):
+    control = f"+teachers.control={{path: {workspace.teacher}, weight: 0, shuffled: true}}"
+    options = ["recipe=tinybert_joint", control, "losses.hidden.teacher=control", "losses.attention.teacher=control",
+               *SHORT]  # fmt: skip
+    results = workspace.distil("shuffled_teacher", *options)
+    real, shuffled = results["teachers"]
+    assert (real["share"], real["shuffled"], real["mapping"]) == (1.0, False, [])
+    assert (shuffled["share"], shuffled["shuffled"], shuffled["mapping"]) == (0.0, True, [[0, 0], [1, 2], [2, 4]])
+    assert shuffled["metrics"]["validation"]["accuracy"] < 0.7 < real["metrics"]["validation"]["accuracy"]
+    assert results["ensemble"]["validation"] == real["metrics"]["validation"]
+    cached = workspace.distil(
+        "shuffled_cached", *options, "cache=auto", f"cache.path={tmp_path}", "cache.dtype=float32"
+    )
+    assert cached["losses"] == pytest.approx(results["losses"], rel=1e-3)
