@@ -33,10 +33,7 @@ class HeadSimilarity:
     """
 
     def __init__(self, measure: str) -> None:
-        if measure not in MEASURES:
-            raise UserError(
-                f"the measure {measure} is unknown{nearest(measure, MEASURES)}; choose from {', '.join(MEASURES)}."
-            )
+        check_measure(measure)
         self.measure = measure
         self._sums: tuple[Tensor, ...] | None = None
 
@@ -59,6 +56,14 @@ class HeadSimilarity:
         if self.measure == "divergence":
             return 1 - both / of_student / math.log(2)
         return both / (of_student[:, None] * of_teacher[None]).clamp(min=torch.finfo(both.dtype).tiny).sqrt()
+
+
+def check_measure(measure: str) -> None:
+    """Raise UserError for an unknown measure."""
+    if measure not in MEASURES:
+        raise UserError(
+            f"the measure {measure} is unknown{nearest(measure, MEASURES)}; choose from {', '.join(MEASURES)}."
+        )
 
 
 def shuffled(states: AttentionStates, mask: Tensor) -> tuple[AttentionStates, Tensor]:
