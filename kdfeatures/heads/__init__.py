@@ -1,6 +1,15 @@
 """Which attention head of one model is like which head of another: similarity over real text, and matching."""
 
+from kdfeatures.heads.comparison import HeadComparison, compare_heads
 from kdfeatures.heads.matching import HeadMatching, match_heads
 from kdfeatures.heads.similarity import MEASURES, HeadSimilarity, shuffled
 
-__all__ = ["MEASURES", "HeadMatching", "HeadSimilarity", "match_heads", "shuffled"]
+__all__ = [
+    "MEASURES",
+    "HeadComparison",
+    "HeadMatching",
+    "HeadSimilarity",
+    "compare_heads",
+    "match_heads",
+    "shuffled",
+]
