@@ -96,7 +96,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     _write(output_dir / PAGE, found, pairs, settings.measures, sentences, maps, facts)
     summary = summary_of(found)
     print(f"\n{markdown(summary)}\n\nBefore: {before.note}\nOpen {output_dir / PAGE} in a browser.")
-    results = _results(found, before, summary) | {"config": OmegaConf.to_container(cfg, resolve=True)}
+    results = _results(found, before) | {"config": OmegaConf.to_container(cfg, resolve=True)}
     write_results(output_dir, results)
     return results
 
@@ -165,7 +165,7 @@ def _write(
     )
 
 
-def _results(found: Measured, before: Before, summary: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _results(found: Measured, before: Before) -> dict[str, Any]:
     layers = {"similarity": found.layers.similarity.tolist(), "null": found.layers.null.tolist()}
     if found.layers_before is not None:
         layers["before"] = found.layers_before.similarity.tolist()

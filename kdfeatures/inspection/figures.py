@@ -53,20 +53,21 @@ def heat_maps(
             for colour, line in (("black", 3.6), ("white", 1.6)):  # one of the two is seen on any colour of the map
                 corner = (column - 0.44, row - 0.44)
                 own.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, edgecolor=colour, linewidth=line))
-    bar = figure.colorbar(image, ax=list(axes), shrink=0.9, pad=0.01, aspect=25)
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01, aspect=20)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=10)
     figure.canvas.draw()
+    drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
     # a palette takes a third of the bytes of full colour, and a page holds many of these
-    Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB").quantize(128).save(path, optimize=True)
+    drawn.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def _numbers(axes, matrix: np.ndarray, limits: tuple[float, float], *, small: bool) -> None:
     if matrix.shape[1] > NUMBERED:
         return
     for (row, column), value in np.ndenumerate(matrix):
-        light = (value - limits[0]) / (limits[1] - limits[0]) > 0.55
-        text = f"{value:.2f}".replace("0.", ".", 1)
+        light = (value - limits[0]) / (limits[1] - limits[0]) > 0.42  # there black has as much contrast as white
+        text = f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)  # adding 0 takes the sign off -0
         axes.text(
             column,
             row,

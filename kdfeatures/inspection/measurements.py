@@ -114,10 +114,13 @@ def summary_of(found: Measured) -> list[dict[str, str]]:
     for name, by_pair in found.heads.items():
         for pair, own in by_pair.items():
             row = {"measure": name, "layers": f"student {pair.student}, teacher {pair.teacher}"}
+            models = {"": own}
             if found.heads_before is not None:
-                row["before"] = f"{found.heads_before[name][pair].matched:.2f}"
-            row["after" if found.heads_before is not None else "matched"] = f"{own.matched:.2f}"
-            rows.append(row | {"other texts": f"{own.matched_null:.2f}", "any heads": f"{own.any_pair:.2f}"})
+                models = {"before: ": found.heads_before[name][pair], "after: ": own}
+            for when, one in models.items():
+                for what, value in (("matched", one.matched), ("other texts", one.matched_null), ("any", one.any_pair)):
+                    row[f"{when}{what}"] = f"{round(value, 2) + 0.0:.2f}"
+            rows.append(row)
     return rows
 
 

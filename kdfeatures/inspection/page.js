@@ -23,7 +23,7 @@ function offer(select, texts) {
   select.selectedIndex = Math.min(previous, texts.length - 1);
 }
 
-const number = (value) => (value === null ? "" : value.toFixed(2).replace("-", "−"));
+const number = (value) => (value === null ? "" : (Math.round(value * 100) / 100 || 0).toFixed(2).replace("-", "−"));
 
 function chosen() {
   const layers = data.layers[at("layers").selectedIndex];
@@ -67,8 +67,10 @@ function mapOf(side, layer, head, sentence) {
 
 const probability = (byte) => (byte / 255) ** 2;
 
+const largest = (map) => map.reduce((most, byte) => Math.max(most, byte), 1);
+
 function draw(side) {
-  const { tokens, margin, size } = shown;
+  const { tokens, margin, size, top } = shown;
   const canvas = at(side);
   const map = shown.map[side];
   const pen = canvas.getContext("2d");
@@ -92,7 +94,7 @@ function draw(side) {
     pen.fillText(token, 0, 0);
     pen.restore();
     tokens.forEach((_, column) => {
-      pen.fillStyle = palette[map[index * tokens.length + column]];
+      pen.fillStyle = palette[Math.round((map[index * tokens.length + column] * 255) / top)];
       pen.fillRect(place(column), place(index), size, size);
     });
   });
@@ -120,11 +122,14 @@ function showAttention() {
   const beside = fitting((width - GAP) / 2);
   const size = Math.max(1, Math.min(beside < SMALLEST ? fitting(width) : beside, LARGEST));
   cell = { row: Math.min(cell.row, tokens.length - 1), column: Math.min(cell.column, tokens.length - 1) };
-  shown = { tokens, margin, size, map: {} };
+  const map = Object.fromEntries(SIDES.map((side) => [side, mapOf(side, layers[side], pair[side], sentence)]));
+  const top = Math.max(...SIDES.map((side) => largest(map[side]))); // one scale for both maps
+  shown = { tokens, margin, size, map, top };
+  at("top").textContent = probability(top).toFixed(2);
+  at("middle").textContent = probability(top / 2).toFixed(2);
   at("text").textContent = text;
   for (const side of SIDES) {
     const title = `${side === "teacher" ? "Teacher" : "Student"}, layer ${layers[side]}, head ${pair[side]}`;
-    shown.map[side] = mapOf(side, layers[side], pair[side], sentence);
     draw(side);
     at(`${side}-title`).textContent = title;
     at(side).setAttribute("aria-label", `Attention map. ${title}. ${text}. Its largest values are in the table below.`);
