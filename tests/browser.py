@@ -70,7 +70,7 @@ class Page:
 
     def run(self, script: str) -> Any:
         """Return the value of an expression."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
         return found["result"].get("value")
@@ -137,7 +137,11 @@ def chromium() -> Iterator[Page]:
         try:
             yield Page(in_write, out_read)
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             os.close(in_write)
             os.close(out_read)

@@ -24,8 +24,7 @@ class HeadComparison(NamedTuple):
     """The heads of one pair of layers by one measure; matrices are (H_s, H_t), float64.
 
     matching     fitted to `fitted`, the similarity on one half of the texts
-    similarity   on the other half, which the matching has not seen, so that it is no larger than it is by the choice
-                 of the best pairs
+    similarity   on the other half, where no pair looks better because it was chosen
     null         on the other half too, with the teacher reading another text of the batch: what positions and special
                  tokens alone give
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdfeatures.heads import HeadComparison, compare_heads
@@ -17,6 +18,7 @@ from kdfeatures.layer_similarity import LayerComparison, compare_layers
 from kdfeatures.mapping import Pair
 from kdfeatures.text_batches import Batch
 
+Cells = Sequence[tuple[int, int]]  # (row, column)
 MEANINGS = {
     "divergence": "1 less the Jensen-Shannon divergence (in bits) of the two attention maps: 1 is the same map, 0 no "
     "overlap.",
@@ -58,11 +60,8 @@ def measure(
 
 def draw_layers(found: Measured, pairs: Sequence[Pair], path: Path) -> str:
     """Draw the similarity of all layers, with the mapped ones outlined, and return a description."""
-    panels = [Panel("student", found.layers.similarity.numpy(), pairs)]
-    if found.layers_before is not None:
-        before = Panel("before distillation", found.layers_before.similarity.numpy(), pairs)
-        panels = [before, panels[0]._replace(title="after distillation")]
-    panels.append(Panel("other texts", found.layers.null.numpy(), pairs))
+    before = found.layers_before and (found.layers_before.similarity, pairs)
+    panels = _panels((found.layers.similarity, pairs), before, found.layers.null)
     heat_maps(panels, path, rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
     return f"CKA of student and teacher layers. {_said(panels, pairs)}"
 
@@ -70,7 +69,10 @@ def draw_layers(found: Measured, pairs: Sequence[Pair], path: Path) -> str:
 def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Draw the similarity of all heads by one measure; return what the page shows of each pair, by its key."""
     after, before = found.heads[name], found.heads_before and found.heads_before[name]
-    panels = {pair: _panels(own, before and before[pair]) for pair, own in after.items()}
+    panels = {}
+    for pair, own in after.items():
+        then = before and (before[pair].similarity, before[pair].matching.pairs)
+        panels[pair] = _panels((own.similarity, own.matching.pairs), then, own.null)
     values = torch.cat([torch.from_numpy(panel.matrix).flatten() for own in panels.values() for panel in own])
     limits = (values.min().item(), values.max().item())
     shown = {}
@@ -113,7 +115,7 @@ def summary_of(found: Measured) -> list[dict[str, str]]:
     rows = []
     for name, by_pair in found.heads.items():
         for pair, own in by_pair.items():
-            row = {"measure": name, "layers": f"student {pair.student}, teacher {pair.teacher}"}
+            row = {"measure": name, "student ← teacher": f"{pair.student} ← {pair.teacher}"}
             models = {"": own}
             if found.heads_before is not None:
                 models = {"before: ": found.heads_before[name][pair], "after: ": own}
@@ -124,16 +126,14 @@ def summary_of(found: Measured) -> list[dict[str, str]]:
     return rows
 
 
-def _panels(after: HeadComparison, before: HeadComparison | None) -> list[Panel]:
-    own = after.matching.pairs
-    panels = [Panel("student", after.similarity.numpy(), own)]
-    if before is not None:
-        first = Panel("before distillation", before.similarity.numpy(), before.matching.pairs)
-        panels = [first, panels[0]._replace(title="after distillation")]
-    return [*panels, Panel("other texts", after.null.numpy(), own)]
+def _panels(after: tuple[Tensor, Cells], before: tuple[Tensor, Cells] | None, null: Tensor) -> list[Panel]:
+    """Return a matrix and its outlined cells, those before distillation to the left, and the null to the right."""
+    shown = {"student": after} if before is None else {"before distillation": before, "after distillation": after}
+    shown["other texts"] = (null, after[1])
+    return [Panel(title, matrix.numpy(), marked) for title, (matrix, marked) in shown.items()]
 
 
-def _said(panels: Sequence[Panel], marked: Sequence[tuple[int, int]]) -> str:
+def _said(panels: Sequence[Panel], marked: Cells) -> str:
     """Say what the outlined cells hold: those of each panel on average, and of the second to last one by one."""
     means = [f"{panel.title} {panel.matrix[tuple(zip(*panel.marked, strict=True))].mean():.2f}" for panel in panels]
     single = [f"{s} with {t} {panels[-2].matrix[s, t]:.2f}" for s, t in marked]

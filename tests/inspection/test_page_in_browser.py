@@ -11,21 +11,22 @@ LONG = "the dogs that the cats near the dog saw slept" + " and the cat slept" * 
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def browser(tmp_path_factory):
     with chromium() as tab:  # first, so that nothing is made where no browser is
         folder = save_encoders(tmp_path_factory.mktemp("page"))
         main(inspect_call(folder, "made", f"before.path={folder / 'before'}", f"inspect.texts=[{LONG}]"))
-        tab.made = folder / "made"
-        yield tab
+        yield tab, folder / "made" / "index.html"
 
 
 @pytest.fixture
-def fresh(page):
+def fresh(browser):
     """The page as it is when it has just been opened, with nothing complained of when a test ends."""
+    page, path = browser
     page.complaints.clear()
     page.requests.clear()
-    page.open(page.made / "index.html", width=1280, height=800)
+    page.open(path, width=1280, height=800)
     yield page
+    page.run("0")  # what was said before its answer has then been heard
     assert page.complaints == []
     assert [url for url in page.requests if not url.startswith(("data:", "file:"))] == []
 
@@ -40,6 +41,16 @@ def drawn(page):
 
 def chosen(page, name):
     return page.run(f"at('{name}').selectedOptions[0].textContent")
+
+
+def test_an_error_in_the_page_would_be_noticed(browser):
+    page, path = browser
+    page.open(path, width=1280, height=800)
+    page.complaints.clear()
+    page.run("console.error('one'); new Image().src = 'https://example.org/two.png'; setTimeout(() => three, 0)")
+    page.run("new Promise((done) => setTimeout(done, 300))")
+    assert len(page.complaints) == 3
+    page.complaints.clear()
 
 
 def test_every_choice_changes_what_is_shown(fresh):

@@ -8,6 +8,8 @@ from tiny import decided, tiny_classifier
 from kdfeatures.capture import extract
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
+from kdfeatures.heads import MEASURES
+from kdfeatures.inspection.measurements import MEANINGS
 from kdfeatures.inspection.sentences import attention_maps, check_page, example_sentences, own_sentences
 
 TEXTS = ["the dogs that the cat saw slept", "the dog slept", "a cat slept", "the cats slept"]
@@ -15,6 +17,10 @@ TEXTS = ["the dogs that the cat saw slept", "the dog slept", "a cat slept", "the
 
 def examples():
     return Dataset.from_dict(dict(tokenizer()(TEXTS)))
+
+
+def test_the_page_explains_every_measure():
+    assert MEANINGS.keys() == MEASURES.keys()
 
 
 def test_the_first_examples_that_are_short_enough_are_shown():
