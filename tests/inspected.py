@@ -52,5 +52,5 @@ def save_encoders(folder: Path) -> Path:
 def inspect_call(folder: Path, name: str, *overrides: str) -> list[str]:
     """Return the arguments that inspect teacher and student on few texts."""
     models = [f"{side}.path={folder / side}" for side in ("teacher", "student")]
-    few = ["inspect.examples=12", "inspect.batch_size=3", "inspect.sentences=2"]
+    few = ["inspect.examples=8", "inspect.batch_size=2", "inspect.sentences=2", "inspect.measures=[divergence,cka]"]
     return ["inspect", *models, f"output_dir={folder / name}", *few, *overrides]

@@ -61,6 +61,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
+    if cfg.existing == "overwrite":
+        for old in output_dir.glob("heads_*.png"):  # of layers that may not be mapped now
+            old.unlink()
     configs = {name: load_config(path, f"{name}.path") for name, path in paths.items()}
     pairs = inspected_pairs(cfg, configs)
     check_scores(settings, configs)

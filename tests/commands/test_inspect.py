@@ -33,7 +33,7 @@ def test_it_compares_all_layers_and_the_heads_of_mapped_ones_also_where_their_co
     results, page = inspect(folder, "one", f"before.path={folder / 'before'}", "inspect.texts=[the dog slept]")
     assert [len(row) for row in results["layers"]["similarity"]] == [5, 5, 5]
     assert results["layers"]["before"] != results["layers"]["similarity"]
-    assert set(results["heads"]) == {"divergence", "correlation", "cka"}
+    assert set(results["heads"]) == {"divergence", "cka"}
     own = results["heads"]["divergence"]
     assert set(own) == {"1-2", "2-4"}
     assert [pair["student"] for pair in own["1-2"]["pairs"]] == [0, 1]
@@ -58,18 +58,17 @@ def test_the_page_holds_what_it_shows_and_asks_for_nothing(folder):
     assert data["heads"]["cka"]["2-4"]["pairs"] == results["heads"]["cka"]["2-4"]["pairs"]
 
 
-def test_the_pairs_are_those_of_the_map(folder):
-    results, _ = inspect(
-        folder, "mapped", "mapping=explicit", "mapping.pairs=[[0,0],[2,3]]", "inspect.measures=[divergence]"
+def test_the_pairs_are_those_of_the_map_and_a_finished_inspection_is_not_done_again(folder, capsys):
+    measures = "inspect.measures=[divergence,correlation,cka]"
+    results, page = inspect(folder, "done", "mapping=explicit", "mapping.pairs=[[0,0],[2,3]]", measures)
+    assert {name: set(pairs) for name, pairs in results["heads"].items()} == dict.fromkeys(
+        ("divergence", "correlation", "cka"), {"2-3"}
     )
-    assert set(results["heads"]["divergence"]) == {"2-3"}
-
-
-def test_a_finished_inspection_is_not_done_again(folder, capsys):
-    results, page = inspect(folder, "done", "inspect.measures=[divergence]")
     (page / "index.html").unlink()
     again, _ = inspect(folder, "done", "existing=resume")
     assert again == results and not (page / "index.html").exists()
+    inspect(folder, "done", "existing=overwrite", "mapping=final", "inspect.measures=[cka]")
+    assert [path.name for path in page.glob("heads_*.png")] == ["heads_cka_2_4.png"]
     with pytest.raises(SystemExit):
         inspect(folder, "done")
     assert "already holds a run (results.json)" in capsys.readouterr().err
@@ -78,7 +77,8 @@ def test_a_finished_inspection_is_not_done_again(folder, capsys):
 def test_words_with_labels_and_text_without_can_be_inspected_too(folder):
     write_sentences(folder / "validation.jsonl", sentences(20, 1))
     (folder / "corpus.txt").write_text("\n".join(["ada met grace in bath", "the garden slept near york"] * 6))
-    models = [f"teacher.path={folder / 'words'}", f"student.path={folder / 'words'}", "inspect.measures=[divergence]"]
+    models = [f"{side}.path={folder / 'words'}" for side in ("teacher", "student")]
+    models += ["inspect.measures=[divergence]", "mapping=final"]
     tagged = ["task=token_files", "task.name=names", "task.text=[tokens]", "task.label=tags",
               f"task.labels=[{','.join(TAGS)}]", "task.metrics=[accuracy]", "task.files.train=validation.jsonl",
               "task.files.validation=validation.jsonl", f"data.path={folder}"]  # fmt: skip

@@ -11,6 +11,7 @@ from kdfeatures.cli import main
 from kdfeatures.embedded import tokenizer
 from kdfeatures.inspection.before import rebuilt
 
+pytestmark = pytest.mark.slow
 UNTRAINED = ["trainer.max_steps=1", "trainer.learning_rate=0", "trainer.warmup_steps=0", "trainer.disable_tqdm=true"]
 
 
