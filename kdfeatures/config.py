@@ -107,6 +107,30 @@ class StudentConfig:
     seed: int | None
 
 
+@dataclass
+class PathConfig:
+    """path: folder or Hub id, or None."""
+
+    path: str | None
+
+
+@dataclass
+class InspectConfig:
+    """measures: of heads. examples, batch_size: what these are measured on.
+
+    sentences, sentence_tokens: how many examples the page shows, and the longest of them. texts: the user's own, each a
+    string or a list of two.
+    """
+
+    measures: list[str]
+    examples: int
+    batch_size: int
+    sentences: int
+    sentence_tokens: int
+    texts: list[Any]
+    max_page_mib: float
+
+
 def section(cfg: DictConfig, name: str, kind: type[Section]) -> Section:
     """Return `cfg[name]` as an object of `kind`. Raises UserError that names the key and the value it cannot take."""
     node = cfg[name]

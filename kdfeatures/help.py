@@ -16,6 +16,7 @@ SUMMARIES = {
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
+    "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {

@@ -2,7 +2,7 @@
 
 Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missing values are null:
     schema            1
-    command           finetune | distill | explain | evaluate
+    command           finetune | distill | explain | evaluate | inspect
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
     seed              of student initialisation, shuffling and subsets
@@ -29,6 +29,8 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     device            name of the device trained on
     config            the resolved configuration
 Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
+Of inspect: command, config, versions; before: how the student began; layers: {similarity, null, before} of all layers
+of student (rows) and teacher; heads: {measure: {"student layer-teacher layer": the matched heads and their means}}.
 """
 
 from __future__ import annotations

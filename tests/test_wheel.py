@@ -19,7 +19,7 @@ import kdfeatures.cli
 conf = conf_dir()
 composed = []
 with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-    for command in ("finetune", "distill", "cache", "evaluate", "demo"):
+    for command in ("finetune", "distill", "cache", "evaluate", "inspect", "demo"):
         hydra.compose(command)
         composed.append(command)
     for group in ("task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"):
@@ -60,5 +60,7 @@ def test_the_wheel_in_a_fresh_environment_composes_every_config(tmp_path):
     assert Path(found["package"]).is_relative_to(fresh)
     assert Path(found["conf"]).is_relative_to(fresh)
     assert found["files"] == sorted(str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*.yaml"))
+    page = Path(found["package"]).parent / "inspection"
+    assert all((page / name).is_file() for name in ("page.html", "page.css", "page.js"))
     script = subprocess.run([fresh / "bin" / "kdfeatures", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert "distill" in script.stdout

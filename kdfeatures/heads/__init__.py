@@ -1,12 +1,14 @@
 """Which attention head of one model is like which head of another: similarity over real text, matching, alignment."""
 
 from kdfeatures.heads.alignment import HeadAlignment, HungarianHeads, LearnedHeads, MeanHeads, RelationHeads, SameHeads
+from kdfeatures.heads.comparison import HeadComparison, compare_heads
 from kdfeatures.heads.matching import HeadMatching, match_heads
 from kdfeatures.heads.similarity import MEASURES, HeadSimilarity, shuffled
 
 __all__ = [
     "MEASURES",
     "HeadAlignment",
+    "HeadComparison",
     "HeadMatching",
     "HeadSimilarity",
     "HungarianHeads",
@@ -14,6 +16,7 @@ __all__ = [
     "MeanHeads",
     "RelationHeads",
     "SameHeads",
+    "compare_heads",
     "match_heads",
     "shuffled",
 ]

@@ -31,6 +31,13 @@ class HeadMatching(NamedTuple):
         """Return the similarity of the same pairs elsewhere: on a split that they were not fitted to, or on a null."""
         return tuple(similarity[pair].item() for pair in self.pairs)
 
+    def margins_on(self, similarity: Tensor) -> tuple[float, ...]:
+        """Return the margins of the same pairs elsewhere."""
+        others = similarity.clone()
+        for pair in self.pairs:
+            others[pair] = -torch.inf
+        return tuple((similarity[s, t] - others[s].max()).item() for s, t in self.pairs)
+
 
 def match_heads(similarity: Tensor) -> HeadMatching:
     """Return the matching with the largest summed similarity (Kuhn 1955, the Hungarian method, through scipy).
@@ -44,15 +51,8 @@ def match_heads(similarity: Tensor) -> HeadMatching:
         )
     rows, columns = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
     pairs = tuple(zip(rows.tolist(), columns.tolist(), strict=True))
-    others = similarity.clone()
-    for pair in pairs:
-        others[pair] = -torch.inf
-    margins = tuple((similarity[s, t] - others[s].max()).item() for s, t in pairs)
     heads_s, heads_t = similarity.shape
-    return HeadMatching(
-        pairs,
-        tuple(similarity[pair].item() for pair in pairs),
-        margins,
-        tuple(sorted(set(range(heads_s)) - set(rows.tolist()))),
-        tuple(sorted(set(range(heads_t)) - set(columns.tolist()))),
-    )
+    unmatched_s = tuple(sorted(set(range(heads_s)) - set(rows.tolist())))
+    unmatched_t = tuple(sorted(set(range(heads_t)) - set(columns.tolist())))
+    found = HeadMatching(pairs, (), (), unmatched_s, unmatched_t)
+    return found._replace(similarity=found.on(similarity), margins=found.margins_on(similarity))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kdfeatures.errors import UserError
-from kdfeatures.heads.hsic import unbiased_hsic
+from kdfeatures.heads.hsic import kernels_of, unbiased_hsic, unbiased_hsics
 
 
 def from_the_definition(x, y):
@@ -57,3 +57,14 @@ def test_a_shift_of_the_data_changes_nothing():
 def test_three_samples_are_too_few():
     with pytest.raises(UserError, match="at least 4 samples, but there are 3"):
         unbiased_hsic(torch.ones(3, 2), torch.ones(3, 2))
+
+
+def test_all_pairs_at_once_are_those_one_by_one():
+    torch.manual_seed(0)
+    x = [torch.randn(11, width) + 3 for width in (3, 6)]
+    y = [torch.randn(11, width) for width in (2, 5, 20)]
+    found = unbiased_hsics(kernels_of(x), kernels_of(y))
+    single = torch.stack([torch.stack([unbiased_hsic(own.double(), other.double()) for other in y]) for own in x])
+    torch.testing.assert_close(found, single)
+    with pytest.raises(UserError, match="at least 4 samples, but there are 3"):
+        kernels_of([torch.ones(3, 2)])

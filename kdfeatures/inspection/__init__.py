@@ -1,0 +1,1 @@
+"""One page about a student and its teacher: similar layers, matched heads, attention maps (kdfeatures inspect)."""
