@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache
+from kdfeatures.cka_fit import fit_maps
 from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.config import OtherTeacherConfig, TeacherConfig
 from kdfeatures.kinds import kind_of
 from kdfeatures.losses.ensemble import averaged
+from kdfeatures.map_log import MAPS
 from kdfeatures.objective import MAIN
 from kdfeatures.processes import is_first
 from kdfeatures.results import describe_model, describe_outputs
@@ -61,6 +64,13 @@ def move_teachers(job: Job) -> None:
     for teacher in job.teachers.values():
         if teacher.model is not None:
             teacher.model.to(job.arguments.device)
+
+
+def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
+    """Fit the maps that are measured (kdfeatures.cka_fit); a run that goes on takes those of its checkpoint."""
+    models = {name: teacher.model for name, teacher in job.teachers.items()}
+    saved = None if checkpoint is None else Path(checkpoint) / MAPS
+    fit_maps(job.objective, job.student, models, job.examples, job.tokenizer, seed, saved)
 
 
 def caches_of(job: Job) -> dict[str, FeatureCache]:
@@ -141,6 +151,6 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
 
 
 def mapping_of(job: Job, teacher: str) -> list[tuple[int, int]]:
-    """Return the pairs of layers that are compared with a teacher's, each once."""
+    """Return the pairs of layers that are compared with a teacher's, each once; of maps that move all candidates."""
     terms = job.objective.terms.values()
     return sorted({tuple(pair) for term in terms if term.teacher == teacher for pair in term.pairs})
