@@ -30,7 +30,8 @@ def build_pairs(
     pairs, moving = build_map(mapping, option, student_layers, teacher_layers, allow_targets)
     if moving is not None:
         raise UserError(
-            f"{option} must be a fixed map here, but mapping={moving.rule} is not; choose {option}=uniform."
+            f"{option}={moving.rule} has no fixed pairs, of which each could be a stage; choose another map, such as "
+            f"mapping@{option}=uniform."
         )
     return pairs
 
