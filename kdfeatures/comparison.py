@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.features import AttentionStates, Features
+from kdfeatures.known_gradients import with_known_gradients
 from kdfeatures.losses.hidden import HiddenMSE
 from kdfeatures.losses.projected import can_project, projected_mse
 from kdfeatures.mapping import Pair
@@ -29,23 +29,27 @@ if TYPE_CHECKING:
 class Comparison(Features):
     """Features of the student that are compared as they are recorded, and not kept.
 
-    Those of terms that take the flow between pairs of layers are kept until all are there. A map that weighs what it
-    compares does so here: over all teacher layers as soon as a student layer is there, or over all values at the end.
+    Those of terms that take the flow between pairs of layers are kept until all are there, as are those of a map that
+    weighs pairs by the costs of all; a map that weighs a student layer's candidates does so as soon as it is there.
     """
 
     def __init__(self, terms: Mapping[str, Term], projections: nn.Module, teacher: Features, mask: Tensor) -> None:
         super().__init__()
         self.projections, self.mask = projections, mask
-        self._values: dict[str, dict[Pair, Tensor]] = {}
+        self._values: dict[str, list[Tensor]] = {}
+        self._unweighed: dict[str, list[tuple[Tensor, Callable[[Tensor], Tensor]]]] = {}
         self._kept: dict[tuple[str, Pair], tuple[Tensor, Tensor]] = {}
         self.hidden = _Arrivals(self._compare_hidden, _by_student(terms, "hidden", "flow"), teacher.hidden)
         self.attention = _Arrivals(self._compare_attention, _by_student(terms, "attention"), teacher.attention)
 
     def of(self, name: str, term: Term) -> list[Tensor]:
         """Return the values of a term on layers, once all of the student's layers have been recorded."""
+        if name in self._unweighed:
+            costs, weighed = zip(*self._unweighed.pop(name), strict=True)
+            plan = term.map.plan(torch.stack(costs))
+            return self._values.get(name, []) + [value(row) for value, row in zip(weighed, plan, strict=True)]
         if term.loss.takes != "flow":
-            values = self._values[name]
-            return list(values.values()) if term.map is None else term.map.join(values)
+            return self._values[name]
         ends = ((self._kept[name, one], self._kept[name, other]) for one, other in pairwise(term.compared))
         # the two student states of a pair and the next one, and the two teacher states
         return [term.loss(*zip(one, other, strict=True), self.mask) for one, other in ends]
@@ -54,27 +58,30 @@ class Comparison(Features):
         self, name: str, term: Term, pairs: Sequence[Pair], student: Tensor, teachers: Sequence[Tensor]
     ) -> None:
         projections = projections_for(self.projections, term.teacher)
-        first, *others = zip(pairs, teachers, strict=True)
-        if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections) and not others:
+        if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections) and not _weighed(term, pairs[0]):
             linear = projections.of(pairs[0])
             if can_project(student, linear, teachers[0]):
-                self._note(name, pairs, projected_mse(student, linear, teachers[0], self.mask))
+                self._note(name, projected_mse(student, linear, teachers[0], self.mask))
                 return
 
         def projected(states: Tensor) -> tuple[Tensor, list[Tensor]]:
             if not term.loss.projects:
                 return states, list(teachers)
-            student, teacher = projections(first[0], states, first[1])
+            own, first = projections(pairs[0], states, teachers[0])
             # candidates share the projection of their student layer, so an empty batch of it is enough for the others
-            return student, [teacher, *(projections(pair, states[:0], own)[1] for pair, own in others)]
+            others = zip(pairs[1:], teachers[1:], strict=True)
+            return own, [first, *(projections(pair, states[:0], teacher)[1] for pair, teacher in others)]
 
         if term.loss.takes == "flow":
             states, (teacher,) = projected(student)
             self._kept[name, pairs[0]] = states, teacher
             return
         parameters = [*projections.parameters(), *(() if term.map is None else term.map.parameters())]
-        compare = partial(self._value, term, pairs)
-        self._note(name, pairs, with_known_gradients(lambda x: compare(*projected(x)), [student], parameters))
+
+        def evaluated(compare: Callable[..., Tensor]) -> Tensor:
+            return with_known_gradients(lambda states: compare(*projected(states)), [student], parameters)
+
+        self._take(name, term, pairs, evaluated)
 
     def _compare_attention(
         self,
@@ -85,18 +92,36 @@ class Comparison(Features):
         teachers: Sequence[AttentionStates],
     ) -> None:
         # these losses keep no more than gradients by themselves: kdfeatures.losses.pairwise
-        self._note(name, pairs, self._value(term, pairs, student, teachers))
+        self._take(name, term, pairs, lambda compare: compare(student, teachers))
 
-    def _value(self, term: Term, pairs: Sequence[Pair], student: Any, teachers: Sequence[Any]) -> Tensor:
+    def _take(
+        self, name: str, term: Term, pairs: Sequence[Pair], evaluated: Callable[[Callable[..., Tensor]], Tensor]
+    ) -> None:
+        """Note what a term gives for these pairs of one student layer.
+
+        evaluated: calls a function of the student's states and those of each pair's teacher layer, in one space.
+        """
+
         def loss(student: Any, teacher: Any) -> Tensor:
             return term.loss(student, teacher, self.mask)
 
-        if term.map is not None and term.map.together:
-            return term.map.compare(pairs[0].student, student, teachers, loss, self.mask)
-        return loss(student, teachers[0])
+        def losses(student: Any, teachers: Sequence[Any]) -> Tensor:
+            return torch.stack([loss(student, teacher) for teacher in teachers])
 
-    def _note(self, name: str, pairs: Sequence[Pair], value: Tensor) -> None:
-        self._values.setdefault(name, {})[pairs[0]] = value
+        def weighed(weights: Tensor) -> Tensor:
+            return evaluated(lambda *states: (weights * losses(*states)).sum())
+
+        if not _weighed(term, pairs[0]):
+            self._note(name, evaluated(lambda student, teachers: loss(student, teachers[0])))
+        elif term.map.sees == "student layer":
+            self._note(name, evaluated(lambda *states: term.map.compare(pairs[0].student, *states, loss, self.mask)))
+        else:
+            with torch.no_grad():
+                costs = evaluated(losses)
+            self._unweighed.setdefault(name, []).append((costs, weighed))
+
+    def _note(self, name: str, value: Tensor) -> None:
+        self._values.setdefault(name, []).append(value)
 
 
 class _Arrivals(dict):
@@ -120,6 +145,11 @@ class _Arrivals(dict):
                     del self.teacher[source]
 
 
+def _weighed(term: Term, pair: Pair) -> bool:
+    """Whether a pair is one of several of its student layer that a map weighs; that of the embeddings never is."""
+    return term.map is not None and term.map.sees != "pair" and pair.student > 0
+
+
 def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, tuple[Pair, ...]]]]:
     """Return what to do when a student layer is there: by layer, terms and the pairs that they compare in one go."""
     found: dict[int, list[tuple[str, Term, tuple[Pair, ...]]]] = {}
@@ -128,46 +158,8 @@ def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[
             continue
         together: dict[Any, list[Pair]] = {}
         for pair in term.compared:
-            key = pair.student if term.map is not None and term.map.together else pair
+            key = pair.student if _weighed(term, pair) else pair
             together.setdefault(key, []).append(pair)
         for pairs in together.values():
             found.setdefault(pairs[0].student, []).append((name, term, tuple(pairs)))
     return found
-
-
-def with_known_gradients(
-    loss: Callable[..., Tensor], states: Sequence[Tensor], parameters: Sequence[nn.Parameter]
-) -> Tensor:
-    """Return loss(*states), whose gradients for states and parameters are computed at once and kept in its stead.
-
-    The value and the gradients are those of the plain call; the graph inside the loss is gone when this returns. So a
-    second derivative does not exist. A graph that is being compiled cannot be cut here, and gets the plain call.
-    """
-    if torch.compiler.is_compiling():
-        return loss(*states)
-    # float16 gradients are scaled up against underflow, but only later: until then they need the range of float32
-    leaves = [(x.float() if x.dtype == torch.float16 else x).detach().requires_grad_(x.requires_grad) for x in states]
-    value = loss(*leaves)
-    inputs = [*states, *parameters]
-    wanted = [(leaf, x) for leaf, x in zip([*leaves, *parameters], inputs, strict=True) if leaf.requires_grad]
-    if not value.requires_grad:
-        return value
-    # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
-    with torch.autocast(value.device.type, enabled=False):
-        gradients = torch.autograd.grad(value, [leaf for leaf, _ in wanted], allow_unused=True)
-    known = [(g, x) for g, (_, x) in zip(gradients, wanted, strict=True) if g is not None]
-    return _KnownGradients.apply(value.detach(), [g for g, _ in known], *(x for _, x in known))
-
-
-class _KnownGradients(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
-        ctx.dtypes = [x.dtype for x in inputs]
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = ((upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return None, None, *scaled

@@ -31,7 +31,7 @@ class AttentionMap(WatchedMap):
     rule = "attention"
     serves: ClassVar = ("hidden",)
     told = "a mix of all teacher layers, by similarity"
-    together = True
+    sees = "student layer"
 
     def __init__(
         self,
@@ -66,8 +66,6 @@ class AttentionMap(WatchedMap):
         loss: Callable[[Tensor, Tensor], Tensor],
         mask: Tensor,
     ) -> Tensor:
-        if layer == 0:
-            return loss(student, teachers[0])
         real = real_tokens(mask, student)
         # what padding holds must not reach the weights' gradient through the mix, where a loss can no longer mask it
         teachers = [blank_padding(states, real) for states in teachers]

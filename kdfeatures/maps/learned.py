@@ -25,7 +25,7 @@ class LearnedMap(MovingMap):
     rule = "learned"
     serves: ClassVar = ("hidden", "attention")
     told = "all teacher layers, by learned weights"
-    together = True
+    sees = "student layer"
 
     def __init__(self, student_layers: int, teacher_layers: int, *, learning_rate: float, embeddings: bool) -> None:
         if not 0 < learning_rate < math.inf:
@@ -37,8 +37,6 @@ class LearnedMap(MovingMap):
     def compare(
         self, layer: int, student: Any, teachers: Sequence[Any], loss: Callable[[Any, Any], Tensor], mask: Tensor
     ) -> Tensor:
-        if layer == 0:
-            return loss(student, teachers[0])
         values = torch.stack([loss(student, teacher) for teacher in teachers])
         return (self.logits[layer - 1].softmax(0) * values).sum()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,9 @@ class MovingMap(nn.Module):
     serves: ClassVar[Sequence[str]]  # what the losses may `take` of terms that use it
     told: ClassVar[str]  # in a few words, for reports
     moves: ClassVar[bool] = True  # whether its weights change during training, and are logged
-    together: ClassVar[bool] = False  # whether `compare` takes all candidates of a student layer at once
+    # what it must see at once: a "pair", of which it only chooses; the candidates of a "student layer", and is asked to
+    # `compare` them; or the costs of "all" pairs, and is asked for a `plan`
+    sees: ClassVar[Literal["pair", "student layer", "all"]] = "pair"
     learning_rate: float | None = None  # of its own parameters; None where it has none
 
     def __init__(self, student_layers: int, teacher_layers: int, *, embeddings: bool) -> None:
@@ -52,15 +54,15 @@ class MovingMap(nn.Module):
     def compare(
         self, layer: int, student: Any, teachers: Sequence[Any], loss: Callable[[Any, Any], Tensor], mask: Tensor
     ) -> Tensor:
-        """Return the value of a student layer against all its candidates; only where `together`.
+        """Return the value of a student layer, from 1, against all its candidates.
 
         student, teachers: what the term's loss takes, already projected. loss: (student, teacher) -> a scalar.
         """
         raise NotImplementedError
 
-    def join(self, values: Mapping[Pair, Tensor]) -> list[Tensor]:
-        """Return a term's values, one for each student layer, from what was compared."""
-        return list(values.values())
+    def plan(self, costs: Tensor) -> Tensor:
+        """Return the weights (M, N) of the pairs' losses. costs: (M, N), their present values, without gradients."""
+        raise NotImplementedError
 
     def weights(self) -> Tensor:
         """Return how much each student layer learns from each teacher layer: (M, N), of all rows the mean sum is 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from kdfeatures.mapping import Pair
 from kdfeatures.maps.moving import WatchedMap
 
 CHEAPEST = 1e-3  # of the mean unit cost: no layer counts as cheaper, so that none takes all the weight
@@ -30,6 +28,7 @@ class TransportMap(WatchedMap):
     """
 
     rule = "emd"
+    sees = "all"
     serves: ClassVar = ("hidden", "attention")
     told = "all teacher layers, by the flow of optimal transport"
 
@@ -39,16 +38,8 @@ class TransportMap(WatchedMap):
         self.register_buffer("student_weights", torch.full((student_layers,), 1 / student_layers))
         self.register_buffer("teacher_weights", torch.full((teacher_layers,), 1 / teacher_layers))
 
-    def join(self, values: Mapping[Pair, Tensor]) -> list[Tensor]:
-        fixed = [value for pair, value in values.items() if pair.student == 0]
-        own = {pair: value for pair, value in values.items() if pair.student > 0}
-        costs = torch.stack([own[pair] for pair in sorted(own)]).view(self.shape)
-        rows = self.shape[0] * (self._flow(costs.detach()) * costs).sum(1)
-        return [*fixed, *rows.unbind()]
-
     @torch.compiler.disable
-    def _flow(self, costs: Tensor) -> Tensor:
-        """Return the plan for costs (M, N), note it, and update the layers' weights."""
+    def plan(self, costs: Tensor) -> Tensor:
         given = costs.double().cpu().numpy()
         student, teacher = (w.double().cpu().numpy() for w in (self.student_weights, self.teacher_weights))
         flow = transport_plan(given, student / student.sum(), teacher / teacher.sum())
@@ -56,9 +47,9 @@ class TransportMap(WatchedMap):
             spent = flow * given
             self.student_weights.copy_(torch.from_numpy(_cheap_first(spent.sum(1) / student)))
             self.teacher_weights.copy_(torch.from_numpy(_cheap_first(spent.sum(0) / teacher)))
-        found = torch.from_numpy(flow).to(costs)
-        self.note(slice(None), found.to(self.seen) * self.shape[0])
-        return found
+        weights = torch.from_numpy(flow * len(flow)).to(costs)
+        self.note(slice(None), weights.to(self.seen))
+        return weights
 
 
 def _cheap_first(unit_costs: np.ndarray) -> np.ndarray:

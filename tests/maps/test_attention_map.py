@@ -71,14 +71,6 @@ def test_the_logged_weights_are_the_mean_over_texts_and_batches_until_they_resta
     assert not made.weights().any()
 
 
-def test_the_embeddings_learn_from_the_embeddings_alone():
-    made = moving_map("attention")
-    student, teacher = states(0), states(1)
-    value = made.compare(0, student, [teacher], lambda s, t: HiddenMSE()(s, t, MASK), MASK)
-    torch.testing.assert_close(value, HiddenMSE()(student, teacher, MASK))
-    assert not made.batches.any()
-
-
 def test_a_batch_without_a_real_token_is_a_differentiable_zero():
     student = torch.full((2, 4, 5), torch.nan, requires_grad=True)
     none = torch.zeros_like(MASK)

@@ -31,12 +31,6 @@ def test_all_layers_weigh_the_same_at_first():
     torch.testing.assert_close(moving_map("learned").weights(), torch.full((2, 3), 1 / 3))
 
 
-def test_the_embeddings_have_no_weight():
-    made = moving_map("learned")
-    student, teacher = torch.randn(2, 4)
-    torch.testing.assert_close(made.compare(0, student, [teacher], distance, None), distance(student, teacher))
-
-
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.inf])
 def test_a_learning_rate_that_trains_nothing_is_refused(rate):
     with pytest.raises(UserError, match=f"mapping.learning_rate={rate} must be a finite number above 0"):

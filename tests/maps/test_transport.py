@@ -5,7 +5,6 @@ import pytest
 import torch
 from moving import moving_map
 
-from kdfeatures.mapping import Pair
 from kdfeatures.maps.transport import transport_plan
 
 
@@ -39,49 +38,38 @@ def test_the_plan_of_tiny_or_equal_costs_is_one_all_the_same():
     np.testing.assert_allclose(transport_plan(costs, np.full(2, 0.5), np.full(2, 0.5)), [[0, 0.5], [0.5, 0]], atol=1e-9)
 
 
-def values_of(costs):
-    pairs = [Pair(s, t) for s in range(1, len(costs) + 1) for t in range(1, len(costs[0]) + 1)]
-    return dict(zip(pairs, torch.tensor(costs).flatten().requires_grad_().unbind(), strict=True))
-
-
 COSTS = [
     [1.0, 3.0, 3.0, 9.0],
     [5.0, 2.0, 4.0, 1.0],
 ]  # with equal weights: layer 1 from 1 and 2 or 3, layer 2 from the others
 
 
-def test_values_are_the_flow_times_the_costs_and_gradients_the_flow():
+def test_the_weights_are_the_flow_times_the_student_layers():
     made = moving_map("emd", 2, 4, update=False)
-    costs = torch.tensor(COSTS, requires_grad=True)
-    values = {Pair(s + 1, t + 1): costs[s, t] for s in range(2) for t in range(4)}
-    embeddings = torch.tensor(7.0)
-    fixed, *rows = made.join({Pair(0, 0): embeddings, **values})
-    assert fixed is embeddings
-    flow = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]]) / 4
-    torch.testing.assert_close(torch.stack(rows), 2 * (flow * costs).sum(1))
-    (gradient,) = torch.autograd.grad(sum(rows), costs)
-    torch.testing.assert_close(gradient, 2 * flow)
-    torch.testing.assert_close(made.weights(), 2 * flow)
+    weights = 2 * torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]]) / 4
+    torch.testing.assert_close(made.plan(torch.tensor(COSTS)), weights)
+    torch.testing.assert_close(made.weights(), weights)
 
 
 def test_cheap_layers_gain_weight_as_in_the_paper():
     made = moving_map("emd", 2, 4)
-    made.join(values_of(COSTS))
+    made.plan(torch.tensor(COSTS))
     # layer 1 pays (1 + 3) / 4 for its half, layer 2 (2 + 1) / 4; the teacher's 1, 2, 3 and 1 for a quarter each
     student, teacher = [1 / 2, 2 / 3], [1 / 1, 1 / 2, 1 / 3, 1 / 1]
     torch.testing.assert_close(made.student_weights, torch.tensor([s / sum(student) for s in student]))
     torch.testing.assert_close(made.teacher_weights, torch.tensor([t / sum(teacher) for t in teacher]))
-    made.join(values_of(COSTS))
+    made.plan(torch.tensor(COSTS))
     assert made.weights().sum().item() == pytest.approx(2)  # of all rows the mean sum is 1
 
 
 def test_a_layer_that_costs_nothing_does_not_take_all():
     made = moving_map("emd", 2, 2)
-    made.join(values_of([[0.0, 5.0], [5.0, 1.0]]))
+    made.plan(torch.tensor([[0.0, 5.0], [5.0, 1.0]]))
     assert 0 < made.student_weights[1] < 0.01 and made.student_weights.sum().item() == pytest.approx(1)
 
 
 def test_costs_that_are_not_finite_stay_so_and_leave_the_weights_alone():
     made = moving_map("emd", 2, 2)
-    assert torch.stack(made.join(values_of([[torch.nan, 1.0], [1.0, 2.0]]))).sum().isnan()
+    costs = torch.tensor([[torch.nan, 1.0], [1.0, 2.0]])
+    assert (made.plan(costs) * costs).sum().isnan()
     torch.testing.assert_close(made.student_weights, torch.tensor([0.5, 0.5]))
