@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from accelerate.utils import broadcast_object_list
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.capture import capture
 from kdfeatures.errors import UserError
 from kdfeatures.heads.hsic import unbiased_hsic
+from kdfeatures.map_log import saved_maps
 from kdfeatures.maps import CkaMap
 from kdfeatures.objective import Objective
 
@@ -27,23 +27,23 @@ def fit_maps(
     objective: Objective,
     student: PreTrainedModel,
     teachers: Mapping[str, PreTrainedModel | None],
-    examples: Dataset | IterableDataset,
+    examples: Dataset,
     tokenizer: PreTrainedTokenizerBase,
     seed: int,
-    saved: Path | None,
+    checkpoint: Path | None,
 ) -> None:
     """Fit, in place, the objective's CkaMaps, and leave in their terms the pairs that they chose.
 
-    examples: encoded training examples, of which `seed` chooses those to measure. saved: the file of a checkpoint that
-    holds the maps of the run that goes on; the student was another one when they were fitted. All processes take what
-    the first has found. Raises UserError for a stream, and where a similarity is not finite.
+    examples: encoded training examples, of which `seed` chooses those to measure. checkpoint: of the run that goes
+    on, whose maps are taken instead. All processes take what the first has found. Raises UserError for a checkpoint of
+    other maps, and where a similarity is not finite.
     """
     found: dict[tuple[str, int], Tensor] = {}
     for name, fitted in objective.maps.items():
         if not isinstance(fitted, CkaMap):
             continue
-        if saved is not None:
-            similarity = safetensors.torch.load_file(saved)[f"of_{name}.similarity"]
+        if checkpoint is not None:
+            similarity = saved_maps(checkpoint, objective.moving)[f"of_{name}.similarity"]
         else:
             key = objective.terms[name].teacher, fitted.examples
             if key not in found:
@@ -98,11 +98,6 @@ def layer_similarity(
     return similarity
 
 
-def _chosen(examples: Dataset | IterableDataset, count: int, tokenizer: PreTrainedTokenizerBase, seed: int) -> Dataset:
-    if isinstance(examples, IterableDataset):
-        raise UserError(
-            "mapping=cka is measured on chosen examples, which a stream cannot give; use mapping=uniform, or "
-            "data.streaming=false."
-        )
+def _chosen(examples: Dataset, count: int, tokenizer: PreTrainedTokenizerBase, seed: int) -> Dataset:
     columns = [name for name in examples.column_names if name in tokenizer.model_input_names]
     return examples.select_columns(columns).select(np.random.default_rng(seed).permutation(len(examples))[:count])

@@ -49,10 +49,7 @@ def describe_objective(
         terms[name] = {
             "loss": type(term.loss).__name__,
             "settings": _settings(term.loss),
-            "of": term.teacher,
-            "layers": [list(pair) for pair in term.pairs],
-            "compared": [list(pair) for pair in term.compared],
-            "map": None if term.map is None else f"{term.map.rule}, {term.map.told}",
+            **describe_layers(term),
             "student": of_student,
             "teacher": of_teacher,
             "weight": str(term.weight) if isinstance(term.weight, Schedule) else term.weight,
@@ -71,6 +68,16 @@ def describe_objective(
         "terms": terms,
         "projections": _projections(objective.projections),
         "first_batch": None,
+    }
+
+
+def describe_layers(term: Term) -> dict[str, Any]:
+    """Return the part of a term's description that says which layers it compares: of, layers, compared and map."""
+    return {
+        "of": term.teacher,
+        "layers": [list(pair) for pair in term.pairs],
+        "compared": [list(pair) for pair in term.compared],
+        "map": None if term.map is None else f"{term.map.rule}, {term.map.told}",
     }
 
 

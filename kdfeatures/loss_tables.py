@@ -42,7 +42,11 @@ def report_text(report: Mapping[str, Any]) -> str:
             }
         )
     head, foot = f"Student {student}, teacher {teacher}{others}.", _projections(report["projections"])
-    return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), maps_text(report), foot]))
+    depths = {name: size["layers"] for name, size in report["others"].items()}
+    if report["teacher"] is not None:
+        depths[MAIN] = report["teacher"]["layers"]
+    maps = maps_text(report["terms"], report["student"]["layers"], depths)
+    return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), maps, foot]))
 
 
 def first_batch_text(found: Mapping[str, Any]) -> str:

@@ -35,17 +35,18 @@ def map_picture(
     return "\n".join(lines)
 
 
-def maps_text(report: Mapping[str, Any]) -> str:
-    """Return pictures of all maps in a report (kdfeatures.loss_report); terms with the same one share it."""
+def maps_text(terms: Mapping[str, Mapping[str, Any]], student_layers: int, teacher_layers: Mapping[str, int]) -> str:
+    """Return pictures of the maps of terms (kdfeatures.loss_report.describe_layers); those with the same one share it.
+
+    teacher_layers: N by teacher. Empty where no term compares layers.
+    """
     drawn: dict[tuple[str, str], list[str]] = {}
-    for name, term in report["terms"].items():
+    for name, term in terms.items():
         if term["layers"]:
-            size = report["teacher"] if term["of"] == MAIN else report["others"][term["of"]]
             whose = "" if term["of"] == MAIN else f" of the teacher {term['of']}"
             told = f"{whose}: {term['map']}." if term["map"] else f"{whose}."
-            picture = map_picture(
-                term["compared"], report["student"]["layers"], size["layers"], candidates=term["layers"]
-            )
+            depths = student_layers, teacher_layers[term["of"]]
+            picture = map_picture(term["compared"], *depths, candidates=term["layers"])
             drawn.setdefault((told, picture), []).append(name)
     return "\n\n".join(
         f"Layers that {', '.join(names)} compare{'s' if len(names) == 1 else ''}{told}\n{picture}"

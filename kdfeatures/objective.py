@@ -108,7 +108,7 @@ class Objective(nn.Module):
         self.terms = dict(terms)
         self.projections = projections
         # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
-        self._maps = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
+        self.moving = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
         self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
         self.balance = balance
         self.attached: dict[str, Tensor] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from datasets import IterableDataset
 from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -18,12 +19,12 @@ from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable, measure_terms
 from kdfeatures.loss_report import first_batch
-from kdfeatures.map_log import MAPS, MapLog
+from kdfeatures.map_log import MAPS, MapLog, saved_maps
 from kdfeatures.maps import MovingMap, check_maps
 
 PROJECTIONS = "projections.safetensors"
 # what is saved beside the student, by where it is in a Distiller
-PARTS = {"objective.projections.": PROJECTIONS, "objective._maps.": MAPS}
+PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS}
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
@@ -57,7 +58,7 @@ class DistillationTrainer(BucketedTrainer):
         self._on_first_batch = on_first_batch
         self._step: int | None = None
         check_measurable(self.args, balanced=self._balance is not None, explained=on_first_batch is not None)
-        check_maps(self._maps.values(), self.args)
+        check_maps(self._maps.values(), self.args, streaming=isinstance(self.train_dataset, IterableDataset))
         if self._maps:
             self.add_callback(MapLog(self))
         self._sums: dict[str, torch.Tensor] = {}
@@ -86,7 +87,7 @@ class DistillationTrainer(BucketedTrainer):
         """Return what a parameter belongs to: "" the student, "projections", or "of_TERM" the map of a term."""
         _, inside, own = name.partition("objective.")
         part, _, below = own.partition(".")
-        return below.split(".")[0] if part == "_maps" else part if inside else ""
+        return below.split(".")[0] if part == "moving" else part if inside else ""
 
     def _group_options(self, part: str, decays: bool) -> dict[str, float]:
         if part.startswith("of_"):
@@ -188,10 +189,11 @@ class DistillationTrainer(BucketedTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model=self.model)
             return
         super()._load_from_checkpoint(resume_from_checkpoint, model=self.model.student)
-        for prefix, file in PARTS.items():
-            part = self.model.get_submodule(prefix.rstrip("."))
-            if part.state_dict():
-                part.load_state_dict(safetensors.torch.load_file(Path(resume_from_checkpoint) / file))
+        objective, folder = self.model.objective, Path(resume_from_checkpoint)
+        if objective.projections.state_dict():
+            objective.projections.load_state_dict(safetensors.torch.load_file(folder / PROJECTIONS))
+        if self._maps:
+            objective.moving.load_state_dict(saved_maps(folder, objective.moving))
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -3,7 +3,7 @@ from tiny import tiny_config
 
 from kdfeatures import mapping
 from kdfeatures.build import build_objective
-from kdfeatures.loss_report import describe_objective
+from kdfeatures.loss_report import describe_layers
 from kdfeatures.map_picture import map_picture, maps_text
 
 TEACHER = tiny_config("bert", layers=6, width=24, heads=4)
@@ -33,7 +33,7 @@ def test_candidates_are_dots_and_weights_tenths():
 
 def text_of(*overrides):
     objective, _ = build_objective(compose("distill", *overrides), STUDENT, TEACHER, regression=False)
-    return maps_text(describe_objective(objective, STUDENT, TEACHER, 2))
+    return maps_text({name: describe_layers(term) for name, term in objective.terms.items()}, 3, {"main": 6})
 
 
 def test_terms_of_one_map_share_a_picture_and_others_have_their_own():

@@ -94,7 +94,7 @@ def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
         objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
         arguments = training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
         check_measurable(arguments, balanced=objective.balance is not None, explained=cfg.explain)
-        check_maps(objective.maps.values(), arguments)
+        check_maps(objective.maps.values(), arguments, streaming=data.streaming)
         plans.append(Plan(stage, task, planned, of_teacher, objective, of_others))
     check_shares(cfg, [name for plan in plans for name in plan.objective.terms])
     return plans

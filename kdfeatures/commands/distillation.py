@@ -30,7 +30,6 @@ from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.map_log import maps_of
-from kdfeatures.map_picture import maps_text
 from kdfeatures.metrics import main_metric
 from kdfeatures.objective import MAIN
 from kdfeatures.pca_fit import fit_pca
@@ -60,11 +59,11 @@ def distil(
     of_teachers = teacher_logits(job, caches)
     if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
         check_teachers(of_teachers, job.reported, job.task, cfg.split)
-    report = job.report()
-    told = f"{LEGEND}\n\n{report_text(report)}" if cfg.explain else maps_text(report)
+    report = job.report() if cfg.explain else None
+    told = job.maps_text() if report is None else f"{LEGEND}\n\n{report_text(report)}"
     if told and is_first():
         print(told, flush=True)
-    trainer = trainer_of(cfg, job, caches, partial(_add_first_batch, report) if cfg.explain else None)
+    trainer = trainer_of(cfg, job, caches, None if report is None else partial(_add_first_batch, report))
     seconds = train(trainer, checkpoint)
     trainer.model.detach()
     if not is_first():
@@ -96,7 +95,7 @@ def distil(
         train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
         **of_teachers,
-        report=report if cfg.explain else None,
+        report=report,
         **of_training(trainer, seconds),
     )
     save_run(output_dir, results, task, logits, job.reported)

@@ -17,7 +17,6 @@ from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.config import OtherTeacherConfig, TeacherConfig
 from kdfeatures.kinds import kind_of
 from kdfeatures.losses.ensemble import averaged
-from kdfeatures.map_log import MAPS
 from kdfeatures.objective import MAIN
 from kdfeatures.processes import is_first
 from kdfeatures.results import describe_model, describe_outputs
@@ -69,8 +68,8 @@ def move_teachers(job: Job) -> None:
 def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
     """Fit the maps that are measured (kdfeatures.cka_fit); a run that goes on takes those of its checkpoint."""
     models = {name: teacher.model for name, teacher in job.teachers.items()}
-    saved = None if checkpoint is None else Path(checkpoint) / MAPS
-    fit_maps(job.objective, job.student, models, job.examples, job.tokenizer, seed, saved)
+    folder = None if checkpoint is None else Path(checkpoint)
+    fit_maps(job.objective, job.student, models, job.examples, job.tokenizer, seed, folder)
 
 
 def caches_of(job: Job) -> dict[str, FeatureCache]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
 from kdfeatures.mapping import Pair
@@ -33,6 +34,14 @@ class CkaMap(MovingMap):
         self.examples = examples
         self.register_buffer("similarity", torch.full(self.shape, torch.nan))
         self.register_buffer("chosen", torch.zeros(student_layers, dtype=torch.long))
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        super().check_training(arguments, streaming=streaming)
+        if streaming:
+            raise UserError(
+                "mapping=cka is measured on chosen examples, which a stream cannot give; use mapping=uniform, or "
+                "data.streaming=false."
+            )
 
     def fit(self, similarity: Tensor) -> None:
         """Take the CKA of all pairs, (M, N), and choose the map."""

@@ -44,6 +44,14 @@ class MovingMap(nn.Module):
                 f"give the term a map of its own, '+mapping@{option}.mapping=uniform'."
             )
 
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        """Raise UserError where it cannot be trained as the arguments say, or on a stream of examples."""
+        if arguments.fsdp and self.learning_rate is not None:
+            raise UserError(
+                f"mapping={self.rule} trains weights that trainer.fsdp=true would shard over the processes; leave out "
+                "one of the two."
+            )
+
     def advance(self, step: int, epoch: int) -> None:
         """Be told before each optimiser step which one it is, and of which epoch, both from 0."""
 
@@ -112,11 +120,7 @@ def described(weights: Tensor) -> dict[str, float]:
     return found | {"entropy": -torch.special.xlogy(rows, rows).sum(1).mean().item()}
 
 
-def check_maps(maps: Iterable[MovingMap], arguments: TrainingArguments) -> None:
-    """Raise UserError for a map that cannot be trained as the arguments say."""
+def check_maps(maps: Iterable[MovingMap], arguments: TrainingArguments, *, streaming: bool) -> None:
+    """Raise UserError for a map that cannot be trained as the arguments say, or on a stream."""
     for one in maps:
-        if arguments.fsdp and one.learning_rate is not None:
-            raise UserError(
-                f"mapping={one.rule} trains weights that trainer.fsdp=true would shard over the processes; leave out "
-                "one of the two."
-            )
+        one.check_training(arguments, streaming=streaming)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
 from kdfeatures.mapping import Pair
@@ -39,6 +40,14 @@ class RandomMap(MovingMap):
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.seed, self.every = seed, every
         self.advance(0, 0)
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        super().check_training(arguments, streaming=streaming)
+        if streaming and self.every is None:
+            raise UserError(
+                "mapping=random draws once an epoch, which data.streaming=true has not; say after how many steps it "
+                "shall draw anew: mapping.every=1000."
+            )
 
     def advance(self, step: int, epoch: int) -> None:
         students, teachers = self.shape

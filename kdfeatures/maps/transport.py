@@ -70,4 +70,4 @@ def transport_plan(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
     scale = np.abs(costs).max() or 1.0  # the solver's tolerances are absolute
     # the last column's sum follows from the others
     found = linprog((costs / scale).ravel(), A_eq=sums[:-1], b_eq=np.concatenate([rows, columns])[:-1], method="highs")
-    return found.x.reshape(costs.shape)
+    return np.maximum(found.x, 0).reshape(costs.shape)

@@ -1,8 +1,8 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
-from datasets import IterableDataset
 from runs_for_tests import small_dataset
 from safetensors.torch import save_file
 from tiny import tiny_classifier
@@ -11,7 +11,8 @@ from kdfeatures.cka_fit import fit_maps, layer_similarity
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenMSE
-from kdfeatures.maps import CkaMap
+from kdfeatures.map_log import MAPS
+from kdfeatures.maps import CkaMap, check_maps
 from kdfeatures.maps.measured import best_monotone
 from kdfeatures.objective import Objective, Term
 
@@ -71,9 +72,8 @@ def objective_of(examples=20):
     return Objective({"layers": Term(HiddenMSE(), 1.0, made.pairs, map=made)}, torch.nn.Identity())
 
 
-def fit(objective, teacher, student, *, examples=None, saved=None):
-    examples = small_dataset() if examples is None else examples
-    fit_maps(objective, student, {"main": teacher}, examples, tokenizer(), 0, saved)
+def fit(objective, teacher, student, *, checkpoint=None):
+    fit_maps(objective, student, {"main": teacher}, small_dataset(), tokenizer(), 0, checkpoint)
 
 
 def test_fitting_leaves_the_chosen_pairs_and_asks_for_no_other_layer():
@@ -90,18 +90,23 @@ def test_fitting_leaves_the_chosen_pairs_and_asks_for_no_other_layer():
 
 def test_a_run_that_goes_on_takes_the_map_of_its_checkpoint(tmp_path):
     similarity = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
-    save_file({"of_layers.similarity": similarity}, tmp_path / "maps")
-    objective = objective_of()
-    fit(objective, tiny_classifier(layers=4), tiny_classifier(layers=2), saved=tmp_path / "maps")
+    earlier, objective = objective_of(), objective_of()
+    earlier.maps["layers"].fit(similarity)
+    save_file(earlier.moving.state_dict(), tmp_path / MAPS)
+    fit(objective, tiny_classifier(layers=4), tiny_classifier(layers=2), checkpoint=tmp_path)
     assert objective.terms["layers"].pairs == ((0, 0), (1, 3), (2, 4))
 
 
 def test_a_stream_and_too_few_examples_are_refused():
-    stream = IterableDataset.from_generator(lambda: iter(small_dataset()))
     with pytest.raises(UserError, match="a stream cannot give"):
-        fit(objective_of(), tiny_classifier(layers=4), tiny_classifier(layers=2), examples=stream)
+        check_maps(objective_of().maps.values(), SimpleNamespace(fsdp=False), streaming=True)
     with pytest.raises(UserError, match=r"mapping.examples=0 must be at least 1"):
         objective_of(0)
+
+
+def test_a_checkpoint_of_another_map_is_refused(tmp_path):
+    with pytest.raises(UserError, match="was written with another mapping; resume with the same"):
+        fit(objective_of(), tiny_classifier(layers=4), tiny_classifier(layers=2), checkpoint=tmp_path)
 
 
 def test_states_without_variance_are_refused():

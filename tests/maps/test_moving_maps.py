@@ -1,6 +1,7 @@
 """What the maps do in a Distiller and its Trainer."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -11,6 +12,7 @@ from runs_for_tests import small_dataset, small_trainer
 from tiny import tiny_batch
 from transformers import TrainerCallback
 
+from kdfeatures.capture import capture
 from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionScoreMSE, FlowMSE, HiddenMSE, TokenGramMSE
 from kdfeatures.map_log import MAPS
@@ -27,8 +29,6 @@ def loss_and_gradients(distiller, batch):
 
 def pair_values(distiller, batch):
     """Each candidate pair's loss, with its graph, from plain captured features."""
-    from kdfeatures.capture import capture
-
     layers = {"student": range(3), "teacher": range(4)}
     found = {}
     for side, model in (("student", distiller.student), ("teacher", distiller.teacher)):
@@ -55,10 +55,10 @@ def test_a_step_is_the_weighted_sum_over_the_pairs_in_value_and_gradient(rule, o
         total = total / 3  # student layers, with the embeddings
     torch.testing.assert_close(found[0], total.detach())
     gradients = torch.autograd.grad(
-        total, [p for n, p in distiller.named_parameters() if "_maps" not in n], allow_unused=True
+        total, [p for n, p in distiller.named_parameters() if "moving" not in n], allow_unused=True
     )
     wanted = [g for g in gradients if g is not None]
-    own = {n: p.grad for n, p in distiller.named_parameters() if p.grad is not None and "_maps" not in n}
+    own = {n: p.grad for n, p in distiller.named_parameters() if p.grad is not None and "moving" not in n}
     assert len(own) == len(wanted)
     for one, other in zip(own.values(), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -200,12 +200,26 @@ def test_learned_weights_are_trained_at_their_own_rate_and_saved(tmp_path):
 
 
 def test_learned_weights_and_sharding_are_refused():
-    class Arguments:
-        fsdp = True
-
+    sharded = SimpleNamespace(fsdp=True)
     with pytest.raises(UserError, match="mapping=learned trains weights that trainer.fsdp=true would shard"):
-        check_maps([moving_map("emd"), moving_map("learned")], Arguments)
-    check_maps([moving_map("random"), moving_map("emd")], Arguments)
+        check_maps([moving_map("emd"), moving_map("learned")], sharded, streaming=False)
+    check_maps([moving_map("random"), moving_map("emd")], sharded, streaming=False)
+
+
+def test_a_draw_for_each_epoch_of_a_stream_is_refused():
+    plain = SimpleNamespace(fsdp=False)
+    with pytest.raises(
+        UserError, match=r"draws once an epoch, which data.streaming=true has not; .* mapping.every=1000"
+    ):
+        check_maps([moving_map("random")], plain, streaming=True)
+    check_maps([moving_map("random", every=5), *map(moving_map, RULES[1:])], plain, streaming=True)
+
+
+def test_a_checkpoint_of_another_map_is_refused(tmp_path):
+    small_trainer(moving_distiller(moving_map("emd")), tmp_path, save_strategy="epoch", num_train_epochs=1).train()
+    other = small_trainer(moving_distiller(moving_map("learned")), tmp_path)
+    with pytest.raises(UserError, match="checkpoint-6 was written with another mapping; resume with the same"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
 
 
 def test_a_candidate_equals_the_plain_pair():
