@@ -31,6 +31,7 @@ bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
 	$(RUN) -m benchmarks.capture
 	$(RUN) -m benchmarks.relations
+	$(RUN) -m benchmarks.maps
 	$(RUN) -m benchmarks.cached
 	$(RUN) -m benchmarks.sweep
 	$(RUN) -m benchmarks.step

@@ -13,6 +13,7 @@ from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair, validate
+from kdfeatures.maps import MovingMap
 from kdfeatures.objective import MAIN, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
 from kdfeatures.projection import ProjectionsByTeacher
 from kdfeatures.schedules import Schedule, read_schedule
@@ -25,10 +26,24 @@ TERM_FIELDS = ("weight", "over_pairs", "mapping", "teacher", "regression")  # al
 def build_pairs(
     mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
 ) -> tuple[Pair, ...]:
-    """Apply a mapping rule, which the user knows as `option`, to two depths and validate what it gives."""
-    pairs = instantiate(mapping, option, allow_targets, student_layers, teacher_layers)
-    validate(pairs, student_layers, teacher_layers)
+    """Apply a fixed mapping rule, which the user knows as `option`, to two depths and validate what it gives."""
+    pairs, moving = build_map(mapping, option, student_layers, teacher_layers, allow_targets)
+    if moving is not None:
+        raise UserError(
+            f"{option}={moving.rule} has no fixed pairs, of which each could be a stage; choose another map, such as "
+            f"mapping@{option}=uniform."
+        )
     return pairs
+
+
+def build_map(
+    mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
+) -> tuple[tuple[Pair, ...], MovingMap | None]:
+    """As `build_pairs`, also for maps that move or are measured: these come with their candidates; None for others."""
+    made = instantiate(mapping, option, allow_targets, student_layers, teacher_layers)
+    pairs, moving = (made.pairs, made) if isinstance(made, MovingMap) else (made, None)
+    validate(pairs, student_layers, teacher_layers)
+    return pairs, moving
 
 
 def build_objective(
@@ -70,7 +85,9 @@ def shares_of(cfg: DictConfig) -> dict[str, float]:
 
 def _projected(terms: Mapping[str, Term], teacher: str) -> tuple[Pair, ...]:
     hidden = [term for term in terms.values() if term.loss.takes in ON_HIDDEN and term.loss.projects]
-    return tuple(dict.fromkeys(pair for term in hidden if term.teacher == teacher for pair in term.pairs))
+    pairs = (pair for term in hidden if term.teacher == teacher for pair in term.pairs)
+    # a candidate equals the plain pair, but has another projection
+    return tuple({(pair.projection, pair): pair for pair in pairs}.values())
 
 
 def task_of_run(cfg: DictConfig) -> Task:
@@ -107,22 +124,24 @@ def _term(
             "choose sum or mean."
         )
     depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
-    if node.mapping is None:
-        pairs = build_pairs(cfg.mapping, "mapping", *depths, cfg.allow_targets)
-    else:
-        pairs = build_pairs(node.mapping, f"{option}.mapping", *depths, cfg.allow_targets)
+    mapping, its_option = (cfg.mapping, "mapping") if node.mapping is None else (node.mapping, f"{option}.mapping")
+    pairs, moving = build_map(mapping, its_option, *depths, cfg.allow_targets)
+    if moving is not None:
+        moving.check(option, loss, student_config.hidden_size, teacher_config.hidden_size)
     if loss.takes == "attention":
         # the embeddings have hidden states but no attention
         pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
     if not pairs:
         raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
-    if loss.takes == "flow" and len(pairs) < 2:
+    steps = len(pairs) if moving is None else len({pair.student for pair in pairs})
+    if loss.takes == "flow" and steps < 2:
+        only = f"the mapping has only the pair {list(pairs[0])}" if moving is None else "the student has one layer"
         raise UserError(
-            f"{option} compares the step from one mapped pair of layers to the next, but the mapping has only the pair "
-            f"{list(pairs[0])}; give it another, for instance '+mapping@{option}.mapping=uniform'."
+            f"{option} compares the step from one mapped pair of layers to the next, but {only}; give it another, for "
+            f"instance '+mapping@{option}.mapping=uniform'."
         )
     _check_attention(option, loss, student_config, teacher_config)
-    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher)
+    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher, moving)
 
 
 def _teacher(given: str | None, option: str, teachers: Mapping[str, Any]) -> tuple[str, Any]:

@@ -88,11 +88,12 @@ def _story(results: Mapping[str, Any]) -> str:
     teacher = f"{_size(results['teacher'])} ({results['teacher']['path']})"
     if not results["mapping"]:
         return f"A {student}, recipe `{results['recipe']}`, with the teacher {teacher}."
+    story = f"A {student} distilled from the {teacher} with recipe `{results['recipe']}`; "
+    moving = dict.fromkeys(found["rule"] for found in results["maps"].values() if found["epochs"])
+    if moving:
+        return f"{story}student layers learn from teacher layers by the moving map `{'`, `'.join(moving)}`."
     pairs = ", ".join(f"{s} from {t}" for s, t in results["mapping"])
-    return (
-        f"A {student} distilled from the {teacher} with recipe `{results['recipe']}`; "
-        f"student layers learn from teacher layers: {pairs} (0 is the embeddings)."
-    )
+    return f"{story}student layers learn from teacher layers: {pairs} (0 is the embeddings)."
 
 
 def _size(model: Mapping[str, Any]) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from kdfeatures.features import AttentionStates, Features
+from kdfeatures.known_gradients import with_known_gradients
 from kdfeatures.losses.hidden import HiddenMSE
 from kdfeatures.losses.projected import can_project, projected_mse
 from kdfeatures.mapping import Pair
@@ -28,49 +29,96 @@ if TYPE_CHECKING:
 class Comparison(Features):
     """Features of the student that are compared as they are recorded, and not kept.
 
-    Those of terms that take the flow between pairs of layers are kept until all are there.
+    Those of terms that take the flow between pairs of layers are kept until all are there, as are those of a map that
+    weighs pairs by the costs of all; a map that weighs a student layer's candidates does so as soon as it is there.
     """
 
     def __init__(self, terms: Mapping[str, Term], projections: nn.Module, teacher: Features, mask: Tensor) -> None:
         super().__init__()
         self.projections, self.mask = projections, mask
         self._values: dict[str, list[Tensor]] = {}
+        self._unweighed: dict[str, list[tuple[Tensor, Callable[[Tensor], Tensor]]]] = {}
         self._kept: dict[tuple[str, Pair], tuple[Tensor, Tensor]] = {}
         self.hidden = _Arrivals(self._compare_hidden, _by_student(terms, "hidden", "flow"), teacher.hidden)
         self.attention = _Arrivals(self._compare_attention, _by_student(terms, "attention"), teacher.attention)
 
     def of(self, name: str, term: Term) -> list[Tensor]:
         """Return the values of a term on layers, once all of the student's layers have been recorded."""
+        if name in self._unweighed:
+            costs, weighed = zip(*self._unweighed.pop(name), strict=True)
+            plan = term.map.plan(torch.stack(costs))
+            return self._values.get(name, []) + [value(row) for value, row in zip(weighed, plan, strict=True)]
         if term.loss.takes != "flow":
             return self._values[name]
-        ends = ((self._kept[name, one], self._kept[name, other]) for one, other in pairwise(term.pairs))
+        ends = ((self._kept[name, one], self._kept[name, other]) for one, other in pairwise(term.compared))
         # the two student states of a pair and the next one, and the two teacher states
         return [term.loss(*zip(one, other, strict=True), self.mask) for one, other in ends]
 
-    def _compare_hidden(self, name: str, term: Term, pair: Pair, student: Tensor, teacher: Tensor) -> None:
+    def _compare_hidden(
+        self, name: str, term: Term, pairs: Sequence[Pair], student: Tensor, teachers: Sequence[Tensor]
+    ) -> None:
         projections = projections_for(self.projections, term.teacher)
-        if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections):
-            linear = projections.of(pair)
-            if can_project(student, linear, teacher):
-                self._note(name, projected_mse(student, linear, teacher, self.mask))
+        if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections) and not _weighed(term, pairs[0]):
+            linear = projections.of(pairs[0])
+            if can_project(student, linear, teachers[0]):
+                self._note(name, projected_mse(student, linear, teachers[0], self.mask))
                 return
 
-        def projected(states: Tensor) -> tuple[Tensor, Tensor]:
-            return projections(pair, states, teacher) if term.loss.projects else (states, teacher)
-
-        def loss(states: Tensor) -> Tensor:
-            return term.loss(*projected(states), self.mask)
+        def projected(states: Tensor) -> tuple[Tensor, list[Tensor]]:
+            if not term.loss.projects:
+                return states, list(teachers)
+            own, first = projections(pairs[0], states, teachers[0])
+            # candidates share the projection of their student layer, so an empty batch of it is enough for the others
+            others = zip(pairs[1:], teachers[1:], strict=True)
+            return own, [first, *(projections(pair, states[:0], teacher)[1] for pair, teacher in others)]
 
         if term.loss.takes == "flow":
-            self._kept[name, pair] = projected(student)
-        else:
-            self._note(name, with_known_gradients(loss, [student], list(projections.parameters())))
+            states, (teacher,) = projected(student)
+            self._kept[name, pairs[0]] = states, teacher
+            return
+        parameters = [*projections.parameters(), *(() if term.map is None else term.map.parameters())]
+
+        def evaluated(compare: Callable[..., Tensor]) -> Tensor:
+            return with_known_gradients(lambda states: compare(*projected(states)), [student], parameters)
+
+        self._take(name, term, pairs, evaluated)
 
     def _compare_attention(
-        self, name: str, term: Term, pair: Pair, student: AttentionStates, teacher: AttentionStates
+        self,
+        name: str,
+        term: Term,
+        pairs: Sequence[Pair],
+        student: AttentionStates,
+        teachers: Sequence[AttentionStates],
     ) -> None:
         # these losses keep no more than gradients by themselves: kdfeatures.losses.pairwise
-        self._note(name, term.loss(student, teacher, self.mask))
+        self._take(name, term, pairs, lambda compare: compare(student, teachers))
+
+    def _take(
+        self, name: str, term: Term, pairs: Sequence[Pair], evaluated: Callable[[Callable[..., Tensor]], Tensor]
+    ) -> None:
+        """Note what a term gives for these pairs of one student layer.
+
+        evaluated: calls a function of the student's states and those of each pair's teacher layer, in one space.
+        """
+
+        def loss(student: Any, teacher: Any) -> Tensor:
+            return term.loss(student, teacher, self.mask)
+
+        def losses(student: Any, teachers: Sequence[Any]) -> Tensor:
+            return torch.stack([loss(student, teacher) for teacher in teachers])
+
+        def weighed(weights: Tensor) -> Tensor:
+            return evaluated(lambda *states: (weights * losses(*states)).sum())
+
+        if not _weighed(term, pairs[0]):
+            self._note(name, evaluated(lambda student, teachers: loss(student, teachers[0])))
+        elif term.map.sees == "student layer":
+            self._note(name, evaluated(lambda *states: term.map.compare(pairs[0].student, *states, loss, self.mask)))
+        else:
+            with torch.no_grad():
+                costs = evaluated(losses)
+            self._unweighed.setdefault(name, []).append((costs, weighed))
 
     def _note(self, name: str, value: Tensor) -> None:
         self._values.setdefault(name, []).append(value)
@@ -82,61 +130,36 @@ class _Arrivals(dict):
     def __init__(self, compare: Callable[..., None], waiting: dict[int, list[tuple]], teacher: Mapping) -> None:
         super().__init__()
         self.compare, self.waiting = compare, waiting
-        self.uses = Counter(term.source(pair) for entries in waiting.values() for _, term, pair in entries)
+        entries = (entry for entries in waiting.values() for entry in entries)
+        self.uses = Counter(term.source(pair) for _, term, pairs in entries for pair in pairs)
         self.teacher = {layer: teacher[layer] for layer in self.uses}
 
     def __setitem__(self, layer: int, states: Tensor | AttentionStates) -> None:
         super().__setitem__(layer, None)  # the recorder asks which layers it has seen
-        for name, term, pair in self.waiting[layer]:
-            source = term.source(pair)
-            self.compare(name, term, pair, states, self.teacher[source])
-            self.uses[source] -= 1
-            if not self.uses[source]:
-                del self.teacher[source]
+        for name, term, pairs in self.waiting[layer]:
+            sources = [term.source(pair) for pair in pairs]
+            self.compare(name, term, pairs, states, [self.teacher[source] for source in sources])
+            for source in sources:
+                self.uses[source] -= 1
+                if not self.uses[source]:
+                    del self.teacher[source]
 
 
-def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, Pair]]]:
-    found: dict[int, list[tuple[str, Term, Pair]]] = {}
+def _weighed(term: Term, pair: Pair) -> bool:
+    """Whether a pair is one of several of its student layer that a map weighs; that of the embeddings never is."""
+    return term.map is not None and term.map.sees != "pair" and pair.student > 0
+
+
+def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, tuple[Pair, ...]]]]:
+    """Return what to do when a student layer is there: by layer, terms and the pairs that they compare in one go."""
+    found: dict[int, list[tuple[str, Term, tuple[Pair, ...]]]] = {}
     for name, term in terms.items():
-        if term.loss.takes in takes:
-            for pair in term.pairs:
-                found.setdefault(pair.student, []).append((name, term, pair))
+        if term.loss.takes not in takes:
+            continue
+        together: dict[Any, list[Pair]] = {}
+        for pair in term.compared:
+            key = pair.student if _weighed(term, pair) else pair
+            together.setdefault(key, []).append(pair)
+        for pairs in together.values():
+            found.setdefault(pairs[0].student, []).append((name, term, tuple(pairs)))
     return found
-
-
-def with_known_gradients(
-    loss: Callable[..., Tensor], states: Sequence[Tensor], parameters: Sequence[nn.Parameter]
-) -> Tensor:
-    """Return loss(*states), whose gradients for states and parameters are computed at once and kept in its stead.
-
-    The value and the gradients are those of the plain call; the graph inside the loss is gone when this returns. So a
-    second derivative does not exist. A graph that is being compiled cannot be cut here, and gets the plain call.
-    """
-    if torch.compiler.is_compiling():
-        return loss(*states)
-    # float16 gradients are scaled up against underflow, but only later: until then they need the range of float32
-    leaves = [(x.float() if x.dtype == torch.float16 else x).detach().requires_grad_(x.requires_grad) for x in states]
-    value = loss(*leaves)
-    inputs = [*states, *parameters]
-    wanted = [(leaf, x) for leaf, x in zip([*leaves, *parameters], inputs, strict=True) if leaf.requires_grad]
-    if not value.requires_grad:
-        return value
-    # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
-    with torch.autocast(value.device.type, enabled=False):
-        gradients = torch.autograd.grad(value, [leaf for leaf, _ in wanted], allow_unused=True)
-    known = [(g, x) for g, (_, x) in zip(gradients, wanted, strict=True) if g is not None]
-    return _KnownGradients.apply(value.detach(), [g for g, _ in known], *(x for _, x in known))
-
-
-class _KnownGradients(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
-        ctx.dtypes = [x.dtype for x in inputs]
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = ((upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return None, None, *scaled

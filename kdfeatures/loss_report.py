@@ -34,10 +34,11 @@ def describe_objective(
 
     {student, teacher: {layers, hidden_size, heads}, others: {name: the same and its share of the averaged
     distribution}, terms, projections, first_batch: None}
-    terms: {name: {loss, settings, of, layers, student, teacher, weight, share, over_pairs, reduces, counts,
-        temperature}}, of: the teacher whose layers are compared; layers: mapped pairs, empty for outputs; student,
-        teacher: the shapes compared, in the letters of kdfeatures.features; weight: a number, or a schedule in words;
-        share: of the balance, None without one; temperature: None for a loss that has none.
+    terms: {name: {loss, settings, of, layers, compared, map, student, teacher, weight, share, over_pairs, reduces,
+        counts, temperature}}, of: the teacher whose layers are compared; layers: mapped pairs, empty for outputs, of a
+        map that moves its candidates, of which `compared` are those of the first step; map: such a map in words, None
+        for a fixed one; student, teacher: the shapes compared, in the letters of kdfeatures.features; weight: a number,
+        or a schedule in words; share: of the balance, None without one; temperature: None for a loss that has none.
     projections: {kind, learned: {name: parameters}, frozen: {name: numbers}}
     first_batch: as `first_batch` returns it, once there was one.
     """
@@ -48,8 +49,7 @@ def describe_objective(
         terms[name] = {
             "loss": type(term.loss).__name__,
             "settings": _settings(term.loss),
-            "of": term.teacher,
-            "layers": [list(pair) for pair in term.pairs],
+            **describe_layers(term),
             "student": of_student,
             "teacher": of_teacher,
             "weight": str(term.weight) if isinstance(term.weight, Schedule) else term.weight,
@@ -68,6 +68,16 @@ def describe_objective(
         "terms": terms,
         "projections": _projections(objective.projections),
         "first_batch": None,
+    }
+
+
+def describe_layers(term: Term) -> dict[str, Any]:
+    """Return the part of a term's description that says which layers it compares: of, layers, compared and map."""
+    return {
+        "of": term.teacher,
+        "layers": [list(pair) for pair in term.pairs],
+        "compared": [list(pair) for pair in term.compared],
+        "map": None if term.map is None else f"{term.map.rule}, {term.map.told}",
     }
 
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdfeatures.map_picture import maps_text
 from kdfeatures.objective import MAIN
 from kdfeatures.results import markdown
 
@@ -25,7 +26,7 @@ def report_text(report: Mapping[str, Any]) -> str:
             {
                 "term": name,
                 "loss": _call(term),
-                "layers, student<-teacher": " ".join(f"{s}<-{t}" for s, t in term["layers"]) + _whose(term),
+                "layers, student<-teacher": _layers(term) + _whose(term),
                 "student": term["student"],
                 "teacher": term["teacher"],
             }
@@ -41,7 +42,11 @@ def report_text(report: Mapping[str, Any]) -> str:
             }
         )
     head, foot = f"Student {student}, teacher {teacher}{others}.", _projections(report["projections"])
-    return "\n\n".join([head, aligned(compared), aligned(counted), foot])
+    depths = {name: size["layers"] for name, size in report["others"].items()}
+    if report["teacher"] is not None:
+        depths[MAIN] = report["teacher"]["layers"]
+    maps = maps_text(report["terms"], report["student"]["layers"], depths)
+    return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), maps, foot]))
 
 
 def first_batch_text(found: Mapping[str, Any]) -> str:
@@ -98,6 +103,13 @@ def aligned(rows: Sequence[Mapping[str, str]], width: int = WIDTH) -> str:
             padded = (text.ljust(widths[name]) for name, text in zip(names, line, strict=True))
             lines.append(GAP.join(padded).rstrip())
     return "\n".join(lines)
+
+
+def _layers(term: Mapping[str, Any]) -> str:
+    if term["map"] is None:
+        return " ".join(f"{s}<-{t}" for s, t in term["layers"])
+    sides = ([pair[side] for pair in term["layers"]] for side in (0, 1))
+    return "<-".join(f"{min(layers)}..{max(layers)}" for layers in sides) + f" by {term['map'].partition(',')[0]}"
 
 
 def _whose(term: Mapping[str, Any]) -> str:

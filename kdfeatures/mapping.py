@@ -2,7 +2,8 @@
 
 A map is a tuple of pairs; a layer may stand in several pairs on either side (many-to-many). A rule is one function
 `rule(student_layers, teacher_layers, **its own options) -> pairs`; to add one, write it here and give it a YAML in
-conf/mapping/. M student layers and N teacher layers in the formulas; layer 0 is the embeddings.
+conf/mapping/. M student layers and N teacher layers in the formulas; layer 0 is the embeddings. Maps that change while
+the student trains, or are measured before, are in kdfeatures.maps.
 """
 
 from __future__ import annotations
@@ -18,6 +19,26 @@ class Pair(NamedTuple):
 
     student: int
     teacher: int
+
+    @property
+    def projection(self) -> str:
+        """The name of the learned projection that its hidden states go through."""
+        return f"{self.student}_to_{self.teacher}"
+
+
+class Candidate(Pair):
+    """One of several teacher layers that a student layer may learn from by a moving map. It equals the plain pair.
+
+    All candidates of a student layer share one projection. Of as many as there are pairs, each would be trained only
+    while its pair is compared (a random map), or would make any teacher layer fit, so that costs would not tell layers
+    apart (transport, learned weights); and a mix of teacher layers is compared in one space.
+    """
+
+    __slots__ = ()
+
+    @property
+    def projection(self) -> str:
+        return f"{self.student}_to_any"
 
 
 def uniform(student_layers: int, teacher_layers: int, *, embeddings: bool) -> tuple[Pair, ...]:

@@ -14,6 +14,7 @@ from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.mapping import Pair
+from kdfeatures.maps.moving import MovingMap
 from kdfeatures.schedules import Schedule, largest_of, value_at
 
 ON_TEACHER_LOGITS = ("logits", "logits, labels")
@@ -61,7 +62,8 @@ class Term:
 
     pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
     weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
-    teacher: whose layers it compares; losses on logits take the average of all teachers.
+    teacher: whose layers it compares; losses on logits take the average of all teachers. map: what chooses or weighs
+    the pairs in each step (kdfeatures.maps), which then are its candidates; None for a fixed map.
     """
 
     loss: nn.Module
@@ -70,6 +72,15 @@ class Term:
     over_pairs: Literal["sum", "mean"] = "mean"
     temperature: Schedule | None = None
     teacher: str = MAIN
+    map: MovingMap | None = None
+
+    @property
+    def compared(self) -> tuple[Pair, ...]:
+        """The pairs of the present step; `pairs` are all that any step may compare."""
+        if self.map is None:
+            return self.pairs
+        chosen = set(self.map.compared())
+        return tuple(pair for pair in self.pairs if pair in chosen)
 
     def source(self, pair: Pair) -> int | tuple[str, int]:
         """Return under which key the teacher's layer of a pair is among the features; see Outputs."""
@@ -96,6 +107,8 @@ class Objective(nn.Module):
             raise ValueError("an objective needs at least one term.")
         self.terms = dict(terms)
         self.projections = projections
+        # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
+        self.moving = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
         self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
         self.balance = balance
         self.attached: dict[str, Tensor] | None = None
@@ -110,6 +123,11 @@ class Objective(nn.Module):
         for term in self.terms.values():
             if term.temperature is not None:
                 term.loss.temperature = term.temperature.at(progress)
+
+    @property
+    def maps(self) -> dict[str, MovingMap]:
+        """The maps that move or are measured, by the names of their terms."""
+        return {name: term.map for name, term in self.terms.items() if term.map is not None}
 
     def scheduled(self) -> dict[str, float]:
         """The present value of all that a schedule or the balance changes.

@@ -19,7 +19,8 @@ from kdfeatures.mapping import Pair
 class LinearProjections(nn.Module):
     """h_s W + b in teacher dimensions, TinyBERT eq. 8 (arXiv:1909.10351); identity when the widths agree.
 
-    shared: one W for all pairs (TinyBERT's official code) instead of one each (its paper, and FitNets).
+    shared: one W for all pairs (TinyBERT's official code) instead of one each (its paper, and FitNets); the candidates
+    of a moving map have one for each student layer.
     always: learn W even when the widths agree.
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_t).
     """
@@ -42,7 +43,7 @@ class LinearProjections(nn.Module):
                 self.linear[key] = nn.Linear(student_width, teacher_width, bias=bias)
 
     def _key(self, pair: Pair) -> str:
-        return "shared" if self.shared else f"{pair.student}_to_{pair.teacher}"
+        return "shared" if self.shared else pair.projection
 
     def of(self, pair: Pair) -> nn.Module:
         """Return the map of a pair; nn.Identity where the widths agree."""

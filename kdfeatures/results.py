@@ -4,7 +4,11 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     schema            1
     command           finetune | distill | explain | evaluate | inspect
     task, recipe      names; recipe is null but for distill
-    mapping           the run's pairs [[student layer, teacher layer], ...]; null but for distill
+    mapping           the run's pairs [[student layer, teacher layer], ...], of a map that moves its candidates; null
+                      but for distill
+    maps              of terms whose map moves or was measured, by name: {rule, epochs}. epochs: {step, weights} at the
+                      end of every epoch, for a map that moves; weights: a row for each student layer from 1, a column
+                      for each teacher layer from 1. Of mapping=cka also the similarity, likewise
     seed              of student initialisation, shuffling and subsets
     split             the split that `metrics` are of
     metric            the name of the metric that models are compared by; null where nothing is scored
@@ -21,7 +25,7 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     padding           the share of padded positions in the training batches; null where nothing was trained
     report            with explain=true, what each term does and its gradient on the first batch, as
                       kdfeatures/loss_report.py says; otherwise null
-    stages            of a run in stages: {name, seconds, losses, mapping, train_examples, padding, report,
+    stages            of a run in stages: {name, seconds, losses, mapping, maps, train_examples, padding, report,
                       metrics} of each, metrics of the student as it was then; what stands outside is of the last,
                       seconds of all
     processes         how many trained together

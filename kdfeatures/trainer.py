@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from datasets import IterableDataset
 from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -18,19 +19,24 @@ from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable, measure_terms
 from kdfeatures.loss_report import first_batch
+from kdfeatures.map_log import MAPS, MapLog, saved_maps
+from kdfeatures.maps import MovingMap, check_maps
 
 PROJECTIONS = "projections.safetensors"
+# what is saved beside the student, by where it is in a Distiller
+PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS}
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
 class DistillationTrainer(BucketedTrainer):
     """Trains a Distiller; everything else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's own.
 
-    The output folder and each checkpoint hold the student alone as a Hugging Face model, and the projections in
-    `projections.safetensors` beside it. The log has `loss/<term>`, the mean unweighted value of every term since the
-    last log, and `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule. With an
-    Objective's `balance`, weights follow the terms' gradients; the log then has all weights and `gradient/<term>`, the
-    smoothed norm of each unweighted term's gradient on the student.
+    The output folder and each checkpoint hold the student alone as a Hugging Face model, beside it the projections in
+    `projections.safetensors` and the state of maps that move in `maps.safetensors`. The log has `loss/<term>`, the mean
+    unweighted value of every term since the last log, and `weight/<term>` and `temperature/<term>`, the present values
+    of those that follow a schedule. With an Objective's `balance`, weights follow the terms' gradients; the log then
+    has all weights and `gradient/<term>`, the smoothed norm of each unweighted term's gradient on the student. What
+    maps that move add to it is in kdfeatures.map_log.
     projection_learning_rate, projection_weight_decay: None takes the student's.
     on_first_batch: called once with kdfeatures.loss_report.first_batch of the first batch, in every process.
     """
@@ -52,35 +58,50 @@ class DistillationTrainer(BucketedTrainer):
         self._on_first_batch = on_first_batch
         self._step: int | None = None
         check_measurable(self.args, balanced=self._balance is not None, explained=on_first_batch is not None)
+        check_maps(self._maps.values(), self.args, streaming=isinstance(self.train_dataset, IterableDataset))
+        if self._maps:
+            self.add_callback(MapLog(self))
         self._sums: dict[str, torch.Tensor] = {}
         self._batches = 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """Build one optimiser with a group each for student and projections, with and without weight decay."""
+        """Build one optimiser with a group each for student, projections and maps, with and without weight decay."""
         if self.optimizer is None:
             model = self.model if model is None else model
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             decayed = set(self.get_decay_parameter_names(model))
-            groups: dict[tuple[bool, bool], list] = {}
+            groups: dict[tuple[str, bool], list] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    groups.setdefault(("objective.projections." in name, name in decayed), []).append(parameter)
+                    groups.setdefault((self._part(name), name in decayed), []).append(parameter)
             self.optimizer = optimizer_class(
                 [
-                    {"params": parameters, **self._group_options(is_projection, decays)}
-                    for (is_projection, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
+                    {"params": parameters, **self._group_options(part, decays)}
+                    for (part, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
                 ],
                 **options,
             )
         return self.optimizer
 
-    def _group_options(self, is_projection: bool, decays: bool) -> dict[str, float]:
-        learning_rate, weight_decay = self.args.learning_rate, self.args.weight_decay
+    def _part(self, name: str) -> str:
+        """Return what a parameter belongs to: "" the student, "projections", or "of_TERM" the map of a term."""
+        _, inside, own = name.partition("objective.")
+        part, _, below = own.partition(".")
+        return below.split(".")[0] if part == "moving" else part if inside else ""
+
+    def _group_options(self, part: str, decays: bool) -> dict[str, float]:
+        if part.startswith("of_"):
+            return {"lr": self._maps[part.removeprefix("of_")].learning_rate, "weight_decay": 0.0}
+        learning_rate, weight_decay, is_projection = self.args.learning_rate, self.args.weight_decay, part != ""
         if is_projection and self.projection_learning_rate is not None:
             learning_rate = self.projection_learning_rate
         if is_projection and self.projection_weight_decay is not None:
             weight_decay = self.projection_weight_decay
         return {"lr": learning_rate, "weight_decay": weight_decay if decays else 0.0}
+
+    @property
+    def _maps(self) -> dict[str, MovingMap]:
+        return self.model.objective.maps
 
     @property
     def _balance(self) -> Balance | None:
@@ -91,6 +112,8 @@ class DistillationTrainer(BucketedTrainer):
         if step != self._step:  # the further batches of a step have its weights, whatever its first one has shown
             self._step = step
             objective.advance(step / self.state.max_steps)
+            for one in self._maps.values():
+                one.advance(step, int(self.state.epoch or 0))
             if self._on_first_batch is not None or (self._balance is not None and self._balance.due(step)):
                 objective.attached = {}
         return super().training_step(*args, **kwargs)
@@ -137,9 +160,9 @@ class DistillationTrainer(BucketedTrainer):
         folder.mkdir(parents=True, exist_ok=True)
         state = self.model.state_dict() if state_dict is None else state_dict
         self.model.student.save_pretrained(folder, state_dict=_below(state, "student."))
-        projections = _below(state, "objective.projections.")
-        if projections:
-            safetensors.torch.save_file(projections, folder / PROJECTIONS)
+        for prefix, file in PARTS.items():
+            if part := _below(state, prefix):
+                safetensors.torch.save_file(part, folder / file)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, folder / TRAINING_ARGS_NAME)
@@ -166,9 +189,11 @@ class DistillationTrainer(BucketedTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model=self.model)
             return
         super()._load_from_checkpoint(resume_from_checkpoint, model=self.model.student)
-        if self.model.objective.projections.state_dict():
-            state = safetensors.torch.load_file(Path(resume_from_checkpoint) / PROJECTIONS)
-            self.model.objective.projections.load_state_dict(state)
+        objective, folder = self.model.objective, Path(resume_from_checkpoint)
+        if objective.projections.state_dict():
+            objective.projections.load_state_dict(safetensors.torch.load_file(folder / PROJECTIONS))
+        if self._maps:
+            objective.moving.load_state_dict(saved_maps(folder, objective.moving))
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -8,8 +8,8 @@ from runs_for_tests import PAIRS, small_distiller
 from tiny import tiny_batch
 from torch import nn
 
-from kdfeatures.comparison import with_known_gradients
 from kdfeatures.features import Features
+from kdfeatures.known_gradients import with_known_gradients
 from kdfeatures.losses import HiddenMSE
 from kdfeatures.mapping import Pair
 from kdfeatures.objective import Objective, Term

@@ -13,7 +13,7 @@ from tiny import tiny_config
 from transformers import BertConfig
 
 from kdfeatures import config, paths
-from kdfeatures.build import build_objective, build_pairs
+from kdfeatures.build import build_map, build_objective
 from kdfeatures.cache import CacheConfig
 from kdfeatures.cli import COMMANDS
 from kdfeatures.config import StudentConfig, section
@@ -143,7 +143,8 @@ def test_every_recipe_opens_with_what_it_is_and_the_command(recipe):
 
 @pytest.mark.parametrize("mapping", names("mapping"))
 def test_every_mapping_gives_pairs(mapping):
-    assert build_pairs(choice("mapping", mapping).mapping, "mapping", 4, 12, [])
+    pairs, moving = build_map(choice("mapping", mapping).mapping, "mapping", 4, 12, [])
+    assert pairs and (moving is None or moving.rule == mapping)
 
 
 @pytest.mark.parametrize("projection", names("projection"))

@@ -20,6 +20,7 @@ from kdfeatures.commands.teaching import (
     caches_of,
     check_teachers,
     described,
+    fit_maps_of,
     mapping_of,
     move_teachers,
     ranks_of,
@@ -28,6 +29,7 @@ from kdfeatures.commands.teaching import (
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
+from kdfeatures.map_log import maps_of
 from kdfeatures.metrics import main_metric
 from kdfeatures.objective import MAIN
 from kdfeatures.pca_fit import fit_pca
@@ -52,13 +54,15 @@ def distil(
     job = Job.prepare(cfg, output_dir)
     take_projections(job.objective.projections, earlier)
     move_teachers(job)
+    fit_maps_of(job, cfg.seed, checkpoint)
     caches = caches_of(job)
     of_teachers = teacher_logits(job, caches)
     if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
         check_teachers(of_teachers, job, cfg.split)
     report = job.report() if cfg.explain else None
-    if report is not None and is_first():
-        print(f"{LEGEND}\n\n{report_text(report)}", flush=True)
+    told = job.maps_text() if report is None else f"{LEGEND}\n\n{report_text(report)}"
+    if told and is_first():
+        print(told, flush=True)
     trainer = trainer_of(cfg, job, caches, None if report is None else partial(_add_first_batch, report))
     seconds = train(trainer, checkpoint)
     trainer.model.detach()
@@ -85,6 +89,7 @@ def distil(
         start,
         recipe=cfg.recipe_name,
         mapping=mapping_of(job, MAIN),
+        maps=maps_of(job.objective, trainer),
         student=describe_model(str(output_dir), student, student_scores),
         retained=retained(own[metric], reference[metric]) if own and reference else None,
         train_examples=_examples(job, trainer),

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.commands.distill import Plan, check
 from kdfeatures.commands.distillation import trainer_of
 from kdfeatures.commands.job import Job, outputs_of
-from kdfeatures.commands.teaching import move_teachers
+from kdfeatures.commands.teaching import fit_maps_of, move_teachers
 from kdfeatures.loss_report import describe_objective
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.results import write_results
@@ -78,6 +78,7 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         job = Job.prepare(cfg, Path(folder))
         move_teachers(job)
+        fit_maps_of(job, cfg.seed, None)
         trainer = trainer_of(cfg, job, {}, found.append)
         trainer.train()
         trainer.model.detach()

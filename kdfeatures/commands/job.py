@@ -27,7 +27,8 @@ from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.kinds import kind_of
-from kdfeatures.loss_report import describe_objective
+from kdfeatures.loss_report import describe_layers, describe_objective
+from kdfeatures.map_picture import maps_text
 from kdfeatures.models import load_tokenizer
 from kdfeatures.objective import MAIN, Objective
 from kdfeatures.positions import check_length, check_positions
@@ -129,6 +130,13 @@ class Job:
             outputs=outputs,
             stored=None if outputs is None else inputs.stored(outputs, reported),
         )
+
+    def maps_text(self) -> str:
+        """Return pictures of the layer maps (kdfeatures.map_picture)."""
+        terms = {name: describe_layers(term) for name, term in self.objective.terms.items()}
+        models = {name: one.model for name, one in self.teachers.items() if one.model is not None}
+        depths = {name: model.config.num_hidden_layers for name, model in models.items()}
+        return maps_text(terms, self.student.config.num_hidden_layers, depths)
 
     def report(self) -> dict[str, Any]:
         """Return what the objective does (kdfeatures.loss_report)."""

@@ -34,6 +34,7 @@ def results_of(
         "task": task.name,
         "recipe": None,
         "mapping": None,
+        "maps": {},
         "seed": cfg.seed,
         "split": cfg.split,
         "metric": main_metric(task),

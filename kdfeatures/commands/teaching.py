@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache
+from kdfeatures.cka_fit import fit_maps
 from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.config import OtherTeacherConfig, TeacherConfig
 from kdfeatures.kinds import kind_of
@@ -62,6 +64,13 @@ def move_teachers(job: Job) -> None:
     for teacher in job.teachers.values():
         if teacher.model is not None:
             teacher.model.to(job.arguments.device)
+
+
+def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
+    """Fit the maps that are measured (kdfeatures.cka_fit); a run that goes on takes those of its checkpoint."""
+    models = {name: teacher.model for name, teacher in job.teachers.items()}
+    folder = None if checkpoint is None else Path(checkpoint)
+    fit_maps(job.objective, job.student, models, job.examples, job.tokenizer, seed, folder)
 
 
 def caches_of(job: Job) -> dict[str, FeatureCache]:
@@ -152,6 +161,6 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
 
 
 def mapping_of(job: Job, teacher: str) -> list[tuple[int, int]]:
-    """Return the pairs of layers that are compared with a teacher's, each once."""
+    """Return the pairs of layers that are compared with a teacher's, each once; of maps that move all candidates."""
     terms = job.objective.terms.values()
     return sorted({tuple(pair) for term in terms if term.teacher == teacher for pair in term.pairs})

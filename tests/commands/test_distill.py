@@ -106,6 +106,7 @@ def test_results_follow_the_documented_schema(workspace):
     results = workspace.distil("schema", "recipe=logits")
     documented = {"schema", "command", "task", "recipe", "mapping", "seed", "split", "metric", "teacher", "student"}
     documented |= {
+        "maps",
         "retained",
         "train_examples",
         "labelled_examples",

@@ -1,0 +1,46 @@
+"""A loss whose gradients are computed with its value, so that nothing of what is inside it stays until backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def with_known_gradients(
+    loss: Callable[..., Tensor], states: Sequence[Tensor], parameters: Sequence[nn.Parameter]
+) -> Tensor:
+    """Return loss(*states), whose gradients for states and parameters are computed at once and kept in its stead.
+
+    The value and the gradients are those of the plain call; the graph inside the loss is gone when this returns. So a
+    second derivative does not exist. A graph that is being compiled cannot be cut here, and gets the plain call.
+    """
+    if torch.compiler.is_compiling():
+        return loss(*states)
+    # float16 gradients are scaled up against underflow, but only later: until then they need the range of float32
+    leaves = [(x.float() if x.dtype == torch.float16 else x).detach().requires_grad_(x.requires_grad) for x in states]
+    value = loss(*leaves)
+    inputs = [*states, *parameters]
+    wanted = [(leaf, x) for leaf, x in zip([*leaves, *parameters], inputs, strict=True) if leaf.requires_grad]
+    if not value.requires_grad:
+        return value
+    # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
+    with torch.autocast(value.device.type, enabled=False):
+        gradients = torch.autograd.grad(value, [leaf for leaf, _ in wanted], allow_unused=True)
+    known = [(g, x) for g, (_, x) in zip(gradients, wanted, strict=True) if g is not None]
+    return _KnownGradients.apply(value.detach(), [g for g, _ in known], *(x for _, x in known))
+
+
+class _KnownGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*gradients)
+        ctx.dtypes = [x.dtype for x in inputs]
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = ((upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
+        return None, None, *scaled

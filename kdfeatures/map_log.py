@@ -1,0 +1,77 @@
+"""What moving maps leave behind: their state in the log at the end of every epoch, and from there in results.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback
+
+from kdfeatures.errors import UserError
+from kdfeatures.maps.moving import described
+from kdfeatures.objective import Objective
+
+MAPS = "maps.safetensors"  # in a checkpoint: the state of the maps that move or were measured
+ENTRY = "maps"  # of a log entry: {term: weights}
+
+
+def saved_maps(checkpoint: Path, maps: nn.Module) -> dict[str, Tensor]:
+    """Return the state in a checkpoint of an Objective's maps; raises UserError where it is of other maps."""
+    file = checkpoint / MAPS
+    found = safetensors.torch.load_file(file) if file.exists() else {}
+    theirs, own = ({name: x.shape for name, x in state.items()} for state in (found, maps.state_dict()))
+    if theirs != own:
+        raise UserError(
+            f"{checkpoint} was written with another mapping; resume with the same, or start anew with "
+            "existing=overwrite."
+        )
+    return found
+
+
+class MapLog(TrainerCallback):
+    """Logs `map/<term>/layer/<m>` and `map/<term>/entropy` of each moving map, and its weights in trainer_state.json.
+
+    It does so at the last step of an epoch, before a checkpoint of that step is written, and when training ends.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if float(state.epoch).is_integer():
+            self._log()
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        if not any(ENTRY in entry and entry["step"] == state.global_step for entry in state.log_history):
+            self._log()
+
+    def _log(self) -> None:
+        maps = {name: one for name, one in self.trainer.model.objective.maps.items() if one.moves}
+        weights = {name: one.weights() for name, one in maps.items()}
+        if not maps:
+            return
+        told = {f"map/{name}/{key}": value for name, own in weights.items() for key, value in described(own).items()}
+        self.trainer.log({key: round(value, 4) for key, value in told.items()})
+        # loggers take plain numbers only
+        self.trainer.state.log_history[-1][ENTRY] = {name: _rounded(own.tolist()) for name, own in weights.items()}
+        for one in maps.values():
+            one.restart()
+
+
+def maps_of(objective: Objective, trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """Return what results.json keeps of the maps that moved or were measured, by term; see kdfeatures.results."""
+    entries = [entry for entry in trainer.state.log_history if ENTRY in entry]
+    return {
+        name: {
+            "rule": one.rule,
+            "epochs": [{"step": entry["step"], "weights": entry[ENTRY][name]} for entry in entries if one.moves],
+            **one.measured(),
+        }
+        for name, one in objective.maps.items()
+    }
+
+
+def _rounded(rows: list[list[float]]) -> list[list[float]]:
+    return [[round(value, 4) for value in row] for row in rows]

@@ -1,0 +1,116 @@
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from runs_for_tests import small_dataset
+from safetensors.torch import save_file
+from tiny import tiny_classifier
+
+from kdfeatures.cka_fit import fit_maps, layer_similarity
+from kdfeatures.embedded import tokenizer
+from kdfeatures.errors import UserError
+from kdfeatures.losses import HiddenMSE
+from kdfeatures.map_log import MAPS
+from kdfeatures.maps import CkaMap, check_maps
+from kdfeatures.maps.measured import best_monotone
+from kdfeatures.objective import Objective, Term
+
+
+def best_of_all(similarity):
+    maps = itertools.combinations_with_replacement(range(1, len(similarity[0]) + 1), len(similarity))
+    return max(maps, key=lambda one: sum(row[i - 1] for row, i in zip(similarity, one, strict=True)))
+
+
+@pytest.mark.parametrize(("students", "teachers"), [(1, 1), (1, 5), (3, 6), (4, 4), (5, 2), (4, 7)])
+def test_the_map_is_the_best_of_all_that_never_descend(students, teachers):
+    for seed in range(20):
+        random = torch.Generator().manual_seed(seed)
+        similarity = (2 * torch.rand(students, teachers, generator=random, dtype=torch.float64) - 1).tolist()
+        assert tuple(best_monotone(similarity)) == best_of_all(similarity)
+
+
+def test_of_equal_maps_it_takes_the_lowest_layers():
+    assert best_monotone([[1.0, 1.0], [1.0, 1.0]]) == [1, 1]
+
+
+def test_a_student_cut_from_the_teacher_finds_its_layers_with_similarity_one():
+    teacher = tiny_classifier(layers=4)
+    student = tiny_classifier(layers=2)
+    student.load_state_dict(teacher.state_dict(), strict=False)
+    found = layer_similarity(student, teacher, small_dataset().remove_columns("labels"), tokenizer())
+    torch.testing.assert_close(found.diagonal(), torch.ones(2, dtype=torch.float64))
+    assert found.max() <= 1 + 1e-9 and best_monotone(found.tolist()) == [1, 2]
+    assert not student.training and not teacher.training
+
+
+def test_a_rotation_and_a_factor_change_nothing():
+    teacher, student = tiny_classifier(layers=2), tiny_classifier(layers=2)
+    examples, words = small_dataset().remove_columns("labels"), tokenizer()
+    before = layer_similarity(student, teacher, examples, words)
+    turn = 3 * torch.linalg.qr(torch.randn(24, 24)).Q
+    # the last layer's output is turned where nothing reads it again
+    handle = student.base_model.encoder.layer[1].register_forward_hook(lambda *args: args[2] @ turn)
+    after = layer_similarity(student, teacher, examples, words)
+    handle.remove()
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+
+
+def test_unrelated_states_of_many_dimensions_are_not_similar():
+    teacher, student = tiny_classifier(layers=1, width=24), tiny_classifier(layers=1, width=24)
+    for seed, model in enumerate((teacher, student)):
+        random = torch.Generator().manual_seed(seed)
+        model.base_model.encoder.layer[0].register_forward_hook(
+            lambda module, args, output, random=random: torch.randn(output.shape, generator=random)
+        )
+    found = layer_similarity(student, teacher, small_dataset().remove_columns("labels"), tokenizer())
+    assert found.abs().max() < 0.1
+
+
+def objective_of(examples=20):
+    made = CkaMap(2, 4, examples=examples, embeddings=True)
+    return Objective({"layers": Term(HiddenMSE(), 1.0, made.pairs, map=made)}, torch.nn.Identity())
+
+
+def fit(objective, teacher, student, *, checkpoint=None):
+    fit_maps(objective, student, {"main": teacher}, small_dataset(), tokenizer(), 0, checkpoint)
+
+
+def test_fitting_leaves_the_chosen_pairs_and_asks_for_no_other_layer():
+    teacher, student = tiny_classifier(layers=4), tiny_classifier(layers=2)
+    objective = objective_of()
+    assert objective.layers("hidden", "teacher") == [0, 1, 2, 3, 4]
+    student.load_state_dict(teacher.state_dict(), strict=False)
+    state = torch.get_rng_state()
+    fit(objective, teacher, student)
+    assert objective.terms["layers"].pairs == ((0, 0), (1, 1), (2, 2))
+    assert objective.layers("hidden", "teacher") == [0, 1, 2]
+    assert torch.equal(state, torch.get_rng_state())  # training draws what it would have drawn
+
+
+def test_a_run_that_goes_on_takes_the_map_of_its_checkpoint(tmp_path):
+    similarity = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+    earlier, objective = objective_of(), objective_of()
+    earlier.maps["layers"].fit(similarity)
+    save_file(earlier.moving.state_dict(), tmp_path / MAPS)
+    fit(objective, tiny_classifier(layers=4), tiny_classifier(layers=2), checkpoint=tmp_path)
+    assert objective.terms["layers"].pairs == ((0, 0), (1, 3), (2, 4))
+
+
+def test_a_stream_and_too_few_examples_are_refused():
+    with pytest.raises(UserError, match="a stream cannot give"):
+        check_maps(objective_of().maps.values(), SimpleNamespace(fsdp=False), streaming=True)
+    with pytest.raises(UserError, match=r"mapping.examples=0 must be at least 1"):
+        objective_of(0)
+
+
+def test_a_checkpoint_of_another_map_is_refused(tmp_path):
+    with pytest.raises(UserError, match="was written with another mapping; resume with the same"):
+        fit(objective_of(), tiny_classifier(layers=4), tiny_classifier(layers=2), checkpoint=tmp_path)
+
+
+def test_states_without_variance_are_refused():
+    teacher, student = tiny_classifier(layers=4), tiny_classifier(layers=2)
+    student.base_model.encoder.layer[1].register_forward_hook(lambda *args: torch.zeros_like(args[2]))
+    with pytest.raises(UserError, match="mapping=cka found hidden states without any variance"):
+        fit(objective_of(), teacher, student)

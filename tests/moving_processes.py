@@ -1,0 +1,41 @@
+"""Run by torch.distributed.run in test_maps_in_processes: trains by every moving map. Arguments: folder, ddp | fsdp."""
+
+import sys
+from pathlib import Path
+
+import torch
+from moving import RULES, moving_distiller, moving_map
+from runs_for_tests import small_trainer
+
+from kdfeatures.maps import LearnedMap
+from kdfeatures.sharding import CONFIG, shard_by_layer
+
+
+def main() -> None:
+    folder, sharded = Path(sys.argv[1]), sys.argv[2] == "fsdp"
+    torch.set_num_threads(1)
+    found = {}
+    for rule in RULES:
+        distiller = moving_distiller(moving_map(rule))
+        if sharded and isinstance(distiller.objective.maps["layers"], LearnedMap):
+            continue
+        if sharded:
+            shard_by_layer(distiller, distiller.student)
+        trainer = small_trainer(
+            distiller,
+            folder / rule,
+            per_device_train_batch_size=4,
+            train_sampling_strategy="group_by_length",
+            max_steps=8,
+            ddp_find_unused_parameters=True,  # the one term does not reach the head
+            ddp_backend="gloo",
+            **({"fsdp": True, "fsdp_config": dict(CONFIG)} if sharded else {}),
+        )
+        trainer.train()
+        state = {name: getattr(x, "full_tensor", lambda x=x: x)() for name, x in distiller.named_parameters()}
+        found[rule] = {"state": state, "maps": [e["maps"] for e in trainer.state.log_history if "maps" in e]}
+    torch.save(found, folder / f"rank{trainer.args.process_index}.pt")
+
+
+if __name__ == "__main__":
+    main()
