@@ -7,18 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from torch import Tensor
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.capture import capture
 from kdfeatures.errors import UserError
-from kdfeatures.heads.hsic import unbiased_hsic
+from kdfeatures.layer_similarity import compare_layers
 from kdfeatures.map_log import saved_maps
 from kdfeatures.maps import CkaMap
 from kdfeatures.objective import Objective
+from kdfeatures.text_batches import text_batches
 
 BATCH = 32
 
@@ -48,54 +47,17 @@ def fit_maps(
             key = objective.terms[name].teacher, fitted.examples
             if key not in found:
                 chosen = _chosen(examples, fitted.examples, tokenizer, seed)
-                found[key] = layer_similarity(student, teachers[key[0]], chosen, tokenizer)
+                batches = text_batches(chosen, tokenizer, batch_size=BATCH)
+                found[key] = compare_layers(student, teachers[key[0]], batches).similarity[1:, 1:]
             similarity = found[key]
+            if not similarity.isfinite().all():
+                raise UserError(
+                    "mapping=cka found hidden states that are not finite, so layers cannot be compared; check both "
+                    "models, or use mapping=uniform."
+                )
         fitted.fit(broadcast_object_list([similarity])[0])
         term = objective.terms[name]
         objective.terms[name] = replace(term, pairs=term.compared)
-
-
-@torch.no_grad()
-def layer_similarity(
-    student: PreTrainedModel, teacher: PreTrainedModel, examples: Dataset, tokenizer: PreTrainedTokenizerBase
-) -> Tensor:
-    """Return the debiased linear CKA of the hidden states of all layers from 1, (M, N) in float64, at most 1.
-
-        CKA(m, i) = HSIC(H_m, G_i) / sqrt(HSIC(H_m, H_m) HSIC(G_i, G_i))
-
-    H_m, G_i: hidden states (tokens, D) of a batch's real tokens; HSIC: the unbiased estimate (kdfeatures.heads.hsic),
-    averaged over batches before the ratio is taken (arXiv:2010.15327). Widths may differ; a rotation or a common factor
-    changes nothing. Unlike HeadSimilarity("cka") it compares layers, not heads. Both models run in eval mode, on the
-    teacher's device, and keep their modes. Raises UserError where the similarity is not finite.
-    """
-    models = {"student": student.to(teacher.device), "teacher": teacher}
-    layers = {side: range(1, model.config.num_hidden_layers + 1) for side, model in models.items()}
-    training, collate = student.training, DataCollatorWithPadding(tokenizer)
-    sums: list[Tensor] = []
-    student.eval()
-    try:
-        for start in range(0, len(examples), BATCH):
-            batch = collate([examples[i] for i in range(start, min(start + BATCH, len(examples)))]).to(teacher.device)
-            real = batch["attention_mask"].bool()
-            found = {}
-            for side, model in models.items():
-                with capture(model, hidden=layers[side]) as features:
-                    model(**batch)
-                found[side] = [features.hidden[n][real].double() for n in layers[side]]
-            of_student, of_teacher = found["student"], found["teacher"]
-            both = torch.stack([torch.stack([unbiased_hsic(x, y) for y in of_teacher]) for x in of_student])
-            own = [torch.stack([unbiased_hsic(x, x) for x in states]) for states in (of_student, of_teacher)]
-            sums = [both, *own] if not sums else [a + b for a, b in zip(sums, [both, *own], strict=True)]
-    finally:
-        student.train(training)
-    both, of_student, of_teacher = sums
-    similarity = (both / (of_student[:, None] * of_teacher).sqrt()).cpu()
-    if not similarity.isfinite().all():
-        raise UserError(
-            "mapping=cka found hidden states without any variance, or not finite, so that layers cannot be compared; "
-            "check both models, or use mapping=uniform."
-        )
-    return similarity
 
 
 def _chosen(examples: Dataset, count: int, tokenizer: PreTrainedTokenizerBase, seed: int) -> Dataset:

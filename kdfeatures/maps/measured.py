@@ -16,9 +16,9 @@ from kdfeatures.maps.moving import MovingMap
 class CkaMap(MovingMap):
     """The map with the largest sum of CKA(m, f(m)) among all f with f(1) <= f(2) <= ... <= f(M), f(m) from 1 to N.
 
-    CKA: debiased and linear, of hidden states with tokens as samples (kdfeatures.cka_fit), of the student as it begins.
-    Until `fit` all pairs are candidates. A student that copies teacher layers is most similar to those; for random
-    weights it says little more than that inputs are alike, and mapping=uniform is the better guess.
+    CKA: debiased and linear, of hidden states with tokens as samples (kdfeatures.layer_similarity), of the student as
+    it begins. Until `fit` all pairs are candidates. A student that copies teacher layers is most similar to those; for
+    random weights it says little more than that inputs are alike, and mapping=uniform is the better guess.
     examples: how many training examples are measured.
     """
 
@@ -28,8 +28,8 @@ class CkaMap(MovingMap):
     moves = False
 
     def __init__(self, student_layers: int, teacher_layers: int, *, examples: int, embeddings: bool) -> None:
-        if examples < 1:
-            raise UserError(f"mapping.examples={examples} must be at least 1.")
+        if examples < 4:
+            raise UserError(f"mapping.examples={examples} must be at least 4.")
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.examples = examples
         self.register_buffer("similarity", torch.full(self.shape, torch.nan))
