@@ -12,6 +12,7 @@ from torch import nn
 from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.heads import HeadAlignment
 from kdfeatures.mapping import Pair, validate
 from kdfeatures.maps import MovingMap
 from kdfeatures.objective import MAIN, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
@@ -20,6 +21,7 @@ from kdfeatures.schedules import Schedule, read_schedule
 from kdfeatures.targets import instantiate
 from kdfeatures.tasks import Task
 
+ALIGNMENT = "heads"  # of a term that compares scores; a number under this name is an argument of the loss
 TERM_FIELDS = ("weight", "over_pairs", "mapping", "teacher", "regression")  # all else are arguments of the loss
 
 
@@ -140,8 +142,10 @@ def _term(
             f"{option} compares the step from one mapped pair of layers to the next, but {only}; give it another, for "
             f"instance '+mapping@{option}.mapping=uniform'."
         )
-    _check_attention(option, loss, student_config, teacher_config)
-    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher, moving)
+    heads = None
+    if loss.takes == "attention":
+        heads = _heads(option, node, cfg, loss, pairs, student_config, teacher_config)
+    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher, moving, heads)
 
 
 def _teacher(given: str | None, option: str, teachers: Mapping[str, Any]) -> tuple[str, Any]:
@@ -163,7 +167,8 @@ def _loss(
     node: DictConfig, option: str, allow_targets: Sequence[str], *, regression: bool
 ) -> tuple[nn.Module, Schedule | None]:
     """Make the loss of a term, and the schedule of its temperature if the config has one."""
-    own = OmegaConf.masked_copy(node, [key for key in node if key not in TERM_FIELDS])
+    left_out = TERM_FIELDS if type(node.get(ALIGNMENT)) is int else (*TERM_FIELDS, ALIGNMENT)
+    own = OmegaConf.masked_copy(node, [key for key in node if key not in left_out])
     if regression and node.get("regression") is not None:
         own = node.regression
     schedule = None
@@ -192,19 +197,32 @@ def _weight(value: float | DictConfig, option: str) -> float | Schedule:
     return value
 
 
-def _check_attention(option: str, loss: nn.Module, student_config, teacher_config) -> None:
-    if loss.takes == "attention":
-        for config in (student_config, teacher_config) if loss.compares_scores else ():
-            if family_of(config).positional(config):
-                raise UserError(
-                    f"{option} compares attention scores derived from q and k, but '{config.model_type}' adds "
-                    "relative positions to them; use relation_kl or value_relation (recipe=minilmv2)."
-                )
-        # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
-        student, teacher = family_of(student_config), family_of(teacher_config)
-        loss.check(
-            student_heads=student.heads(student_config),
-            student_width=student.width(student_config),
-            teacher_heads=teacher.heads(teacher_config),
-            teacher_width=teacher.width(teacher_config),
-        )
+def _heads(
+    option: str,
+    node: DictConfig,
+    cfg: DictConfig,
+    loss: nn.Module,
+    pairs: Sequence[Pair],
+    student_config,
+    teacher_config,
+) -> HeadAlignment | None:
+    """Make what brings heads together, for a loss that compares scores, and check that the loss can compare them."""
+    for config in (student_config, teacher_config) if loss.compares_scores else ():
+        if family_of(config).positional(config):
+            raise UserError(
+                f"{option} compares attention scores derived from q and k, but '{config.model_type}' adds "
+                "relative positions to them; use relation_kl or value_relation (recipe=minilmv2)."
+            )
+    # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
+    student, teacher = family_of(student_config), family_of(teacher_config)
+    counts = student.heads(student_config), teacher.heads(teacher_config)
+    widths = student.width(student_config), teacher.width(teacher_config)
+    made = None
+    if loss.compares_scores and ALIGNMENT in node:
+        chosen, its = (cfg.heads, ALIGNMENT) if node.heads is None else (node.heads, f"{option}.{ALIGNMENT}")
+        if not isinstance(chosen, DictConfig):
+            raise UserError(f"{its}={chosen} names no file of conf/heads; write {ALIGNMENT}@{its}={chosen}.")
+        made = instantiate(chosen, its, cfg.allow_targets, pairs, counts[0], widths[0], counts[1], widths[1])
+        counts = made.compared
+    loss.check(student_heads=counts[0], student_width=widths[0], teacher_heads=counts[1], teacher_width=widths[1])
+    return made

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,10 @@ class Comparison(Features):
         student: AttentionStates,
         teachers: Sequence[AttentionStates],
     ) -> None:
+        if term.heads is not None:
+            # of each pair both sides: what brings their heads together may differ from pair to pair
+            each = zip(pairs, teachers, strict=True)
+            teachers = [_Aligned(*term.heads(pair, student, teacher, self.mask)) for pair, teacher in each]
         # these losses keep no more than gradients by themselves: kdfeatures.losses.pairwise
         self._take(name, term, pairs, lambda compare: compare(student, teachers))
 
@@ -103,7 +107,8 @@ class Comparison(Features):
         """
 
         def loss(student: Any, teacher: Any) -> Tensor:
-            return term.loss(student, teacher, self.mask)
+            both = teacher if isinstance(teacher, _Aligned) else (student, teacher)
+            return term.loss(*both, self.mask)
 
         def losses(student: Any, teachers: Sequence[Any]) -> Tensor:
             return torch.stack([loss(student, teacher) for teacher in teachers])
@@ -122,6 +127,11 @@ class Comparison(Features):
 
     def _note(self, name: str, value: Tensor) -> None:
         self._values.setdefault(name, []).append(value)
+
+
+class _Aligned(NamedTuple):
+    student: AttentionStates
+    teacher: AttentionStates
 
 
 class _Arrivals(dict):

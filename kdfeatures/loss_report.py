@@ -48,7 +48,7 @@ def describe_objective(
         of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
         terms[name] = {
             "loss": type(term.loss).__name__,
-            "settings": _settings(term.loss),
+            "settings": _settings(term),
             **describe_layers(term),
             "student": of_student,
             "teacher": of_teacher,
@@ -110,10 +110,14 @@ def _size(config: PreTrainedConfig) -> dict[str, int]:
     }
 
 
-def _settings(loss: nn.Module) -> dict[str, Any]:
-    """Return the loss's own arguments, as far as it keeps them under their names; the temperature is told apart."""
-    names = [name for name in inspect.signature(type(loss)).parameters if name != "temperature"]
-    return {name: getattr(loss, name) for name in names if hasattr(loss, name)}
+def _settings(term: Term) -> dict[str, Any]:
+    """Return the loss's own arguments, as far as it keeps them under their names, and what brings heads together.
+
+    The temperature is told apart.
+    """
+    names = [name for name in inspect.signature(type(term.loss)).parameters if name != "temperature"]
+    own = {name: getattr(term.loss, name) for name in names if hasattr(term.loss, name)}
+    return own if term.heads is None else own | {"heads": term.heads.rule}
 
 
 def _temperature(term: Term) -> str | None:
@@ -134,7 +138,8 @@ def _shapes(
 ) -> tuple[str, str]:
     takes = term.loss.takes
     if takes == "attention":
-        heads = [term.loss.compared_heads(family_of(config).heads(config)) for config in (student, teacher)]
+        counts = [family_of(config).heads(config) for config in (student, teacher)]
+        heads = [term.loss.compared_heads(n) for n in (counts if term.heads is None else term.heads.compared)]
         operands = " ".join(name[0] for name in term.loss.operands)
         return tuple(f"{operands} (B, {n}, L, L)" for n in heads)
     if takes in ON_HIDDEN:

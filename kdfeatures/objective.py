@@ -8,10 +8,12 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainingArguments
 
 from kdfeatures.balance import Balance
 from kdfeatures.comparison import Comparison
 from kdfeatures.features import Features
+from kdfeatures.heads.alignment import HeadAlignment
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.mapping import Pair
 from kdfeatures.maps.moving import MovingMap
@@ -63,7 +65,8 @@ class Term:
     pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
     weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
     teacher: whose layers it compares; losses on logits take the average of all teachers. map: what chooses or weighs
-    the pairs in each step (kdfeatures.maps), which then are its candidates; None for a fixed map.
+    the pairs in each step (kdfeatures.maps), which then are its candidates; None for a fixed map. heads: what brings
+    the attention heads of both sides together; None for losses that compare no scores.
     """
 
     loss: nn.Module
@@ -73,6 +76,7 @@ class Term:
     temperature: Schedule | None = None
     teacher: str = MAIN
     map: MovingMap | None = None
+    heads: HeadAlignment | None = None
 
     @property
     def compared(self) -> tuple[Pair, ...]:
@@ -109,6 +113,9 @@ class Objective(nn.Module):
         self.projections = projections
         # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
         self.moving = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
+        self.alignments = nn.ModuleDict(
+            {f"of_{name}": one.heads for name, one in terms.items() if one.heads is not None}
+        )
         self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
         self.balance = balance
         self.attached: dict[str, Tensor] | None = None
@@ -128,6 +135,11 @@ class Objective(nn.Module):
     def maps(self) -> dict[str, MovingMap]:
         """The maps that move or are measured, by the names of their terms."""
         return {name: term.map for name, term in self.terms.items() if term.map is not None}
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        """Raise UserError for maps or heads that cannot be trained as the arguments say, or on a stream."""
+        for one in (*self.moving.values(), *self.alignments.values()):
+            one.check_training(arguments, streaming=streaming)
 
     def scheduled(self) -> dict[str, float]:
         """The present value of all that a schedule or the balance changes.

@@ -9,6 +9,9 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     maps              of terms whose map moves or was measured, by name: {rule, epochs}. epochs: {step, weights} at the
                       end of every epoch, for a map that moves; weights: a row for each student layer from 1, a column
                       for each teacher layer from 1. Of mapping=cka also the similarity, likewise
+    heads             of terms that compare attention scores, by name: {rule} and by pair of layers, such as `1_to_2`,
+                      what was matched, {pairs: [[student head, teacher head], ...] from 0, similarity: of each, on
+                      texts that they were not matched on}, or the learned mix, a row for each teacher head
     seed              of student initialisation, shuffling and subsets
     split             the split that `metrics` are of
     metric            the name of the metric that models are compared by; null where nothing is scored
@@ -25,9 +28,9 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     padding           the share of padded positions in the training batches; null where nothing was trained
     report            with explain=true, what each term does and its gradient on the first batch, as
                       kdfeatures/loss_report.py says; otherwise null
-    stages            of a run in stages: {name, seconds, losses, mapping, maps, train_examples, padding, report,
-                      metrics} of each, metrics of the student as it was then; what stands outside is of the last,
-                      seconds of all
+    stages            of a run in stages: {name, seconds, losses, mapping, maps, heads, train_examples, padding,
+                      report, metrics} of each, metrics of the student as it was then; what stands outside is of the
+                      last, seconds of all
     processes         how many trained together
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on

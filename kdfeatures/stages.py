@@ -15,7 +15,7 @@ from kdfeatures.build import build_pairs
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping import Pair
 
-WHOLE = ("task", "mapping", "projection", "augmentation", "teachers")
+WHOLE = ("task", "mapping", "heads", "projection", "augmentation", "teachers")
 MERGED = ("losses", "trainer", "data", "teacher")
 PLAIN = ("freeze_below",)
 # of the stage itself; each_pair: one stage for every mapped pair, with what lies below it frozen; born_again: the

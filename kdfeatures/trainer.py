@@ -18,13 +18,14 @@ from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable, measure_terms
+from kdfeatures.head_fit import HEADS, saved_heads
 from kdfeatures.loss_report import first_batch
 from kdfeatures.map_log import MAPS, MapLog, saved_maps
-from kdfeatures.maps import MovingMap, check_maps
+from kdfeatures.maps import MovingMap
 
 PROJECTIONS = "projections.safetensors"
 # what is saved beside the student, by where it is in a Distiller
-PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS}
+PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS, "objective.alignments.": HEADS}
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
@@ -32,7 +33,8 @@ class DistillationTrainer(BucketedTrainer):
     """Trains a Distiller; everything else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's own.
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, beside it the projections in
-    `projections.safetensors` and the state of maps that move in `maps.safetensors`. The log has `loss/<term>`, the mean
+    `projections.safetensors`, the state of maps that move in `maps.safetensors`, and matched or mixed heads in
+    `heads.safetensors`. The log has `loss/<term>`, the mean
     unweighted value of every term since the last log, and `weight/<term>` and `temperature/<term>`, the present values
     of those that follow a schedule. With an Objective's `balance`, weights follow the terms' gradients; the log then
     has all weights and `gradient/<term>`, the smoothed norm of each unweighted term's gradient on the student. What
@@ -58,14 +60,14 @@ class DistillationTrainer(BucketedTrainer):
         self._on_first_batch = on_first_batch
         self._step: int | None = None
         check_measurable(self.args, balanced=self._balance is not None, explained=on_first_batch is not None)
-        check_maps(self._maps.values(), self.args, streaming=isinstance(self.train_dataset, IterableDataset))
+        model.objective.check_training(self.args, streaming=isinstance(self.train_dataset, IterableDataset))
         if self._maps:
             self.add_callback(MapLog(self))
         self._sums: dict[str, torch.Tensor] = {}
         self._batches = 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """Build one optimiser with a group each for student, projections and maps, with and without weight decay."""
+        """Build one optimiser with a group each, decayed or not, for student, projections, mixes of heads, and maps."""
         if self.optimizer is None:
             model = self.model if model is None else model
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
@@ -194,6 +196,8 @@ class DistillationTrainer(BucketedTrainer):
             objective.projections.load_state_dict(safetensors.torch.load_file(folder / PROJECTIONS))
         if self._maps:
             objective.moving.load_state_dict(saved_maps(folder, objective.moving))
+        if objective.alignments.state_dict():
+            objective.alignments.load_state_dict(saved_heads(folder, objective.alignments))
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -77,7 +77,7 @@ def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_
 
 
 @pytest.mark.parametrize(
-    "group", ["task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"]
+    "group", ["task", "recipe", "mapping", "heads", "projection", "student", "trainer", "augmentation", "cache"]
 )
 def test_the_command_of_a_choice_names_the_choice(group):
     for name in names(group):
@@ -158,7 +158,7 @@ def test_every_projection_builds(projection):
 def test_every_loss_can_be_added_to_a_run(loss):
     cfg = compose("distill", "recipe=hard")
     OmegaConf.update(cfg, "losses.extra", plain(f"loss/{loss}"), force_add=True)
-    if "heads" in cfg.losses.extra:
+    if cfg.losses.extra.get("heads") is not None:
         cfg.losses.extra.heads = 12
     objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
     assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"

@@ -23,7 +23,6 @@ from kdfeatures.commands.text_inputs import check_reading, check_stream
 from kdfeatures.config import DataConfig, StudentConfig, TeacherConfig, section
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable
-from kdfeatures.maps import check_maps
 from kdfeatures.models import load_config
 from kdfeatures.objective import Objective
 from kdfeatures.processes import is_first
@@ -35,7 +34,7 @@ from kdfeatures.tasks import Task
 from kdfeatures.teacher_settings import teacher_settings
 from kdfeatures.training_settings import training_arguments
 
-OF_STAGE = ("seconds", "losses", "mapping", "maps", "train_examples", "padding", "report")
+OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", "train_examples", "padding", "report")
 
 
 class Plan(NamedTuple):
@@ -94,7 +93,7 @@ def check(cfg: DictConfig, output_dir: Path) -> list[Plan]:
         objective, _ = build_objective(stage.cfg, planned, of_teacher, regression=task.is_regression, others=of_others)
         arguments = training_arguments(stage.cfg.trainer, output_dir, task, seed=cfg.seed, find_unused_parameters=False)
         check_measurable(arguments, balanced=objective.balance is not None, explained=cfg.explain)
-        check_maps(objective.maps.values(), arguments, streaming=data.streaming)
+        objective.check_training(arguments, streaming=data.streaming)
         plans.append(Plan(stage, task, planned, of_teacher, objective, of_others))
     check_shares(cfg, [name for plan in plans for name in plan.objective.terms])
     return plans

@@ -28,6 +28,7 @@ from kdfeatures.commands.teaching import (
 )
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
+from kdfeatures.head_fit import heads_of
 from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.map_log import maps_of
 from kdfeatures.metrics import main_metric
@@ -90,6 +91,7 @@ def distil(
         recipe=cfg.recipe_name,
         mapping=mapping_of(job, MAIN),
         maps=maps_of(job.objective, trainer),
+        heads=heads_of(job.objective),
         student=describe_model(str(output_dir), student, student_scores),
         retained=retained(own[metric], reference[metric]) if own and reference else None,
         train_examples=_examples(job, trainer),

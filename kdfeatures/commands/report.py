@@ -35,6 +35,7 @@ def results_of(
         "recipe": None,
         "mapping": None,
         "maps": {},
+        "heads": {},
         "seed": cfg.seed,
         "split": cfg.split,
         "metric": main_metric(task),

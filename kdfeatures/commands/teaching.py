@@ -14,6 +14,7 @@ from kdfeatures.cache import FeatureCache
 from kdfeatures.cka_fit import fit_maps
 from kdfeatures.commands.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.config import OtherTeacherConfig, TeacherConfig
+from kdfeatures.head_fit import fit_heads
 from kdfeatures.kinds import kind_of
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.objective import MAIN
@@ -67,10 +68,11 @@ def move_teachers(job: Job) -> None:
 
 
 def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
-    """Fit the maps that are measured (kdfeatures.cka_fit); a run that goes on takes those of its checkpoint."""
+    """Fit maps that are measured and heads that are matched; a run that goes on takes those of its checkpoint."""
     models = {name: teacher.model for name, teacher in job.teachers.items()}
     folder = None if checkpoint is None else Path(checkpoint)
-    fit_maps(job.objective, job.student, models, job.examples, job.tokenizer, seed, folder)
+    for fit in (fit_maps, fit_heads):
+        fit(job.objective, job.student, models, job.examples, job.tokenizer, seed, folder)
 
 
 def caches_of(job: Job) -> dict[str, FeatureCache]:

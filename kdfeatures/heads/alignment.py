@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.heads.matching import HeadMatching
+from kdfeatures.heads.comparison import HeadComparison
 from kdfeatures.heads.similarity import check_measure
 from kdfeatures.mapping import Pair
 from kdfeatures.masking import blank_padding, real_tokens
@@ -25,11 +26,10 @@ from kdfeatures.masking import blank_padding, real_tokens
 class HeadAlignment(nn.Module):
     """Base: pairs are what will be compared; heads and widths (H * d) are those of the models' attention.
 
-    compared: the head count of what `forward` returns.
+    compared: the head counts (student, teacher) of what `forward` returns; equal but for SameHeads.
     """
 
-    told: ClassVar[str]  # in a few words, for reports
-    learns: ClassVar[bool] = False  # whether it has parameters that are trained with the student
+    rule: ClassVar[str]  # the name of its file in conf/heads/
 
     def __init__(
         self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
@@ -37,7 +37,14 @@ class HeadAlignment(nn.Module):
         super().__init__()
         self.heads = student_heads, teacher_heads
         self.widths = student_width, teacher_width
-        self.compared = student_heads
+        self.compared = student_heads, teacher_heads
+
+    def state(self) -> dict[str, Any]:
+        """Return what results.json keeps of it, by pair of layers."""
+        return {}
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        """Raise UserError where it cannot be trained as the arguments say, or on a stream of examples."""
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
@@ -46,20 +53,9 @@ class HeadAlignment(nn.Module):
 
 
 class SameHeads(HeadAlignment):
-    """Head h with head h. Raises UserError for unequal counts."""
+    """Head h with head h; losses refuse unequal counts."""
 
-    told = "head h with head h"
-
-    def __init__(
-        self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
-    ) -> None:
-        super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
-        if student_heads != teacher_heads:
-            raise UserError(
-                f"heads=same compares head with head, but the student has {student_heads} heads and the teacher "
-                f"{teacher_heads}; use heads=hungarian, mean, learned or relation, or a loss for any heads "
-                "(recipe=minilmv2_joint)."
-            )
+    rule = "same"
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
@@ -74,13 +70,13 @@ class MeanHeads(HeadAlignment):
     Unlike the mean of probabilities, it is taken before the softmax.
     """
 
-    told = "the mean of all heads' scores"
+    rule = "mean"
 
     def __init__(
         self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
     ) -> None:
         super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
-        self.compared = 1
+        self.compared = 1, 1
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
@@ -98,7 +94,7 @@ class RelationHeads(HeadAlignment):
     relates queries with queries, this compares queries with keys. Raises UserError unless count divides both widths.
     """
 
-    told = "concatenated heads, split alike"
+    rule = "relation"
 
     def __init__(
         self,
@@ -116,14 +112,14 @@ class RelationHeads(HeadAlignment):
                 f"heads.count={count} must divide both attention widths, {student_width} (student) and "
                 f"{teacher_width} (teacher); {math.gcd(student_width, teacher_width)} and its divisors do."
             )
-        self.compared = count
+        self.compared = count, count
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         return tuple(
-            _resplit(states, self.compared)._replace(scale=math.sqrt(self.compared / width))
-            for states, width in zip((student, teacher), self.widths, strict=True)
+            _resplit(states, count)._replace(scale=math.sqrt(count / width))
+            for states, width, count in zip((student, teacher), self.widths, self.compared, strict=True)
         )
 
 
@@ -135,21 +131,31 @@ class LearnedHeads(HeadAlignment):
     of the student's whole width.
     """
 
-    told = "learned mixes of the student's heads"
-    learns = True
+    rule = "learned"
 
     def __init__(
         self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
     ) -> None:
         super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
-        self.compared = teacher_heads
+        self.compared = teacher_heads, teacher_heads
         even = torch.full((teacher_heads, student_heads), 1 / student_heads)
-        self.mix = nn.ParameterDict({_key(pair): nn.Parameter(even.clone()) for pair in pairs})
+        # candidates of a moving map share one: each of its own would be trained only while its pair is compared
+        self.mix = nn.ParameterDict({pair.projection: nn.Parameter(even.clone()) for pair in pairs})
+
+    def state(self) -> dict[str, Any]:
+        return {name: [[round(x, 4) for x in row] for row in mix.tolist()] for name, mix in self.mix.items()}
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        if arguments.fsdp:
+            raise UserError(
+                "heads=learned trains mixes that trainer.fsdp=true would shard over the processes; leave out one of "
+                "the two."
+            )
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
-        mix = self.mix[_key(pair)]
+        mix = self.mix[pair.projection]
         # what padding holds must not reach the mix's gradient, where a loss can no longer mask it
         blank = blank_padding(student.query, real_tokens(mask, student.query))
         query = torch.einsum("ts,bsld->btlsd", mix.to(blank.dtype), blank).flatten(3)
@@ -166,7 +172,7 @@ class HungarianHeads(HeadAlignment):
     that copies teacher layers keeps their heads; for one with random weights it is little more than a drawn order.
     """
 
-    told = "heads matched by similarity"
+    rule = "hungarian"
 
     def __init__(
         self,
@@ -181,20 +187,37 @@ class HungarianHeads(HeadAlignment):
     ) -> None:
         super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
         check_measure(measure)
-        if examples < 1:
-            raise UserError(f"heads.examples={examples} must be at least 1.")
+        if examples < 4:
+            raise UserError(f"heads.examples={examples} must be at least 4.")
         self.measure, self.examples = measure, examples
-        self.compared = min(self.heads)
-        self.matchings: dict[Pair, HeadMatching] = {}
+        self.compared = min(self.heads), min(self.heads)
         for pair in pairs:
             # until it is fitted, the first heads with the first heads
-            self.register_buffer(_key(pair), torch.arange(self.compared).repeat(2, 1))
+            self.register_buffer(_key(pair), torch.arange(min(self.heads)).repeat(2, 1))
+            self.register_buffer(f"{_key(pair)}_similarity", torch.full((min(self.heads),), torch.nan))
 
-    def fit(self, matchings: Mapping[Pair, HeadMatching]) -> None:
-        """Take the matching of every pair."""
-        self.matchings = dict(matchings)
-        for pair, matching in matchings.items():
-            self.get_buffer(_key(pair)).copy_(torch.tensor(matching.pairs).mT)
+    def fit(self, found: Mapping[Pair, HeadComparison]) -> None:
+        """Take the matching of every pair, and how similar matched heads are on texts that it was not fitted to."""
+        for pair, one in found.items():
+            self.get_buffer(_key(pair)).copy_(torch.tensor(one.matching.pairs).mT)
+            self.get_buffer(f"{_key(pair)}_similarity").copy_(torch.tensor(one.matching.on(one.similarity)))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            name: {
+                "pairs": order.mT.tolist(),
+                "similarity": [round(x, 4) for x in self.get_buffer(f"{name}_similarity").tolist()],
+            }
+            for name, order in self.named_buffers()
+            if not name.endswith("_similarity")
+        }
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        if streaming:
+            raise UserError(
+                "heads=hungarian compares heads on chosen examples, which a stream cannot give; use another heads=, or "
+                "data.streaming=false."
+            )
 
     def forward(
         self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None

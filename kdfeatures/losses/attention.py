@@ -27,9 +27,10 @@ class AttentionLoss(nn.Module):
         Here: when the head counts differ; the widths may.
         """
         if student_heads != teacher_heads:
+            ways = "heads=hungarian, mean, learned or relation makes them equal, and " if self.compares_scores else ""
             raise UserError(
                 f"{type(self).__name__} needs equal head counts, but the student has {student_heads} heads "
-                f"and the teacher {teacher_heads}; RelationKL (recipe=minilmv2) does not."
+                f"and the teacher {teacher_heads}; {ways}RelationKL (recipe=minilmv2) does not need it."
             )
 
     def compared_heads(self, own: int) -> int:

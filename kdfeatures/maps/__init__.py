@@ -13,8 +13,8 @@ The fixed maps are functions in kdfeatures.mapping.
 from kdfeatures.maps.attention import AttentionMap
 from kdfeatures.maps.learned import LearnedMap
 from kdfeatures.maps.measured import CkaMap
-from kdfeatures.maps.moving import MovingMap, check_maps
+from kdfeatures.maps.moving import MovingMap
 from kdfeatures.maps.random import RandomMap
 from kdfeatures.maps.transport import TransportMap
 
-__all__ = ["AttentionMap", "CkaMap", "LearnedMap", "MovingMap", "RandomMap", "TransportMap", "check_maps"]
+__all__ = ["AttentionMap", "CkaMap", "LearnedMap", "MovingMap", "RandomMap", "TransportMap"]

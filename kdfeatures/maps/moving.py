@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -118,9 +118,3 @@ def described(weights: Tensor) -> dict[str, float]:
     layers = torch.arange(1, weights.shape[1] + 1, dtype=torch.float64, device=weights.device)
     found = {f"layer/{m}": mean for m, mean in enumerate((rows @ layers).tolist(), 1)}
     return found | {"entropy": -torch.special.xlogy(rows, rows).sum(1).mean().item()}
-
-
-def check_maps(maps: Iterable[MovingMap], arguments: TrainingArguments, *, streaming: bool) -> None:
-    """Raise UserError for a map that cannot be trained as the arguments say, or on a stream."""
-    for one in maps:
-        one.check_training(arguments, streaming=streaming)

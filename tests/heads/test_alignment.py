@@ -8,9 +8,17 @@ from pairs import lengths_mask, window
 
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.heads import HungarianHeads, LearnedHeads, MeanHeads, RelationHeads, SameHeads, match_heads
+from kdfeatures.heads import (
+    HeadComparison,
+    HungarianHeads,
+    LearnedHeads,
+    MeanHeads,
+    RelationHeads,
+    SameHeads,
+    match_heads,
+)
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
-from kdfeatures.mapping import Pair
+from kdfeatures.mapping import Candidate, Pair
 
 B, L, H_S, D_S, H_T, D_T = 3, 7, 3, 4, 2, 9
 PAIR, OTHER = Pair(1, 2), Pair(2, 3)
@@ -33,7 +41,9 @@ def teacher(**more):
 
 
 def matched(made):
-    made.fit({pair: match_heads(torch.tensor([[0.1, 0.9], [0.2, 0.3], [0.8, 0.7]])) for pair in (PAIR, OTHER)})
+    similarity = torch.tensor([[0.1, 0.9], [0.2, 0.3], [0.8, 0.7]])
+    found = HeadComparison(match_heads(similarity), similarity, similarity / 2, similarity)
+    made.fit({pair: found for pair in (PAIR, OTHER)})
     return made  # student heads 0 and 2 with teacher heads 1 and 0
 
 
@@ -62,7 +72,7 @@ def maps_of(kind, given_s, given_t, alignment):
         return torch.stack([sum(mix[t, s] * scores_s[:, s] for s in range(H_S)) for t in range(H_T)], 1), scores_t
     if kind is HungarianHeads:
         return scores_s[:, [0, 2]], scores_t[:, [1, 0]]
-    count = alignment.compared
+    count, _ = alignment.compared
     return tuple(
         torch.einsum("bhld,bhmd->bhlm", split(x.query, count), split(x.key, count)) / math.sqrt(width / count)
         for x, width in ((given_s, H_S * D_S), (given_t, H_T * D_T))
@@ -148,12 +158,10 @@ def test_matched_heads_keep_what_each_may_attend_to():
     assert torch.equal(found.allowed, differ[:, [0, 2]])
 
 
-def test_equal_heads_are_compared_as_they_are_and_unequal_ones_are_refused_with_the_ways_out():
+def test_the_same_heads_are_compared_as_they_are():
     one, other = student(), teacher()
-    alignment = SameHeads((PAIR,), 3, 12, 3, 6)
-    assert alignment(PAIR, one, other, MASK) == (one, other) and alignment.compared == 3
-    with pytest.raises(UserError, match=r"the student has 3 heads and the teacher 2; use heads=hungarian, mean, "):
-        SameHeads((PAIR,), *SIZES)
+    alignment = SameHeads((PAIR,), *SIZES)
+    assert alignment(PAIR, one, other, MASK) == (one, other) and alignment.compared == (H_S, H_T)
 
 
 def test_a_learned_mix_begins_as_the_mean_and_is_one_of_each_pair():
@@ -166,11 +174,16 @@ def test_a_learned_mix_begins_as_the_mean_and_is_one_of_each_pair():
     torch.testing.assert_close(mixed.attention.scores(), expected)
 
 
-def test_a_matching_is_kept_with_the_weights_of_a_run():
+def test_a_matching_is_kept_with_the_weights_of_a_run_and_told():
     fitted, fresh = (HungarianHeads((PAIR, OTHER), *SIZES, measure="cka", examples=4) for _ in range(2))
     matched(fitted)
     fresh.load_state_dict(fitted.state_dict())
-    assert fresh.get_buffer("1_to_2").tolist() == [[0, 2], [1, 0]]
+    one = {"pairs": [[0, 1], [2, 0]], "similarity": [0.45, 0.4]}  # on texts that it was not fitted to
+    assert fresh.state() == fitted.state() == {"1_to_2": one, "2_to_3": one}
+
+
+def test_candidates_of_a_moving_map_share_a_mix():
+    assert list(LearnedHeads((Candidate(1, 2), Candidate(1, 3)), *SIZES).state()) == ["1_to_any"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +192,7 @@ def test_a_matching_is_kept_with_the_weights_of_a_run():
         (RelationHeads, {"count": 4}, r"heads.count=4 must divide both attention widths, 12 .* and 18 .*; 6 and its"),
         (RelationHeads, {"count": 0}, "heads.count=0 must divide"),
         (HungarianHeads, {"measure": "ckaa", "examples": 4}, "the measure ckaa is unknown; did you mean 'cka'"),
-        (HungarianHeads, {"measure": "cka", "examples": 0}, "heads.examples=0 must be at least 1"),
+        (HungarianHeads, {"measure": "cka", "examples": 3}, "heads.examples=3 must be at least 4"),
     ],
 )
 def test_options_that_do_not_fit_are_named(kind, options, told):

@@ -12,7 +12,7 @@ from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenMSE
 from kdfeatures.map_log import MAPS
-from kdfeatures.maps import CkaMap, check_maps
+from kdfeatures.maps import CkaMap
 from kdfeatures.maps.measured import best_monotone
 from kdfeatures.objective import Objective, Term
 
@@ -66,7 +66,7 @@ def test_a_run_that_goes_on_takes_the_map_of_its_checkpoint(tmp_path):
 
 def test_a_stream_and_too_few_examples_are_refused():
     with pytest.raises(UserError, match="a stream cannot give"):
-        check_maps(objective_of().maps.values(), SimpleNamespace(fsdp=False), streaming=True)
+        objective_of().check_training(SimpleNamespace(fsdp=False), streaming=True)
     with pytest.raises(UserError, match=r"mapping.examples=3 must be at least 4"):
         objective_of(3)
 

@@ -17,7 +17,6 @@ from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionScoreMSE, FlowMSE, HiddenMSE, TokenGramMSE
 from kdfeatures.map_log import MAPS
 from kdfeatures.mapping import Pair
-from kdfeatures.maps import check_maps
 
 
 def loss_and_gradients(distiller, batch):
@@ -202,8 +201,9 @@ def test_learned_weights_are_trained_at_their_own_rate_and_saved(tmp_path):
 def test_learned_weights_and_sharding_are_refused():
     sharded = SimpleNamespace(fsdp=True)
     with pytest.raises(UserError, match="mapping=learned trains weights that trainer.fsdp=true would shard"):
-        check_maps([moving_map("emd"), moving_map("learned")], sharded, streaming=False)
-    check_maps([moving_map("random"), moving_map("emd")], sharded, streaming=False)
+        moving_map("learned").check_training(sharded, streaming=False)
+    for rule in ("random", "emd"):
+        moving_map(rule).check_training(sharded, streaming=False)
 
 
 def test_a_draw_for_each_epoch_of_a_stream_is_refused():
@@ -211,8 +211,9 @@ def test_a_draw_for_each_epoch_of_a_stream_is_refused():
     with pytest.raises(
         UserError, match=r"draws once an epoch, which data.streaming=true has not; .* mapping.every=1000"
     ):
-        check_maps([moving_map("random")], plain, streaming=True)
-    check_maps([moving_map("random", every=5), *map(moving_map, RULES[1:])], plain, streaming=True)
+        moving_map("random").check_training(plain, streaming=True)
+    for one in (moving_map("random", every=5), *map(moving_map, RULES[1:])):
+        one.check_training(plain, streaming=True)
 
 
 def test_a_checkpoint_of_another_map_is_refused(tmp_path):
