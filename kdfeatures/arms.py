@@ -64,7 +64,7 @@ def find_arms(folder: Path) -> list[Arm]:
         if results["config"]["task"]["kind"] != "sequence":
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
-        key = json.dumps(shared, sort_keys=True)
+        key = json.dumps(_without_drawn(shared, results["seed"]), sort_keys=True)
         arm = arms.setdefault(key, Arm(_name(path.parent, folder), results["task"]))
         seed = results["seed"]
         if seed in arm.runs:
@@ -75,6 +75,14 @@ def find_arms(folder: Path) -> list[Arm]:
     if not arms:
         raise UserError(f"runs={folder} holds no finished run of distill or finetune whose texts have a label each.")
     return list(arms.values())
+
+
+def _without_drawn(node: Any, seed: int, inside: str = "") -> Any:
+    """Return a config without the seeds of maps that follow the run's, as that of mapping=random does."""
+    if not isinstance(node, Mapping):
+        return node
+    left = {name: value for name, value in node.items() if (inside, name, value) != ("mapping", "seed", seed)}
+    return {name: _without_drawn(value, seed, name) for name, value in left.items()}
 
 
 def _is_own_teacher(folder: Path) -> bool:

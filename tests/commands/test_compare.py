@@ -82,6 +82,17 @@ def test_stages_and_a_runs_own_teacher_are_no_runs_of_their_own(tmp_path):
     assert [arm.name for arm in find_arms(tmp_path)] == ["one"]
 
 
+def test_maps_drawn_by_the_runs_own_seed_are_one_arm_and_those_of_a_seed_of_their_own_are_not(tmp_path):
+    for rule, drawn in {"follows": {1: 1, 2: 2}, "own": {1: 5, 2: 6}}.items():
+        for seed, map_seed in drawn.items():
+            folder = tmp_path / f"{rule},seed={seed}"
+            write_run(folder, right=300, seed=seed)
+            results = json.loads((folder / "results.json").read_text())
+            results["config"]["losses"] = {"hidden": {"mapping": {"name": rule, "seed": map_seed}}}
+            (folder / "results.json").write_text(json.dumps(results))
+    assert sorted(sorted(arm.runs) for arm in find_arms(tmp_path)) == [[1], [1, 2], [2]]
+
+
 def test_mistakes_are_told(runs, capsys, tmp_path_factory):
     def told(*argv):
         with pytest.raises(SystemExit):
