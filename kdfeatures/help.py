@@ -23,6 +23,7 @@ GROUPS = {
     "task": "what to learn: a GLUE task, a label for every word, a generated task, your own files, unlabelled text",
     "recipe": "which losses, as a published method has them",
     "mapping": "which student layer learns from which teacher layer",
+    "heads": "how attention heads of two counts are brought together",
     "projection": "how hidden states of two widths are brought together",
     "loss": "one more term: +loss@losses.NAME=...",
     "student": "a named size; or say student.layers=... and so on",
@@ -31,6 +32,7 @@ GROUPS = {
     "cache": "whether the teacher's features are kept on disk",
     "trainer": "settings of the Hugging Face Trainer",
     "experiment": "a named set of overrides",
+    "arm": "one arm of experiment=layer_maps",
 }
 
 
