@@ -21,7 +21,7 @@ demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md 
 	$(RUN) -m kdfeatures demo output_dir=demo existing=overwrite
 
 test: $(READY)  ## run all tests in WORKERS=2 processes; FAST=1 leaves out the slow ones
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(if $(FAST),-m "not slow")
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal $(if $(FAST),-m "not slow")
 
 check: $(READY)  ## lint
 	$(VENV)/bin/ruff check .

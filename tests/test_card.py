@@ -15,6 +15,7 @@ def results(recipe="tinybert", *, metrics=None, mapping=((0, 0), (1, 3), (2, 6))
         "recipe": recipe,
         "mapping": None if recipe is None else [list(pair) for pair in mapping],
         "maps": {},
+        "heads": {},
         "seed": 7,
         "teacher": None if recipe is None else model_entry("path/to/teacher", parameters=110_000_000),
         "student": model_entry(metrics=metrics or METRICS),

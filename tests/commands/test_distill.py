@@ -107,6 +107,7 @@ def test_results_follow_the_documented_schema(workspace):
     documented = {"schema", "command", "task", "recipe", "mapping", "seed", "split", "metric", "teacher", "student"}
     documented |= {
         "maps",
+        "heads",
         "retained",
         "train_examples",
         "labelled_examples",

@@ -23,7 +23,7 @@ def window(reach, length=7):
 def test_unequal_head_counts_are_refused_before_and_during_training(loss):
     message = (
         f"{type(loss).__name__} needs equal head counts, but the student has 4 heads and the teacher 12; "
-        r"RelationKL \(recipe=minilmv2\) does not"
+        r".*RelationKL \(recipe=minilmv2\) does not"
     )
     with pytest.raises(UserError, match=message):
         loss.check(4, 312, 12, 768)
