@@ -17,6 +17,7 @@ from typing import NoReturn
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
@@ -84,15 +85,17 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
     if arguments.multirun and command == "explain":
         raise UserError("kdfeatures explain reports on one run at a time; leave out -m.")
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []
-    try:
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         jobs, fixed = [arguments.overrides], None
         if arguments.multirun:
-            parsed = OverridesParser.create().parse_overrides(arguments.overrides)
-            fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
-            jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
-    except HydraException as error:
-        raise UserError(f"{' '.join(rest)}: {str(error).splitlines()[0]}") from error
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            try:
+                # with the loader it knows what arm=glob(*) stands for
+                reader = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+                parsed = reader.parse_overrides(arguments.overrides)
+                fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
+                jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+            except HydraException as error:
+                raise UserError(f"{' '.join(rest)}: {str(error).splitlines()[0]}") from error
         for overrides in jobs:
             try:
                 cfg = hydra.compose(command, [*overrides, *directories])

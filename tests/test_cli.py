@@ -11,6 +11,7 @@ from kdfeatures import cli
 from kdfeatures.cli import main
 from kdfeatures.commands import distill, distillation, finetune
 from kdfeatures.embedded import tokenizer
+from kdfeatures.errors import UserError
 
 NAMES = {0: "unacceptable", 1: "acceptable"}  # of task=agreement
 
@@ -247,3 +248,10 @@ def test_the_program_prints_one_line_and_nothing_of_its_libraries(teacher, tmp_p
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"kdfeatures: error: the teacher {teacher} has the classes unacceptable, acceptable")
+
+
+def test_a_sweep_over_a_glob_composes_every_choice_and_names_folders_by_it(capsys):
+    shared = cli.check_overrides("distill", ["-m", "experiment=layer_maps", "arm=glob(*)", "teacher.path=DIR"])
+    assert shared == ["experiment", "teacher.path"]
+    with pytest.raises(UserError, match="unknown option trainer.max_step; did you mean 'max_steps'"):
+        cli.check_overrides("distill", ["-m", "arm=glob(*)", "experiment=layer_maps", "trainer.max_step=1"])
