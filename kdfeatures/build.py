@@ -12,7 +12,7 @@ from torch import nn
 from kdfeatures.balance import balance_settings
 from kdfeatures.encoders import family_of
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.heads import HeadAlignment
+from kdfeatures.heads import HeadAlignment, HeadSizes
 from kdfeatures.mapping import Pair, validate
 from kdfeatures.maps import MovingMap
 from kdfeatures.objective import MAIN, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
@@ -222,7 +222,8 @@ def _heads(
         chosen, its = (cfg.heads, ALIGNMENT) if node.heads is None else (node.heads, f"{option}.{ALIGNMENT}")
         if not isinstance(chosen, DictConfig):
             raise UserError(f"{its}={chosen} names no file of conf/heads; write {ALIGNMENT}@{its}={chosen}.")
-        made = instantiate(chosen, its, cfg.allow_targets, pairs, counts[0], widths[0], counts[1], widths[1])
+        sizes = HeadSizes(counts[0], widths[0], counts[1], widths[1])
+        made = instantiate(chosen, its, cfg.allow_targets, pairs, sizes)
         counts = made.compared
     loss.check(student_heads=counts[0], student_width=widths[0], teacher_heads=counts[1], teacher_width=widths[1])
     return made

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from torch import Tensor
@@ -14,9 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
 from kdfeatures.layer_similarity import compare_layers
-from kdfeatures.map_log import saved_maps
 from kdfeatures.maps import CkaMap
 from kdfeatures.objective import Objective
+from kdfeatures.saved_parts import MAPS, saved_part
+from kdfeatures.subsets import sample
 from kdfeatures.text_batches import text_batches
 
 BATCH = 32
@@ -42,12 +42,11 @@ def fit_maps(
         if not isinstance(fitted, CkaMap):
             continue
         if checkpoint is not None:
-            similarity = saved_maps(checkpoint, objective.moving)[f"of_{name}.similarity"]
+            similarity = saved_part(checkpoint, MAPS, objective.moving)[f"of_{name}.similarity"]
         else:
             key = objective.terms[name].teacher, fitted.examples
             if key not in found:
-                chosen = _chosen(examples, fitted.examples, tokenizer, seed)
-                batches = text_batches(chosen, tokenizer, batch_size=BATCH)
+                batches = text_batches(sample(examples, fitted.examples, seed), tokenizer, batch_size=BATCH)
                 found[key] = compare_layers(student, teachers[key[0]], batches).similarity[1:, 1:]
             similarity = found[key]
             if not similarity.isfinite().all():
@@ -58,8 +57,3 @@ def fit_maps(
         fitted.fit(broadcast_object_list([similarity])[0])
         term = objective.terms[name]
         objective.terms[name] = replace(term, pairs=term.compared)
-
-
-def _chosen(examples: Dataset, count: int, tokenizer: PreTrainedTokenizerBase, seed: int) -> Dataset:
-    columns = [name for name in examples.column_names if name in tokenizer.model_input_names]
-    return examples.select_columns(columns).select(np.random.default_rng(seed).permutation(len(examples))[:count])

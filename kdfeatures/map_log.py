@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
 
-from kdfeatures.errors import UserError
 from kdfeatures.maps.moving import described
 from kdfeatures.objective import Objective
 
-MAPS = "maps.safetensors"  # in a checkpoint: the state of the maps that move or were measured
 ENTRY = "maps"  # of a log entry: {term: weights}
-
-
-def saved_maps(checkpoint: Path, maps: nn.Module) -> dict[str, Tensor]:
-    """Return the state in a checkpoint of an Objective's maps; raises UserError where it is of other maps."""
-    file = checkpoint / MAPS
-    found = safetensors.torch.load_file(file) if file.exists() else {}
-    theirs, own = ({name: x.shape for name, x in state.items()} for state in (found, maps.state_dict()))
-    if theirs != own:
-        raise UserError(
-            f"{checkpoint} was written with another mapping; resume with the same, or start anew with "
-            "existing=overwrite."
-        )
-    return found
 
 
 class MapLog(TrainerCallback):

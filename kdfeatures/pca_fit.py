@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.capture import capture
 from kdfeatures.projection import PcaProjections
+from kdfeatures.subsets import sample
 
 BATCH = 32
 
@@ -22,10 +22,9 @@ def fit_pca(
     seed: int,
 ) -> None:
     """Fit to hidden states at the real tokens of `projections.examples` encoded examples, chosen by `seed`."""
-    rows = np.random.default_rng(seed).permutation(len(examples))[: projections.examples]
     collate = DataCollatorWithPadding(tokenizer)
     columns = [name for name in examples.column_names if name in tokenizer.model_input_names]
-    chosen = examples.select_columns(columns).select(rows)
+    chosen = sample(examples.select_columns(columns), projections.examples, seed)
     states: dict[int, list[torch.Tensor]] = {layer: [] for layer in projections.layers}
     with capture(teacher, hidden=projections.layers) as features:
         for start in range(0, len(chosen), BATCH):

@@ -23,6 +23,11 @@ def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str |
     return dataset.select(_spread(classes, examples, seed))
 
 
+def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Return `count` random rows in random order, or all of fewer: what is measured before training is measured on."""
+    return dataset.select(np.random.default_rng(seed).permutation(len(dataset))[:count])
+
+
 def hide_labels(dataset: Dataset, labelled: int | None, seed: int) -> Dataset:
     """Keep the `labels` of `labelled` rows and hide the others: few labels, and a pool to distil on.
 

@@ -18,10 +18,10 @@ from kdfeatures.bucketed import BucketedTrainer
 from kdfeatures.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.gradients import check_measurable, measure_terms
-from kdfeatures.head_fit import HEADS, saved_heads
 from kdfeatures.loss_report import first_batch
-from kdfeatures.map_log import MAPS, MapLog, saved_maps
+from kdfeatures.map_log import MapLog
 from kdfeatures.maps import MovingMap
+from kdfeatures.saved_parts import HEADS, MAPS, saved_part
 
 PROJECTIONS = "projections.safetensors"
 # what is saved beside the student, by where it is in a Distiller
@@ -34,11 +34,10 @@ class DistillationTrainer(BucketedTrainer):
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, beside it the projections in
     `projections.safetensors`, the state of maps that move in `maps.safetensors`, and matched or mixed heads in
-    `heads.safetensors`. The log has `loss/<term>`, the mean
-    unweighted value of every term since the last log, and `weight/<term>` and `temperature/<term>`, the present values
-    of those that follow a schedule. With an Objective's `balance`, weights follow the terms' gradients; the log then
-    has all weights and `gradient/<term>`, the smoothed norm of each unweighted term's gradient on the student. What
-    maps that move add to it is in kdfeatures.map_log.
+    `heads.safetensors`. The log has `loss/<term>`, the mean unweighted value of every term since the last log, and
+    `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule. With an Objective's
+    `balance`, weights follow the terms' gradients; the log then has all weights and `gradient/<term>`, the smoothed
+    norm of each unweighted term's gradient on the student. What maps that move add to it is in kdfeatures.map_log.
     projection_learning_rate, projection_weight_decay: None takes the student's.
     on_first_batch: called once with kdfeatures.loss_report.first_batch of the first batch, in every process.
     """
@@ -194,10 +193,8 @@ class DistillationTrainer(BucketedTrainer):
         objective, folder = self.model.objective, Path(resume_from_checkpoint)
         if objective.projections.state_dict():
             objective.projections.load_state_dict(safetensors.torch.load_file(folder / PROJECTIONS))
-        if self._maps:
-            objective.moving.load_state_dict(saved_maps(folder, objective.moving))
-        if objective.alignments.state_dict():
-            objective.alignments.load_state_dict(saved_heads(folder, objective.alignments))
+        objective.moving.load_state_dict(saved_part(folder, MAPS, objective.moving))
+        objective.alignments.load_state_dict(saved_part(folder, HEADS, objective.alignments))
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(self.state.best_model_checkpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from tiny import VOCABULARY, tiny_classifier
-from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers import DataCollatorWithPadding, TrainerCallback, TrainingArguments
 
 from kdfeatures.distiller import Distiller
 from kdfeatures.embedded import tokenizer
@@ -76,3 +76,14 @@ def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **setti
         processing_class=words,
         **own,
     )
+
+
+class StopAt(TrainerCallback):
+    """Ends training after a step, as a kill would, with the schedule still meant for the whole run."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= self.step
+        return control

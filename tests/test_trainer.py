@@ -4,8 +4,8 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from runs_for_tests import small_distiller, small_trainer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, pipeline
+from runs_for_tests import StopAt, small_distiller, small_trainer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from kdfeatures.schedules import Linear, Steps
 from kdfeatures.trainer import PROJECTIONS
@@ -13,17 +13,6 @@ from kdfeatures.trainer import PROJECTIONS
 
 def weights(trainer):
     return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-
-
-class StopAt(TrainerCallback):
-    """Ends training after a step, as a kill would, with the schedule still meant for the whole run."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step >= self.step
-        return control
 
 
 def test_projections_are_optimised_with_their_own_settings(tmp_path):

@@ -1,6 +1,14 @@
 """Which attention head of one model is like which head of another: similarity over real text, matching, alignment."""
 
-from kdfeatures.heads.alignment import HeadAlignment, HungarianHeads, LearnedHeads, MeanHeads, RelationHeads, SameHeads
+from kdfeatures.heads.alignment import (
+    HeadAlignment,
+    HeadSizes,
+    HungarianHeads,
+    LearnedHeads,
+    MeanHeads,
+    RelationHeads,
+    SameHeads,
+)
 from kdfeatures.heads.comparison import HeadComparison, compare_heads
 from kdfeatures.heads.matching import HeadMatching, match_heads
 from kdfeatures.heads.similarity import MEASURES, HeadSimilarity, shuffled
@@ -11,6 +19,7 @@ __all__ = [
     "HeadComparison",
     "HeadMatching",
     "HeadSimilarity",
+    "HeadSizes",
     "HungarianHeads",
     "LearnedHeads",
     "MeanHeads",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +23,28 @@ from kdfeatures.mapping import Pair
 from kdfeatures.masking import blank_padding, real_tokens
 
 
+class HeadSizes(NamedTuple):
+    """Head counts H and attention widths H * d of both models."""
+
+    student_heads: int
+    student_width: int
+    teacher_heads: int
+    teacher_width: int
+
+
 class HeadAlignment(nn.Module):
-    """Base: pairs are what will be compared; heads and widths (H * d) are those of the models' attention.
+    """Base: pairs are what will be compared; sizes are those of the models' attention.
 
     compared: the head counts (student, teacher) of what `forward` returns; equal but for SameHeads.
     """
 
     rule: ClassVar[str]  # the name of its file in conf/heads/
 
-    def __init__(
-        self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
-    ) -> None:
+    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
         super().__init__()
-        self.heads = student_heads, teacher_heads
-        self.widths = student_width, teacher_width
-        self.compared = student_heads, teacher_heads
+        self.heads = sizes.student_heads, sizes.teacher_heads
+        self.widths = sizes.student_width, sizes.teacher_width
+        self.compared = self.heads
 
     def state(self) -> dict[str, Any]:
         """Return what results.json keeps of it, by pair of layers."""
@@ -72,10 +79,8 @@ class MeanHeads(HeadAlignment):
 
     rule = "mean"
 
-    def __init__(
-        self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
-    ) -> None:
-        super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
+    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
+        super().__init__(pairs, sizes)
         self.compared = 1, 1
 
     def forward(
@@ -96,21 +101,12 @@ class RelationHeads(HeadAlignment):
 
     rule = "relation"
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        student_heads: int,
-        student_width: int,
-        teacher_heads: int,
-        teacher_width: int,
-        *,
-        count: int,
-    ) -> None:
-        super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
+    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes, *, count: int) -> None:
+        super().__init__(pairs, sizes)
         if count < 1 or any(width % count for width in self.widths):
             raise UserError(
-                f"heads.count={count} must divide both attention widths, {student_width} (student) and "
-                f"{teacher_width} (teacher); {math.gcd(student_width, teacher_width)} and its divisors do."
+                f"heads.count={count} must divide both attention widths, {sizes.student_width} (student) and "
+                f"{sizes.teacher_width} (teacher); {math.gcd(*self.widths)} and its divisors do."
             )
         self.compared = count, count
 
@@ -133,12 +129,10 @@ class LearnedHeads(HeadAlignment):
 
     rule = "learned"
 
-    def __init__(
-        self, pairs: Sequence[Pair], student_heads: int, student_width: int, teacher_heads: int, teacher_width: int
-    ) -> None:
-        super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
-        self.compared = teacher_heads, teacher_heads
-        even = torch.full((teacher_heads, student_heads), 1 / student_heads)
+    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
+        super().__init__(pairs, sizes)
+        self.compared = sizes.teacher_heads, sizes.teacher_heads
+        even = torch.full((sizes.teacher_heads, sizes.student_heads), 1 / sizes.student_heads)
         # candidates of a moving map share one: each of its own would be trained only while its pair is compared
         self.mix = nn.ParameterDict({pair.projection: nn.Parameter(even.clone()) for pair in pairs})
 
@@ -174,18 +168,8 @@ class HungarianHeads(HeadAlignment):
 
     rule = "hungarian"
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        student_heads: int,
-        student_width: int,
-        teacher_heads: int,
-        teacher_width: int,
-        *,
-        measure: str,
-        examples: int,
-    ) -> None:
-        super().__init__(pairs, student_heads, student_width, teacher_heads, teacher_width)
+    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes, *, measure: str, examples: int) -> None:
+        super().__init__(pairs, sizes)
         check_measure(measure)
         if examples < 4:
             raise UserError(f"heads.examples={examples} must be at least 4.")

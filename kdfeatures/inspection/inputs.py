@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -20,6 +19,7 @@ from kdfeatures.encoders import FAMILIES
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.heads import MEASURES
 from kdfeatures.mapping import Pair
+from kdfeatures.subsets import sample
 from kdfeatures.tasks import Task
 
 
@@ -88,5 +88,4 @@ def inspected_examples(
     else:
         task = replace(task.without_outputs, reading=replace(task.reading, blocks=False))
         raw = split_of(load_text(task, data.path, streaming=False), task, split)
-    rows = np.random.default_rng(seed).permutation(len(raw))[:count]
-    return encode(raw.select(rows), tokenizer, task, data.max_length)
+    return encode(sample(raw, count, seed), tokenizer, task, data.max_length)

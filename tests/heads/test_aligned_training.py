@@ -4,28 +4,28 @@ import pytest
 import safetensors.torch
 import torch
 from moving import moving_map
-from runs_for_tests import small_dataset, small_trainer
+from runs_for_tests import StopAt, small_dataset, small_trainer
 from tiny import tiny_batch, tiny_classifier
-from transformers import TrainerCallback
 
 from kdfeatures.capture import capture
 from kdfeatures.distiller import Distiller
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.head_fit import HEADS, fit_heads
-from kdfeatures.heads import HungarianHeads, LearnedHeads, MeanHeads, RelationHeads
+from kdfeatures.head_fit import fit_heads
+from kdfeatures.heads import HeadSizes, HungarianHeads, LearnedHeads, MeanHeads, RelationHeads
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
 from kdfeatures.mapping import Pair
 from kdfeatures.objective import Objective, Term
+from kdfeatures.saved_parts import HEADS
 
 PAIRS = (Pair(1, 2), Pair(2, 3))
 STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-SIZES = (2, 16, 4, 24)  # heads and widths of student and teacher
+SIZES = HeadSizes(2, 16, 4, 24)  # heads and widths of student and teacher
 KINDS = {
-    "mean": lambda pairs: MeanHeads(pairs, *SIZES),
-    "relation": lambda pairs: RelationHeads(pairs, *SIZES, count=8),
-    "learned": lambda pairs: LearnedHeads(pairs, *SIZES),
-    "hungarian": lambda pairs: HungarianHeads(pairs, *SIZES, measure="correlation", examples=16),
+    "mean": lambda pairs: MeanHeads(pairs, SIZES),
+    "relation": lambda pairs: RelationHeads(pairs, SIZES, count=8),
+    "learned": lambda pairs: LearnedHeads(pairs, SIZES),
+    "hungarian": lambda pairs: HungarianHeads(pairs, SIZES, measure="correlation", examples=16),
 }
 
 
@@ -80,14 +80,6 @@ def test_a_map_that_moves_weighs_aligned_heads(rule, kind):
     assert all(mix.grad.any() for mix in heads.parameters())
 
 
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step >= self.step
-
-
 @pytest.mark.parametrize("kind", ["learned", "hungarian"])
 def test_a_resumed_run_ends_with_the_same_weights_and_heads_to_the_bit(tmp_path, kind):
     def run(folder, stop=None, resume=None):
@@ -130,7 +122,7 @@ def test_matching_finds_the_heads_of_a_teacher_whose_heads_are_in_another_order(
     for name in ("query", "key", "value"):
         linear = getattr(attention.self, name)
         linear.weight.data, linear.bias.data = linear.weight.data[rows], linear.bias.data[rows]
-    heads = HungarianHeads((Pair(1, 1),), 4, 24, 4, 24, measure="divergence", examples=16)
+    heads = HungarianHeads((Pair(1, 1),), HeadSizes(4, 24, 4, 24), measure="divergence", examples=16)
     term = Term(AttentionScoreMSE(), 1.0, (Pair(1, 1),), heads=heads)
     distiller = Distiller(student, teacher, Objective({"attention": term}, torch.nn.Identity()), [0, 1])
     assert distiller.train()(**tiny_batch()).loss > 1e-3

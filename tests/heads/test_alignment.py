@@ -10,6 +10,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.heads import (
     HeadComparison,
+    HeadSizes,
     HungarianHeads,
     LearnedHeads,
     MeanHeads,
@@ -22,7 +23,7 @@ from kdfeatures.mapping import Candidate, Pair
 
 B, L, H_S, D_S, H_T, D_T = 3, 7, 3, 4, 2, 9
 PAIR, OTHER = Pair(1, 2), Pair(2, 3)
-SIZES = (H_S, H_S * D_S, H_T, H_T * D_T)
+SIZES = HeadSizes(H_S, H_S * D_S, H_T, H_T * D_T)
 MASK = lengths_mask([7, 3, 5], L)
 
 
@@ -48,7 +49,7 @@ def matched(made):
 
 
 def made(kind, **options):
-    built = kind((PAIR, OTHER), *SIZES, **options).double()
+    built = kind((PAIR, OTHER), SIZES, **options).double()
     if kind is LearnedHeads:
         generator = torch.Generator().manual_seed(2)
         for mix in built.mix.values():
@@ -160,22 +161,22 @@ def test_matched_heads_keep_what_each_may_attend_to():
 
 def test_the_same_heads_are_compared_as_they_are():
     one, other = student(), teacher()
-    alignment = SameHeads((PAIR,), *SIZES)
+    alignment = SameHeads((PAIR,), SIZES)
     assert alignment(PAIR, one, other, MASK) == (one, other) and alignment.compared == (H_S, H_T)
 
 
 def test_a_learned_mix_begins_as_the_mean_and_is_one_of_each_pair():
-    alignment = LearnedHeads((PAIR, OTHER), *SIZES)
+    alignment = LearnedHeads((PAIR, OTHER), SIZES)
     assert {name: tuple(mix.shape) for name, mix in alignment.mix.items()} == {"1_to_2": (2, 3), "2_to_3": (2, 3)}
     given = student()
-    mean, _ = MeanHeads((PAIR,), *SIZES)(PAIR, given, teacher(), None)
+    mean, _ = MeanHeads((PAIR,), SIZES)(PAIR, given, teacher(), None)
     mixed, _ = alignment.double()(PAIR, given, teacher(), None)
     expected = mean.attention.scores().expand(-1, 2, -1, -1)
     torch.testing.assert_close(mixed.attention.scores(), expected)
 
 
 def test_a_matching_is_kept_with_the_weights_of_a_run_and_told():
-    fitted, fresh = (HungarianHeads((PAIR, OTHER), *SIZES, measure="cka", examples=4) for _ in range(2))
+    fitted, fresh = (HungarianHeads((PAIR, OTHER), SIZES, measure="cka", examples=4) for _ in range(2))
     matched(fitted)
     fresh.load_state_dict(fitted.state_dict())
     one = {"pairs": [[0, 1], [2, 0]], "similarity": [0.45, 0.4]}  # on texts that it was not fitted to
@@ -183,7 +184,7 @@ def test_a_matching_is_kept_with_the_weights_of_a_run_and_told():
 
 
 def test_candidates_of_a_moving_map_share_a_mix():
-    assert list(LearnedHeads((Candidate(1, 2), Candidate(1, 3)), *SIZES).state()) == ["1_to_any"]
+    assert list(LearnedHeads((Candidate(1, 2), Candidate(1, 3)), SIZES).state()) == ["1_to_any"]
 
 
 @pytest.mark.parametrize(
@@ -197,4 +198,4 @@ def test_candidates_of_a_moving_map_share_a_mix():
 )
 def test_options_that_do_not_fit_are_named(kind, options, told):
     with pytest.raises(UserError, match=told):
-        kind((PAIR,), *SIZES, **options)
+        kind((PAIR,), SIZES, **options)

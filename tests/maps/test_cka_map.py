@@ -11,10 +11,10 @@ from kdfeatures.cka_fit import fit_maps
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenMSE
-from kdfeatures.map_log import MAPS
 from kdfeatures.maps import CkaMap
 from kdfeatures.maps.measured import best_monotone
 from kdfeatures.objective import Objective, Term
+from kdfeatures.saved_parts import MAPS
 
 
 def best_of_all(similarity):

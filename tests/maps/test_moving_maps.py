@@ -8,15 +8,14 @@ import safetensors.torch
 import torch
 from caching import collators, small_cache
 from moving import RULES, moving_distiller, moving_map
-from runs_for_tests import small_dataset, small_trainer
+from runs_for_tests import StopAt, small_dataset, small_trainer
 from tiny import tiny_batch
-from transformers import TrainerCallback
 
 from kdfeatures.capture import capture
 from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionScoreMSE, FlowMSE, HiddenMSE, TokenGramMSE
-from kdfeatures.map_log import MAPS
 from kdfeatures.mapping import Pair
+from kdfeatures.saved_parts import MAPS
 
 
 def loss_and_gradients(distiller, batch):
@@ -133,14 +132,6 @@ def test_a_random_map_serves_flows_between_the_layers_it_draws():
 def test_a_loss_that_a_map_does_not_serve_is_refused(rule, loss):
     with pytest.raises(UserError, match=f"losses.x takes {loss.takes}, but mapping={rule} serves terms on hidden"):
         moving_map(rule).check("losses.x", loss, 16, 24)
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step >= self.step
 
 
 @pytest.mark.parametrize("rule", RULES)
