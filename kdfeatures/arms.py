@@ -77,6 +77,11 @@ def find_arms(folder: Path) -> list[Arm]:
     return list(arms.values())
 
 
+def without_seed(text: str) -> str:
+    """Return a folder's path without the seed that a sweep or a user wrote into it."""
+    return re.sub(r"(^|[,/_-])seed[=_-]?\d+", "", text).strip(",/_-.")
+
+
 def _without_drawn(node: Any, seed: int, inside: str = "") -> Any:
     """Return a config without the seeds of maps that follow the run's, as that of mapping=random does."""
     if not isinstance(node, Mapping):
@@ -90,9 +95,7 @@ def _is_own_teacher(folder: Path) -> bool:
 
 
 def _name(folder: Path, root: Path) -> str:
-    """The folder's path without the seed that a sweep or a user wrote into it."""
-    text = str(folder.relative_to(root))
-    return re.sub(r"(^|[,/_-])seed[=_-]?\d+", "", text).strip(",/_-.") or folder.name
+    return without_seed(str(folder.relative_to(root))) or folder.name
 
 
 def _arrays(folder: Path) -> Mapping[str, np.ndarray]:

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     except UserError as error:
         _fail(error)
     _quieten()
-    finished: list[dict] = []
+    finished: list[tuple[dict, Path]] = []
     failures: list[str] = []
     job = _job(command, fixed is not None, finished, failures)
     if fixed is not None:
@@ -65,9 +65,11 @@ def main(argv: list[str] | None = None) -> None:
     sys.argv = [f"kdfeatures {command}", *rest]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
     if len(finished) > 1:
+        from kdfeatures.arms import without_seed
         from kdfeatures.results import run_table
 
-        print(f"\n{run_table(finished)}")
+        results, folders = zip(*finished, strict=True)
+        print(f"\n{run_table(results, [without_seed(folder.name) for folder in folders])}")
     if failures:
         sys.exit(2)
 
@@ -167,7 +169,7 @@ def _nearest_option(parents: list[str], wanted: str, command: str, overrides: li
     return nearest(wanted, node)
 
 
-def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]):
+def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failures: list[str]):
     caller = os.getpid()
 
     def job(cfg: DictConfig) -> float | None:
@@ -188,7 +190,7 @@ def _job(command: str, is_sweep: bool, finished: list[dict], failures: list[str]
 
         if not is_first() or "student" not in results:
             return None
-        finished.append(results)
+        finished.append((results, folder))
         print(f"\n{run_table([results])}\n\nSaved in {folder}")
         return results["student"]["metrics"].get(results["split"], {}).get(results["metric"])
 

@@ -120,15 +120,18 @@ def read_results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / FILE).read_text(encoding="utf-8"))
 
 
-def run_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return a markdown table, the teachers first, then a row per run; with a task column when tasks differ."""
+def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
+    """Return a markdown table, the teachers first, then a row per run; with a task column when tasks differ.
+
+    names: of the runs; without them, or where one is empty, a run is called by its recipe.
+    """
     rows, seen = [], set()
     for run in results:
         if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in seen:
             seen.add((run["task"], run["teacher"]["path"]))
             rows.append(_row("teacher", run["teacher"], run, None))
-    for run in results:
-        rows.append(_row(run["recipe"] or run["command"], run["student"], run, run["retained"]))
+    for run, name in zip(results, names or [""] * len(results), strict=True):
+        rows.append(_row(name or run["recipe"] or run["command"], run["student"], run, run["retained"]))
     if len({run["task"] for run in results}) == 1:
         for row in rows:
             del row["task"]

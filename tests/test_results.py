@@ -97,6 +97,11 @@ def test_the_table_has_the_teacher_once_and_first_then_a_row_per_run():
     ]
 
 
+def test_runs_of_a_sweep_are_called_by_what_it_varies():
+    table = cells(run_table([run("tinybert"), run("tinybert")], ["mapping=last", ""]))
+    assert [row[0] for row in table[2:]] == ["teacher", "mapping=last", "tinybert"]
+
+
 def test_runs_of_several_tasks_say_which():
     table = cells(run_table([run("hard", task="rte"), run("hard", task="cola")]))
     assert [row[:2] for row in table[2:]] == [

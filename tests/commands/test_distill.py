@@ -208,7 +208,13 @@ def test_a_sweep_gives_every_combination_its_own_folder(workspace, capsys):
         ("logits", 1),
         ("logits", 2),
     ]
-    assert "retained" in capsys.readouterr().out
+    table = capsys.readouterr().out.split("Saved in")[-1]
+    assert [line.split()[1] for line in table.splitlines() if line.startswith("| recipe=")] == [
+        "recipe=hard",
+        "recipe=hard",
+        "recipe=logits",
+        "recipe=logits",
+    ]
 
 
 @pytest.mark.slow
