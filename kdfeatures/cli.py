@@ -97,7 +97,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
                 jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
             except HydraException as error:
-                raise UserError(f"{' '.join(rest)}: {str(error).splitlines()[0]}") from error
+                raise UserError(_explain(error, command, arguments.overrides)) from error
         for overrides in jobs:
             try:
                 cfg = hydra.compose(command, [*overrides, *directories])
@@ -142,7 +142,10 @@ def _explain(error: Exception, command: str, overrides: list[str]) -> str:
     """Say in one line what Hydra says in several, with the nearest name that exists."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read '{error.override}': {text.splitlines()[0]}; write NAME=VALUE, in quotes for the shell."
+        return (
+            f"cannot read '{error.override}': {text.splitlines()[0]}; write NAME=VALUE in quotes for "
+            "the shell, and a value that holds = or a comma in quotes of its own, \"NAME='VALUE'\"."
+        )
     missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if missing:
         group, wanted = missing.groups()

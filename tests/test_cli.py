@@ -204,6 +204,11 @@ def test_an_argument_that_cannot_be_read_is_told(fails, argument, told):
     assert fails("distill", argument).startswith(told)
 
 
+def test_a_value_of_a_sweep_that_needs_quotes_is_named_alone(fails):
+    told = fails("distill", "-m", "recipe=hard,logits", "output_dir=runs/seed=1")
+    assert told.startswith("cannot read 'output_dir=runs/seed=1'") and told.endswith("\"NAME='VALUE'\".")
+
+
 def test_a_mistake_in_the_last_job_of_a_sweep_stops_it_before_the_first(fails, monkeypatch, tmp_path):
     monkeypatch.setattr(distill, "run", lambda *args: pytest.fail("the sweep began"))
     assert fails("distill", "-m", "recipe=hard,tinbert").startswith("unknown recipe 'tinbert'")
