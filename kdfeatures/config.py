@@ -23,6 +23,7 @@ PLAIN = {bool, int, float, str, NoneType}
 class DataConfig:
     """path: GLUE folder, None = the Hub. train_examples, labelled: how many to use, and how many keep their label.
 
+    held_out: the share of the training examples that becomes split=selection.
     streaming: text without labels is read while training. pool: a file of further text for training, without labels.
     """
 
@@ -30,6 +31,7 @@ class DataConfig:
     max_length: int
     streaming: bool
     train_examples: int | None
+    held_out: float | None
     labelled: int | None
     pool: str | None
 
@@ -71,12 +73,14 @@ class TeacherConfig:
 class OtherTeacherConfig:
     """A further teacher: path and weight as those of TeacherConfig; in all else it is treated like the main one.
 
-    shuffled: its weights in random order, a control: what is matched then means nothing.
+    shuffled: its weights in random order, a control: what is matched then means nothing. permuted: it reads other texts
+    of the batch than the student, another control.
     """
 
     path: str
     weight: float
     shuffled: bool
+    permuted: bool
 
 
 @dataclass

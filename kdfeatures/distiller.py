@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.features import Features
 from kdfeatures.labels import reordered
 from kdfeatures.objective import MAIN, Objective, Outputs, together
+from kdfeatures.permuted import of_other_texts
 from kdfeatures.recorder import Recorder
 
 
@@ -29,6 +30,7 @@ class Distiller(nn.Module):
     (rows, C).
     A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
     others: further teachers by name, with their columns; `teacher_features` are then {name: features}, "main" included.
+    permuted: those of the others that read other texts of the batch (kdfeatures.permuted).
     """
 
     # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
@@ -43,6 +45,7 @@ class Distiller(nn.Module):
         teacher_columns: list[int] | None,
         *,
         others: Mapping[str, tuple[PreTrainedModel | None, list[int] | None]] | None = None,
+        permuted: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.student = student
@@ -50,6 +53,7 @@ class Distiller(nn.Module):
         self.teacher_columns = teacher_columns
         others = others or {}
         self.other_columns = {name: columns for name, (_, columns) in others.items()}
+        self.permuted = frozenset(permuted)
         models = {MAIN: teacher} | {name: model for name, (model, _) in others.items()}
         # a tuple hides them from nn.Module
         self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
@@ -113,10 +117,10 @@ class Distiller(nn.Module):
             if not self.objective.needs_teacher:
                 teacher = Outputs(None, Features())
             elif teacher_features is None:
-                teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs), rows)
+                teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs), mask, rows)
             else:
                 cached = teacher_features if self.other_columns else {MAIN: teacher_features}
-                teacher = self._gathered(lambda name, columns: restore(cached[name], columns), rows)
+                teacher = self._gathered(lambda name, columns: restore(cached[name], columns), mask, rows)
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
         kept = (
             Features()
@@ -134,7 +138,9 @@ class Distiller(nn.Module):
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
-    def _gathered(self, outputs_of: Callable[[str, list[int] | None], Outputs], rows: Tensor | None) -> Outputs:
+    def _gathered(
+        self, outputs_of: Callable[[str, list[int] | None], Outputs], mask: Tensor, rows: Tensor | None
+    ) -> Outputs:
         """Return the outputs of the main teacher, or of all that some term learns from, as the objective takes them.
 
         rows: the tokens whose logits are compared, (B, L), or None.
@@ -147,7 +153,10 @@ class Distiller(nn.Module):
         if not self.other_columns:
             return chosen(MAIN, self.teacher_columns)
         columns = {MAIN: self.teacher_columns, **self.other_columns}
-        return together({name: chosen(name, own) for name, own in columns.items() if self.objective.needs(name)})
+        found = {name: chosen(name, own) for name, own in columns.items() if self.objective.needs(name)}
+        for name in self.permuted & found.keys():
+            found[name] = found[name]._replace(features=of_other_texts(found[name].features, mask))
+        return together(found)
 
     def _ask_teacher(self, name: str, columns: list[int] | None, inputs: dict[str, Tensor]) -> Outputs:
         recorder = self._teacher_recorders[name]

@@ -18,9 +18,9 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     teacher, student  {path, model_type, layers, hidden_size, heads, parameters, metrics}; finetune and evaluate fill
                       `student` only. metrics: {split: {metric: value}}. Of stored outputs the sizes are null, and
                       splits for which none are stored have no metrics
-    teachers          of a run with several, the main one included: {name, share, shuffled, mapping} and the entries of
-                      `teacher`; share of the averaged distribution. What stands outside (mapping, teacher, retained) is
-                      the main one's. ensemble: {split: {metric: value}} of the averaged distribution
+    teachers          of a run with several, the main one included: {name, share, shuffled, permuted, mapping} and the
+                      entries of `teacher`; share of the averaged distribution. What stands outside (mapping, teacher,
+                      retained) is the main one's. ensemble: {split: {metric: value}} of the averaged distribution
     retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
     train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used
     seconds           {train, total}, wall clock

@@ -38,11 +38,12 @@ def _other(name: str, node: DictConfig) -> OtherTeacherConfig:
         raise UserError(f"{option}: a teacher's name must be a word other than {MAIN}, such as teachers.b.")
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} must have a path and a weight: {option}={{path: {node}, weight: 1.0}}.")
-    settings = section({option: {"shuffled": False, **node}}, option, OtherTeacherConfig)
-    if settings.shuffled and settings.weight:
+    settings = section({option: {"shuffled": False, "permuted": False, **node}}, option, OtherTeacherConfig)
+    controls = [control for control in ("shuffled", "permuted") if getattr(settings, control)]
+    if controls and settings.weight:
         raise UserError(
-            f"{option} is shuffled, so its answers mean nothing, but has {option}.weight={settings.weight}; set it to "
-            f"0 and let a term take its layers, such as losses.hidden.teacher={name}."
+            f"{option} is {controls[0]}, so its answers mean nothing, but has {option}.weight={settings.weight}; "
+            f"set it to 0 and let a term take its layers, such as losses.hidden.teacher={name}."
         )
     return settings
 

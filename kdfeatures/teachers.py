@@ -22,13 +22,15 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Teacher:
     """A teacher of a run: where it is from, the model, and the columns that put its logits into the task's label order.
 
-    model: None for stored outputs. columns: None for a task without labels. shuffled: see shuffle_weights.
+    model: None for stored outputs. columns: None for a task without labels.
+    shuffled: see shuffle_weights. permuted: see kdfeatures.permuted.
     """
 
     path: str
     model: PreTrainedModel | None
     columns: list[int] | None
     shuffled: bool = False
+    permuted: bool = False
 
 
 def load_teacher(

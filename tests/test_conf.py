@@ -195,14 +195,14 @@ ARMS = names("arm")
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_of_the_layer_maps_builds_its_objective_and_the_controls_are_there(arm):
-    assert {"no_map", "reverse", "all_to_one", "shuffled_teacher"} < set(ARMS)
+    assert {"no_map", "reverse", "all_to_one", "shuffled_teacher", "permuted_teacher"} < set(ARMS)
     cfg = compose("distill", "experiment=layer_maps", f"arm={arm}", "teacher.path=DIR", "projection.always=true")
     assert f" arm={arm} " in head_comment(CONF / "arm" / f"{arm}.yaml")
     others = {name: TEACHER for name in cfg.teachers}
     objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False, others=others)
     assert list(objective.terms) == ["logits", "hidden", "attention"]
     assert (objective.weights["hidden"] == 0) == (arm == "no_map")
-    assert (objective.terms["hidden"].teacher == "main") == (arm != "shuffled_teacher")
+    assert (objective.terms["hidden"].teacher == "main") == (not arm.endswith("_teacher"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def terms():
     }
 
 
-def distiller(names=(), shares=SHARES):
+def distiller(names=(), shares=SHARES, permuted=()):
     """A 2 x 16 student of teachers 3 x 24 and 4 x 32, whose classes are in the other order."""
     torch.manual_seed(0)
     main, other = tiny_classifier(layers=3, width=24, heads=4), tiny_classifier(layers=4, width=32, heads=4)
@@ -41,7 +41,7 @@ def distiller(names=(), shares=SHARES):
     )
     chosen = {name: term for name, term in terms().items() if not names or name in names}
     objective = Objective(chosen, projections, shares=shares)
-    return Distiller(student, main, objective, [0, 1], others={"b": (other, [1, 0])}).train()
+    return Distiller(student, main, objective, [0, 1], others={"b": (other, [1, 0])}, permuted=permuted).train()
 
 
 def batch():
@@ -135,6 +135,29 @@ def test_cached_features_of_all_teachers_give_the_loss_and_gradients_of_the_live
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     alone = Distiller(made.student, None, made.objective, [0, 1], others={"b": (None, [1, 0])}).train()
     torch.testing.assert_close(alone(**cached).loss, values[0][0])
+
+
+def test_a_permuted_teacher_is_compared_as_it_reads_the_text_before():
+    made = distiller(names=("hidden", "other", "relations"), permuted=["b"])
+    inputs = {name: x for name, x in batch().items() if name != "labels"}
+    length = int(inputs["attention_mask"].sum(1).min())
+    inputs = {name: x[:, :length] for name, x in inputs.items()}  # no padding, so that tokens need not begin again
+    made(**inputs)
+    plain = distiller(names=("hidden", "other", "relations"))
+    turned = {name: x.roll(1, 0) for name, x in inputs.items()}
+    with torch.no_grad(), capture(plain.student, hidden=[1, 2], attention=[2]) as own:
+        plain.student(**inputs)
+    with torch.no_grad(), capture(plain.teachers["b"], hidden=[2, 4], attention=[4]) as other:
+        plain.teachers["b"](**turned)
+    linear, mask = plain.objective.projections.by_teacher["teacher_b"], inputs["attention_mask"]
+    expected = sum(
+        HiddenMSE()(linear.of(pair)(own.hidden[pair.student]), other.hidden[pair.teacher], mask) for pair in OF_B
+    )
+    torch.testing.assert_close(made.parts["other"], expected)
+    torch.testing.assert_close(made.parts["relations"], RelationKL(heads=4)(own.attention[2], other.attention[4], mask))
+    plain(**inputs)
+    torch.testing.assert_close(made.parts["hidden"], plain.parts["hidden"])
+    assert made.parts["other"] != plain.parts["other"]
 
 
 def test_checkpointing_gives_the_same_loss():

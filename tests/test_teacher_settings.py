@@ -48,6 +48,7 @@ def test_one_teacher_has_the_whole_say_and_several_share_by_weight():
         (["+teachers.b={path: x, weight: 1, mapping: y}"], "teachers.b.mapping: "),
         (["+teachers.b={path: x, weight: -1}"], "teachers.b.weight=-1.0 must be a finite number that is not negative."),
         (["+teachers.b={path: x, weight: 1, shuffled: true}"], "teachers.b is shuffled, so its answers mean nothing"),
+        (["+teachers.b={path: x, weight: 1, permuted: true}"], "teachers.b is permuted, so its answers mean nothing"),
         (["teacher.weight=inf"], "teacher.weight=inf must be a finite number"),
         (["teacher.weight=0"], "teacher.weight are all 0, so there is no distribution to learn"),
         (["teacher.dtype=float8"], "teacher.dtype=float8 is unknown"),

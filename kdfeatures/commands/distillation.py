@@ -144,7 +144,8 @@ def trainer_of(
             teacher.model.to("cpu")  # training does without them
     others = {name: (None if cached is not None else one.model, one.columns) for name, one in job.teachers.items()}
     main, columns = others.pop(MAIN)
-    distiller = Distiller(job.student, main, objective, columns, others=others)
+    permuted = [name for name, one in job.teachers.items() if one.permuted]
+    distiller = Distiller(job.student, main, objective, columns, others=others, permuted=permuted)
     trainer = make_trainer(
         distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation, on_first_batch
     )

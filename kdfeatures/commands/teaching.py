@@ -44,7 +44,7 @@ def load_teachers(
         check_tokenizers(tokenizer, own, other.path, option=option, than=f"teacher.path={settings.path}")
         if other.shuffled:
             shuffle_weights(model)
-        loaded[name] = Teacher(other.path, model, columns, shuffled=other.shuffled)
+        loaded[name] = Teacher(other.path, model, columns, shuffled=other.shuffled, permuted=other.permuted)
     return loaded, tokenizer
 
 
@@ -153,6 +153,7 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
                 "name": name,
                 "share": shares.get(name, 0.0),
                 "shuffled": job.teachers[name].shuffled,
+                "permuted": job.teachers[name].permuted,
                 "mapping": mapping_of(job, name),
             }
             | entry

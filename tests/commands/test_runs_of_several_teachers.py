@@ -81,6 +81,22 @@ def test_a_run_with_one_teacher_says_nothing_of_several(workspace):
     assert "teachers" not in results and "ensemble" not in results
 
 
+def test_a_permuted_teacher_answers_rightly_but_its_layers_are_of_other_texts(workspace, tmp_path):
+    control = f"+teachers.control={{path: {workspace.teacher}, weight: 0, permuted: true}}"
+    options = ["recipe=tinybert_joint", control, "losses.hidden.teacher=control", "losses.attention.teacher=control",
+               *SHORT]  # fmt: skip
+    results = workspace.distil("permuted_teacher", *options)
+    real, permuted = results["teachers"]
+    assert (real["permuted"], permuted["permuted"], permuted["share"]) == (False, True, 0.0)
+    assert permuted["metrics"] == real["metrics"]
+    matched = workspace.distil("its_own_texts", "recipe=tinybert_joint", *SHORT)
+    assert results["losses"]["hidden"] > matched["losses"]["hidden"]
+    cached = workspace.distil(
+        "permuted_cached", *options, "cache=auto", f"cache.path={tmp_path}", "cache.dtype=float32"
+    )
+    assert cached["losses"] == pytest.approx(results["losses"], rel=1e-3)
+
+
 def test_a_shuffled_teacher_gives_layers_to_match_but_no_answers(workspace, tmp_path):
     control = f"+teachers.control={{path: {workspace.teacher}, weight: 0, shuffled: true}}"
     options = ["recipe=tinybert_joint", control, "losses.hidden.teacher=control", "losses.attention.teacher=control",
