@@ -52,7 +52,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
                 dataset_type=task.dataset or task.name,
                 dataset_name=task.name,
                 dataset_config=task.config,
-                dataset_split=task.splits[split],
+                dataset_split=task.splits.get(split, split),
                 metric_type=metric,
                 metric_value=value,
             )

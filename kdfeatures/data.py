@@ -40,7 +40,8 @@ def load_task(task: Task, path: str | None = None, *, seed: int = 0) -> DatasetD
 def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
     """Return what the task calls `split` (train, validation, ...); raises UserError when it is missing."""
     if split not in task.splits:
-        raise UserError(f"task '{task.name}' has no split '{split}'; it has {', '.join(task.splits)}")
+        hint = "; data.held_out=0.1 makes one of the training examples" if split == "selection" else ""
+        raise UserError(f"task '{task.name}' has no split '{split}'; it has {', '.join(task.splits)}{hint}")
     name = task.splits[split]
     if name not in datasets:
         there = ", ".join(datasets)

@@ -19,8 +19,22 @@ def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str |
     if examples is None:
         return dataset
     _check_count("data.train_examples", examples, len(dataset))
-    classes = np.asarray(dataset[stratify][:]) if stratify else np.zeros(len(dataset), dtype=np.int64)
-    return dataset.select(_spread(classes, examples, seed))
+    return dataset.select(_chosen(dataset, examples, seed, stratify))
+
+
+def hold_out(dataset: Dataset, share: float, seed: int, *, stratify: str | None = None) -> tuple[Dataset, Dataset]:
+    """Return the dataset without a random `share` of its rows, and these rows; stratify as for `subset`.
+
+    Raises UserError for a share outside (0, 1), and where it leaves no row on either side.
+    """
+    count = round(share * len(dataset)) if 0 < share < 1 else 0
+    if not 0 < count < len(dataset):
+        raise UserError(
+            f"data.held_out={share} of {len(dataset)} training examples leaves nothing to train or to score on; give a "
+            "share between 0 and 1, such as 0.1."
+        )
+    held = _chosen(dataset, count, seed, stratify)
+    return dataset.select(np.setdiff1d(np.arange(len(dataset)), held)), dataset.select(held)
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
@@ -71,6 +85,11 @@ def _hidden(label: float | int | list[int]) -> float | int | list[int]:
     if isinstance(label, list):
         return [HIDDEN if own >= 0 else own for own in label]
     return float("nan") if isinstance(label, float) else IGNORED
+
+
+def _chosen(dataset: Dataset, count: int, seed: int, stratify: str | None) -> np.ndarray:
+    classes = np.asarray(dataset[stratify][:]) if stratify else np.zeros(len(dataset), dtype=np.int64)
+    return _spread(classes, count, seed)
 
 
 def _spread(classes: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.metrics import METRICS, REGRESSION_METRICS
 from kdfeatures.reading import Reading
 
-SPLITS = ("train", "validation", "extra", "test", "test_extra")
+SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 SOURCES = ("dataset", "files", "embedded")
 KINDS = ("sequence", "tokens", "text")
@@ -34,7 +34,8 @@ class Task:
     labels   class names in the order of their ids; empty means regression
     metrics  names from `kdfeatures.metrics.METRICS`; with several, models are selected by their mean
     splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
-             (MNLI mismatched). Left empty with `files`, whose keys are the splits.
+             (MNLI mismatched), `selection` what choices are made on, by default data.held_out of the training
+             examples. Left empty with `files`, whose keys are the splits.
 
     reading  for text: how it becomes examples
 

@@ -3,7 +3,7 @@ import pytest
 from datasets import Dataset
 
 from kdfeatures.errors import UserError
-from kdfeatures.subsets import hide_labels, subset
+from kdfeatures.subsets import hide_labels, hold_out, subset
 
 
 @pytest.fixture
@@ -47,6 +47,19 @@ def test_more_than_there_are_or_none_is_refused(examples, count):
         subset(examples, count, 0)
     with pytest.raises(UserError, match=f"data.labelled={count} must lie between 1 and the 100"):
         hide_labels(examples, count, 0)
+
+
+def test_held_out_examples_are_not_trained_on_and_keep_the_shares(examples):
+    rest, held = hold_out(examples, 0.2, 0, stratify="labels")
+    assert sorted(rows(rest) + rows(held)) == list(range(100)) and len(held) == 20
+    assert np.bincount(held["labels"][:]).tolist() == [12, 6, 2]
+    assert rows(hold_out(examples, 0.2, 0)[1]) == rows(hold_out(examples, 0.2, 0)[1]) != rows(held)
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5, 0.001])
+def test_a_share_that_leaves_nothing_is_refused(examples, share):
+    with pytest.raises(UserError, match=f"data.held_out={share} of 100 training examples leaves nothing"):
+        hold_out(examples, share, 0)
 
 
 def test_hidden_labels_become_ignored_and_the_rest_stays(examples):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
@@ -19,10 +19,11 @@ from kdfeatures.labels import reordered
 from kdfeatures.outputs_file import POOL
 from kdfeatures.pool import read_pool
 from kdfeatures.stored_outputs import StoredOutputs, ids_of
-from kdfeatures.subsets import hide_labels, subset, without_labels
+from kdfeatures.subsets import hide_labels, hold_out, subset, without_labels
 from kdfeatures.tasks import Task
 
 ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
+SELECTION = "selection"  # the split of what data.held_out keeps from training
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
 
@@ -47,8 +48,14 @@ class TaskData:
         tokenizer: PreTrainedTokenizerBase,
         outputs: StoredOutputs | None = None,
     ) -> TaskData:
-        """Load the task's data; see kdfeatures.data.load_task for what may be wrong with them."""
-        return cls(task, load_task(task, data.path, seed=DATA_SEED), tokenizer, data.max_length, outputs)
+        """Load the task's data; see kdfeatures.data.load_task and `hold_out` for what may be wrong with them."""
+        raw = load_task(task, data.path, seed=DATA_SEED)
+        if data.held_out is not None:
+            train = task.splits["train"]
+            rest, held = hold_out(split_of(raw, task, "train"), data.held_out, DATA_SEED, stratify=class_column(task))
+            task = replace(task, splits={**task.splits, SELECTION: SELECTION})
+            raw = DatasetDict({**raw, train: rest, SELECTION: held})
+        return cls(task, raw, tokenizer, data.max_length, outputs)
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split; raises UserError when it is missing."""
@@ -68,9 +75,7 @@ class TaskData:
         augment: takes the first of these and their text columns and returns more, whose labels are hidden.
         """
         raw = self._identified(split_of(self.raw, self.task, "train"), "train")
-        is_classes = self.task.kind == "sequence" and not self.task.is_regression
-        stratify = self.task.label if is_classes else None
-        chosen = subset(raw, data.train_examples, seed, stratify=stratify)
+        chosen = subset(raw, data.train_examples, seed, stratify=class_column(self.task))
         parts = [hide_labels(self._located(chosen, "train"), data.labelled, seed)]
         if data.pool is not None:
             pool = self._identified(read_pool(data.pool, self.task), POOL)
@@ -100,6 +105,11 @@ class TaskData:
         """Return the logits (examples, C) of those splits for which there are any."""
         known = [split for split in splits if split in outputs.rows]
         return {split: outputs.logits_for(split_of(self.raw, self.task, split), split) for split in known}
+
+
+def class_column(task: Task) -> str | None:
+    """Return the column of a class for each text, whose shares a sample shall keep; None where there is none."""
+    return task.label if task.kind == "sequence" and not task.is_regression else None
 
 
 def load_inputs(

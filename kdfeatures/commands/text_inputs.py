@@ -84,6 +84,10 @@ def check_reading(task: Task, data: DataConfig) -> None:
         raise UserError(f"data.pool={data.pool} adds whole texts, which task '{task.name}' does not label.")
     if not task.has_labels and data.labelled is not None:
         raise UserError(f"data.labelled={data.labelled} has no effect on task '{task.name}', which has no labels.")
+    if not task.has_labels and data.held_out is not None:
+        raise UserError(
+            f"data.held_out={data.held_out} has no effect on text; task.reading.held_out is how many texts to keep."
+        )
 
 
 def check_stream(data: DataConfig, cfg: DictConfig) -> None:

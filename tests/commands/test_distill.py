@@ -191,6 +191,22 @@ def test_an_output_folder_that_holds_a_run_offers_resume_and_overwrite(workspace
     assert json.loads((workspace.folder / "existing" / "results.json").read_text())["seed"] == 2
 
 
+def test_choices_are_made_on_held_out_training_examples(workspace):
+    short = ["recipe=hard", "trainer.max_steps=2", "trainer.eval_strategy=no", "trainer.save_strategy=no"]
+    chosen = workspace.distil("held_out", *short, "data.held_out=0.25", "split=selection")
+    whole = workspace.distil("not_held_out", *short)
+    assert chosen["train_examples"] == 0.75 * whole["train_examples"]
+    assert list(chosen["student"]["metrics"]) == list(chosen["teacher"]["metrics"]) == ["selection"]
+    with np.load(workspace.folder / "held_out" / "logits.npz") as kept:
+        assert len(kept["labels/selection"]) == 0.25 * whole["train_examples"]
+
+
+def test_without_held_out_examples_there_is_no_such_split(workspace, capsys):
+    with pytest.raises(SystemExit):
+        workspace.distil("no_selection", "recipe=hard", "split=selection")
+    assert "data.held_out=0.1 makes one of the training examples" in capsys.readouterr().err
+
+
 def test_a_sweep_gives_every_combination_its_own_folder(workspace, capsys):
     folder = workspace.folder / "sweep"
     settings = [
