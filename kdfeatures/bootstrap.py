@@ -70,6 +70,24 @@ def seeds_bootstrap(
     Seeds are drawn anew as well as examples, the same ones for a and b, so the interval speaks of both; with one seed
     it is that of `paired_bootstrap`. Runs of one seed are paired. Raises UserError as the others do.
     """
+    _check_level(level)
+    difference, drawn = seeds_resamples(metric, predictions_a, predictions_b, labels, resamples=resamples, seed=seed)
+    return difference, *central(drawn, level)
+
+
+def seeds_resamples(
+    metric: Metric,
+    predictions_a: np.ndarray,
+    predictions_b: np.ndarray,
+    labels: np.ndarray,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, np.ndarray]:
+    """Return the difference of `seeds_bootstrap` and its values over the resamples, (resamples,), not yet sorted.
+
+    The mean over tasks of such values, drawn with another seed for each task, gives the interval of an average.
+    """
     a, b = np.asarray(predictions_a), np.asarray(predictions_b)
     _aligned(a, b)
     a, b, labels = _aligned(np.moveaxis(a, 0, 1), np.moveaxis(b, 0, 1), labels)
@@ -83,17 +101,26 @@ def seeds_bootstrap(
     def value(rows: np.ndarray) -> float:
         return difference(rows, by_seed.integers(seeds, size=seeds))
 
-    return difference(slice(None), np.arange(seeds)), *_interval(value, len(labels), level, resamples, seed)
+    drawn = [value(rows) for rows in _resampled_rows(len(labels), resamples, seed)]
+    return difference(slice(None), np.arange(seeds)), np.array(drawn)
+
+
+def central(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return (low, high), the central `level` of resampled values."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _interval(
     statistic: Callable[[np.ndarray], float], examples: int, level: float, resamples: int, seed: int
 ) -> tuple[float, float]:
+    _check_level(level)
+    return central(np.array([statistic(rows) for rows in _resampled_rows(examples, resamples, seed)]), level)
+
+
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise UserError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
-    values = [statistic(rows) for rows in _resampled_rows(examples, resamples, seed)]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _resampled_rows(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

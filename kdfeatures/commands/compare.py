@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 from kdfeatures.arms import Arm, find_arms
-from kdfeatures.bootstrap import seeds_bootstrap
+from kdfeatures.compared import compared
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.metrics import predictions_from_logits, score
 from kdfeatures.plots import difference_plot
 from kdfeatures.results import markdown
-from kdfeatures.tasks import Task
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
@@ -26,7 +23,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm for arm in arms if arm.task == task]
         baseline = _baseline(own, cfg.baseline)
-        found = [_row(arm, baseline, cfg) for arm in own]
+        found = [compared(arm, baseline, resamples=cfg.resamples, seed=cfg.seed) for arm in own]
         parts.append(_text(task, found))
         rows += [{"task": task, **row} for row in found]
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -54,44 +51,6 @@ def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:
         what = "is no run of" if not fitting else f"fits {len(fitting)} of"
         raise UserError(f"baseline={name} {what} {', '.join(names)}{nearest(name, names)}.")
     return fitting[0]
-
-
-def _row(arm: Arm, baseline: Arm, cfg: DictConfig) -> dict[str, Any]:
-    """Return one line of the table; scores and differences as fractions."""
-    split, metric = arm.scored_by
-    if (split, metric) != baseline.scored_by:
-        raise UserError(
-            f"{arm.name} reports {metric} on {split}, but {baseline.name} {' on '.join(baseline.scored_by[::-1])}; "
-            "compare runs of one split and metric."
-        )
-    scores = [run["student"]["metrics"][split][metric] for run in arm.runs.values()]
-    row = {"arm": arm.name, "metric": f"{metric} ({split})", "seeds": len(scores), "mean": float(np.mean(scores))}
-    row["std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-    kept = [run["retained"] for run in arm.runs.values() if run["retained"] is not None]
-    row["retained"] = float(np.mean(kept)) if kept else None
-    row["is_baseline"] = arm is baseline
-    difference, low, high, shared = _difference(arm, baseline, split, metric, cfg)
-    return row | {"difference": difference, "low": low, "high": high, "shared_seeds": shared}
-
-
-def _difference(arm: Arm, baseline: Arm, split: str, metric: str, cfg: DictConfig) -> tuple[float, float, float, int]:
-    seeds = sorted(arm.runs.keys() & baseline.runs.keys())
-    if not seeds:
-        raise UserError(
-            f"{arm.name} (seeds {sorted(arm.runs)}) and {baseline.name} (seeds {sorted(baseline.runs)}) share no seed; "
-            "run both with the same ones."
-        )
-    task = Task.from_config(next(iter(arm.runs.values()))["config"]["task"])
-    predictions = [
-        np.stack([predictions_from_logits(logits, task) for logits in side.logits(split, seeds)])
-        for side in (arm, baseline)
-    ]
-    labels = arm.labels(split)
-
-    def one(own: np.ndarray, truth: np.ndarray) -> float:
-        return score(task.metrics, own, truth)[metric]
-
-    return *seeds_bootstrap(one, *predictions, labels, resamples=cfg.resamples, seed=cfg.seed), len(seeds)
 
 
 def _text(task: str, rows: Sequence[dict[str, Any]]) -> str:
