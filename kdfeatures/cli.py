@@ -20,17 +20,20 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.help import command_help, overview
+from kdfeatures.override_errors import explained
 from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "compare", "inspect", "demo")
+COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "glue", "compare", "inspect", "demo")
+
+LISTS = {"task": "tasks", "recipe": "recipes", "seed": "seeds"}  # what `glue` has several of
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True
@@ -46,6 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     command, rest = argv[0], argv[1:]
     if command == "compare" and rest and (Path(rest[0]).is_dir() or not re.match(r"-|\w+=", rest[0])):
         rest = [f"runs='{rest[0]}'", *rest[1:]]
+    if command == "glue":
+        rest = _lists(rest)
     try:
         if command not in COMMANDS:
             raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; try kdfeatures --help")
@@ -84,8 +89,9 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
     arguments = parser.parse_args(rest)
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
-    if arguments.multirun and command == "explain":
-        raise UserError("kdfeatures explain reports on one run at a time; leave out -m.")
+    if arguments.multirun and command in ("explain", "glue"):
+        what = "reports on one run at a time" if command == "explain" else "is a sweep by itself, such as seed=1,2,3"
+        raise UserError(f"kdfeatures {command} {what}; leave out -m.")
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         jobs, fixed = [arguments.overrides], None
@@ -97,12 +103,12 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
                 jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
             except HydraException as error:
-                raise UserError(_explain(error, command, arguments.overrides)) from error
+                raise UserError(explained(error, command, arguments.overrides)) from error
         for overrides in jobs:
             try:
                 cfg = hydra.compose(command, [*overrides, *directories])
             except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
-                raise UserError(_explain(error, command, overrides)) from error
+                raise UserError(explained(error, command, overrides)) from error
             folder = OmegaConf.to_container(cfg)["output_dir"]  # not resolved: it may name the time
             _check_common(cfg, folder)
             if folder is not None and fixed is None and cfg.existing == "refuse":
@@ -110,6 +116,21 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 _refuse_run(Path(folder))
             check_processes(command, arguments.overrides, folder)
     return fixed
+
+
+def _lists(rest: list[str]) -> list[str]:
+    """Let a grid's lists be written like those of a sweep: seed=1,2,3 for seeds=[1,2,3]."""
+    found = []
+    for text in rest:
+        name, sign, values = text.partition("=")
+        if not sign or name not in LISTS:
+            found.append(text)
+            continue
+        values = values.strip("[]")
+        if name == "recipe":
+            found.append(f"recipe={values.split(',')[0]}")  # so that overrides of its terms can be composed
+        found.append(f"{LISTS[name]}=[{values}]")
+    return found
 
 
 def _refuse_run(folder: Path) -> None:
@@ -136,40 +157,6 @@ def _check_common(cfg: DictConfig, folder: str | None) -> None:
         raise UserError(f"output_dir={folder} cannot be made, because {made} is a file; choose another folder.")
     if not os.access(made, os.W_OK):
         raise UserError(f"output_dir={folder} cannot be made in {made}: permission denied.")
-
-
-def _explain(error: Exception, command: str, overrides: list[str]) -> str:
-    """Say in one line what Hydra says in several, with the nearest name that exists."""
-    text = str(error)
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read '{error.override}': {text.splitlines()[0]}; write NAME=VALUE in quotes for "
-            "the shell, and a value that holds = or a comma in quotes of its own, \"NAME='VALUE'\"."
-        )
-    missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
-    if missing:
-        group, wanted = missing.groups()
-        choices = re.findall(r"^\t([\w.-]+)$", text, flags=re.MULTILINE)
-        known = f"choose from {', '.join(choices)}" if choices else f"conf/{group} is empty"
-        return f"unknown {group} '{wanted}'{nearest(wanted, choices)}; {known}."
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
-        *parents, wanted = unknown[1].split(".")
-        hint = _nearest_option(parents, wanted, command, [text for text in overrides if unknown[1] not in text])
-        return f"unknown option {unknown[1]}{hint}; to add it all the same, write +{unknown[1]}=..."
-    return " ".join(line.strip() for line in text.splitlines() if "hydra.cc" not in line)
-
-
-def _nearest_option(parents: list[str], wanted: str, command: str, overrides: list[str]) -> str:
-    try:
-        node = hydra.compose(command, overrides)
-    except (HydraException, OmegaConfBaseException):
-        return ""  # another override is wrong as well; the next call will name it
-    for name in parents:
-        if name not in node or not isinstance(node[name], DictConfig):
-            return nearest(name, node)
-        node = node[name]
-    return nearest(wanted, node)
 
 
 def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failures: list[str]):

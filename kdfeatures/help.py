@@ -15,6 +15,7 @@ SUMMARIES = {
     "explain": "print what each term of a distill run does, and its gradient on the first batch; trains nothing",
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
+    "glue": "run all tasks, arms and seeds of a benchmark, and collect them in a table; goes on where it was",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
@@ -72,7 +73,7 @@ def command_help(command: str) -> str:
             lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
     if "trainer" in chosen:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
-    if command != "explain":
+    if command not in ("explain", "glue"):
         sweep = "-m recipe=hard,tinybert_joint seed=1,2,3"
         lines += ["", f"-m with comma-separated values runs every combination: {sweep}"]
     return "\n".join(lines)

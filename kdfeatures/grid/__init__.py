@@ -1,0 +1,1 @@
+"""A grid of runs, arms x tasks x seeds, that goes on where it was: what `kdfeatures glue` runs and collects."""

@@ -1,0 +1,130 @@
+"""One run of a grid: composed, checked against what its folder holds, run once by one of several processes."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from filelock import FileLock, Timeout
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from kdfeatures.arms import PER_RUN
+from kdfeatures.errors import UserError
+from kdfeatures.override_errors import explained
+from kdfeatures.results import read_results
+from kdfeatures.runs import is_finished
+
+PLAN, BROKEN, LOCK = "cell.json", "error.txt", ".lock"
+
+
+def compose(command: str, overrides: Sequence[str]) -> DictConfig:
+    """Return the config of a command with these overrides; raises UserError for those that are wrong."""
+    try:
+        return hydra.compose(command, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explained(error, command, list(overrides))) from error
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of `command` in `folder`; what it is of is for tables and messages."""
+
+    command: str
+    overrides: tuple[str, ...]
+    folder: Path
+    task: str
+    arm: str
+    seed: int
+    learning_rate: float | None = None
+
+    def __str__(self) -> str:
+        rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
+        return f"{self.task}, {self.arm}, seed {self.seed}{rate}"
+
+    @property
+    def is_finished(self) -> bool:
+        return is_finished(self.folder)
+
+    @property
+    def failure(self) -> str | None:
+        """The last line of what ended its last run; None unless that broke off with an error."""
+        file = self.folder / BROKEN
+        return file.read_text(encoding="utf-8").rstrip().splitlines()[-1] if file.exists() else None
+
+    def results(self) -> dict[str, Any]:
+        return read_results(self.folder)
+
+    def config(self) -> DictConfig:
+        cfg = compose(self.command, self.overrides)
+        with open_dict(cfg):
+            cfg.output_dir, cfg.existing = str(self.folder), "resume"
+        return cfg
+
+    def check(self) -> None:
+        """Raise UserError when the folder holds a run, finished or not, with other settings."""
+        file = self.folder / PLAN
+        if not file.exists():
+            return
+        then, now = json.loads(file.read_text(encoding="utf-8")), self._settings()
+        changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+        if changed:
+            name = changed[0]
+            raise UserError(
+                f"{self.folder} was begun with {name}={then.get(name)}, but now it is {now.get(name)}; choose another "
+                "output_dir, or delete the folder to run it anew."
+            )
+
+    def run(self) -> bool:
+        """Run it to the end, from where it was; False when another process is at it.
+
+        An error leaves `error.txt` in the folder and is no end of the grid; the next call of the grid tries again.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                if not self.is_finished:
+                    self._run()
+        except Timeout:
+            return False
+        return True
+
+    def _run(self) -> None:
+        _write(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
+        broken = self.folder / BROKEN
+        broken.unlink(missing_ok=True)
+        try:
+            importlib.import_module(f"kdfeatures.commands.{self.command}").run(self.config(), self.folder)
+        except UserError as error:
+            _write(broken, str(error))
+        except Exception as error:  # one run out of memory must not cost the others
+            _write(broken, f"{traceback.format_exc()}\n{type(error).__name__}: {str(error).splitlines()[0]}")
+        gc.collect()
+
+    def _settings(self) -> dict[str, Any]:
+        """All values of the config by dotted name, without those that tell runs of one arm apart."""
+        cfg = self.config()
+        flat = _flat(OmegaConf.to_container(cfg, resolve=True))
+        return {name: value for name, value in flat.items() if name.split(".")[0] not in (*PER_RUN, "hydra")}
+
+
+def _flat(node: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(node, dict) and node:
+        parts = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in node.items()]
+        return {key: value for part in parts for key, value in part.items()}
+    return {name: node}
+
+
+def _write(file: Path, text: str) -> None:
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(file)

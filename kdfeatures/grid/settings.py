@@ -1,0 +1,113 @@
+"""What a grid is made of, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.config import section
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.paths import conf_dir
+
+CONTROLS = ("hard", "pseudo", "logits", "permuted")
+PER_CELL = ("task", "recipe", "seed", "split", "output_dir", "existing", "explain")  # what the grid sets itself
+# options of the grid that are none of a run; teacher.path and the learning rate are told apart with a reason
+OF_GRID = ("teacher.root", "model.path")
+
+
+@dataclass
+class GridConfig:
+    """The options of conf/glue.yaml that are those of no single run."""
+
+    tasks: list[str]
+    recipes: list[str]
+    controls: list[str]
+    arms: dict[str, list[str]]
+    per_task: dict[str, list[str]]
+    baseline: str
+    seeds: list[int]
+    learning_rates: list[float]
+    held_out: float
+    finetune: list[str]
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A grid, and `shared`, the overrides that all its students take."""
+
+    grid: GridConfig
+    shared: tuple[str, ...]
+    root: Path
+    encoder: str | None
+
+    @classmethod
+    def read(cls, cfg: DictConfig, overrides: Sequence[str], output_dir: Path) -> Settings:
+        """Return the settings of a composed conf/glue.yaml. overrides: those that it was composed with.
+
+        Raises UserError for values that cannot be, and for options of a run that the grid sets itself.
+        """
+        names = [field.name for field in fields(GridConfig)]
+        node = OmegaConf.create({"": {name: _plain(cfg[name]) for name in names}})
+        try:
+            grid = section(node, "", GridConfig)
+        except UserError as error:
+            raise UserError(str(error).lstrip(".")) from error
+        _check(grid)
+        shared = tuple(_shared(overrides, names))
+        root = output_dir / "teachers" if cfg.teacher.root is None else Path(cfg.teacher.root)
+        return cls(grid, shared, root, cfg.model.path)
+
+
+def key_of(override: str) -> str:
+    """Return what an override is of, without the signs before it: trainer.seed, losses.hidden.weight, mapping."""
+    return OverridesParser.create().parse_override(override).key_or_group
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _shared(overrides: Iterable[str], names: Sequence[str]) -> Iterable[str]:
+    for override in overrides:
+        key = key_of(override)
+        top = key.split(".")[0]
+        if key in OF_GRID or top in (*names, *PER_CELL, "hydra"):
+            continue
+        if key == "teacher.path":
+            raise UserError(
+                f"{override}: each task has a teacher of its own; give teacher.root=FOLDER with one for each."
+            )
+        if key == "trainer.learning_rate":
+            value = override.partition("=")[2]
+            raise UserError(f"{override}: write learning_rates=[{value}], the rates that each arm tries.")
+        yield override
+
+
+def _check(grid: GridConfig) -> None:
+    for name in ("tasks", "recipes", "seeds", "learning_rates"):
+        values = getattr(grid, name)
+        if not values or len(set(values)) != len(values):
+            raise UserError(f"{name}={values} must name one or more, each once.")
+    for group, wanted in (("task", grid.tasks), ("recipe", grid.recipes)):
+        known = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        for name in wanted:
+            if name not in known:
+                raise UserError(f"unknown {group} '{name}'{nearest(name, known)}; choose from {', '.join(known)}.")
+    for name in grid.controls:
+        if name not in CONTROLS:
+            raise UserError(f"unknown control '{name}'{nearest(name, CONTROLS)}; choose from {', '.join(CONTROLS)}.")
+    for name in grid.per_task:
+        if name not in grid.tasks:
+            raise UserError(f"per_task.{name}: tasks={grid.tasks} has no such task{nearest(name, grid.tasks)}.")
+    for rate in grid.learning_rates:
+        if not 0 < rate < math.inf:
+            raise UserError(f"learning_rates={grid.learning_rates}: {rate} is no positive number.")
+    if not 0 < grid.held_out < 1:
+        raise UserError(f"held_out={grid.held_out} must lie between 0 and 1, such as 0.1.")
