@@ -17,6 +17,7 @@ SUMMARIES = {
     "evaluate": "score a fine-tuned model on a split",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
+    "submission": "check a zip of predictions as the GLUE server would",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {
