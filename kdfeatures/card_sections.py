@@ -110,14 +110,8 @@ def limits_text(results: Mapping[str, Any], task: Task, language: str | None) ->
     ]
     if splits and not any(split.startswith("test") for split in splits):
         chosen = config["trainer"]["load_best_model_at_end"]
-        lines.append(
-            f"The {' and '.join(splits)} split is the only one it was scored on"
-            + (
-                ", and the checkpoint was chosen on it, so the score is too good."
-                if chosen
-                else "; there is no test score."
-            )
-        )
+        also = ", and the checkpoint was chosen on it, so that the score is too good" if chosen else ""
+        lines.append(f"There is no test score: it was scored on {' and '.join(splits)} only{also}.")
     if splits:
         lines.append("One run with one seed: how far the score of another seed would lie from it is not known.")
     lines.append("What is wrong or unfair in the data or in the pretrained model is likely in this one too.")

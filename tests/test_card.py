@@ -167,7 +167,7 @@ def test_limits_say_language_length_split_and_seed(card):
     text = card(results("logits", "data.max_length=77", "trainer.load_best_model_at_end=true")).text
     limits = text.split("## Limits")[1]
     assert "- English only." in limits and "cut after 77 tokens" in limits
-    assert "the checkpoint was chosen on it, so the score is too good" in limits
+    assert "There is no test score: it was scored on validation only, and the checkpoint was chosen on it" in limits
     assert "One run with one seed" in limits and "licence is not known" in limits
 
 
@@ -186,7 +186,7 @@ def test_without_a_known_language_the_card_claims_none(card):
     assert made.data.language is None and made.data.datasets is None and made.data.license == "unknown"
     limits = made.text.split("## Limits")[1]
     assert "which this card does not know" in limits
-    assert "only one it was scored on" not in limits
+    assert "no test score" not in limits
 
 
 def test_a_score_that_is_no_number_is_left_out_of_the_index(card):

@@ -25,7 +25,7 @@ from kdfeatures.tasks import Task
 
 
 def predict_submission(
-    models: Mapping[str, str],
+    models: Mapping[str, str | Path],
     data: DataConfig,
     file: Path,
     *,
@@ -44,6 +44,7 @@ def predict_submission(
     test split that is not whole.
     """
     trained = list(dict.fromkeys(one.trained_on for one in FILES))
+    models = {task: str(path) for task, path in models.items()}
     for task, path in models.items():
         if task not in trained:
             raise UserError(
@@ -59,8 +60,8 @@ def predict_submission(
         if one.trained_on in models:
             try:
                 raw[one] = _split(one, data)
-            except MissingSplit as error:
-                missing[one.name] = str(error)
+            except MissingSplit:
+                missing[one.name] = f"the data have no {one.split} split of {one.task}"
     found = {}
     for task, path in models.items():
         own = {one: split for one, split in raw.items() if one.trained_on == task}
@@ -68,13 +69,11 @@ def predict_submission(
             found |= _predicted(path, f"the model for {task}", own, data, batch_size)
     filled |= missing
     write_submission(file, found, sample=sample, overwrite=overwrite)
-    predicted = {one.name: {"rows": one.rows, "model": models[one.trained_on]} for one in raw}
-    filled = {one.name: filled[one.name] for one in FILES if one.name in filled}
     return {
         "file": str(file),
         "sample": None if sample is None else str(sample),
-        "predicted": predicted,
-        "filled": filled,
+        "predicted": {one.name: {"rows": one.rows, "model": models[one.trained_on]} for one in raw},
+        "filled": {one.name: filled[one.name] for one in FILES if one.name in filled},
     }
 
 

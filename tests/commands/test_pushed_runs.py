@@ -17,6 +17,7 @@ def pushed(workspace, monkeypatch, tmp_path):
     """Distil with these overrides and an upload, and return the folder of what was uploaded."""
 
     def keep(self, *, repo_id, folder_path, commit_message):
+        shutil.rmtree(tmp_path / "uploaded", ignore_errors=True)
         shutil.copytree(folder_path, tmp_path / "uploaded")
 
     monkeypatch.setattr(online_hub(monkeypatch), "upload_folder", keep)
@@ -47,6 +48,11 @@ def test_the_student_is_uploaded_with_tokenizer_card_and_results_and_no_local_pa
     assert 'model="me/student"' in (uploaded / "README.md").read_text()
     results = json.loads((uploaded / "results.json").read_text())
     assert results["teacher"]["path"] == "teacher" and results["config"]["output_dir"] == "pushed"
+    # a finished run can be uploaded once more, and is the same
+    first = {file.name: file.read_bytes() for file in uploaded.iterdir()}
+    shutil.rmtree(uploaded)
+    pushed("pushed", "recipe=tinybert", "existing=resume")
+    assert {file.name: file.read_bytes() for file in uploaded.iterdir()} == first
     # what is kept here still knows its paths
     assert json.loads((workspace.folder / "pushed" / "results.json").read_text())["teacher"]["path"].startswith("/")
     of_stage = (workspace.folder / "pushed" / "stages" / "2-prediction" / "README.md").read_text()

@@ -84,7 +84,7 @@ def test_the_zip_is_valid_and_what_was_filled_is_named_with_the_reason(made):
     }
     assert list(found["filled"]) == ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
     assert found["filled"]["CoLA"] == "no model for cola"
-    assert "has no parquet file of the splits test_mismatched" in found["filled"]["MNLI-mm"]
+    assert found["filled"]["MNLI-mm"] == "the data have no test_extra split of mnli"
 
 
 def test_answers_follow_the_tasks_labels_whatever_the_order_of_the_model(made):
