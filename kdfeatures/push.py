@@ -60,9 +60,10 @@ def pushed(run: Run) -> Run:
             try:
                 url = push(output_dir, repository, results, Task.from_config(OmegaConf.to_container(cfg.task)))
             except Exception as error:  # every HTTP client has its own errors, and the run must not seem lost
+                told = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"{option}: the run is finished in {output_dir}, but was not uploaded: "
-                    f"{str(error).strip().splitlines()[0]}; go on with existing=resume."
+                    f"{option}: the run is finished in {output_dir}, but was not uploaded: {told}; "
+                    "go on with existing=resume."
                 ) from error
             print(f"Uploaded to {url}")
         return results

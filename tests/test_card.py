@@ -3,10 +3,11 @@ import yaml
 from composing import compose
 from huggingface_hub import ModelCard
 from omegaconf import OmegaConf
-from shared_data import glue_task
+from shared_data import ROOT, glue_task
 from tiny import model_entry
 
 from kdfeatures.card import write_card
+from kdfeatures.card_sections import training_text
 from kdfeatures.tasks import Task
 
 MRPC, MNLI = glue_task("mrpc"), glue_task("mnli")
@@ -93,6 +94,10 @@ def test_unlabelled_examples_are_counted_apart(card):
     assert "40 labelled examples and 60 whose labels were not used of mrpc" in card(results(labelled=40)).text
 
 
+def test_where_no_label_was_used_none_is_counted(card):
+    assert "Trained on 100 examples without their labels of mrpc" in card(results(labelled=0)).text
+
+
 def test_a_task_of_the_users_files_is_named_by_its_name(card):
     task = Task.from_config(
         {
@@ -152,6 +157,15 @@ def test_stages_are_told_one_by_one_with_their_own_settings(card):
     ]
     assert "Stage 1: 20 epochs, batches of up to 4096 tokens, learning rate 5e-05 (constant_with_warmup)." in text
     assert "Stage 2: 3 epochs, batches of up to 4096 tokens, learning rate 3e-05 (linear)." in text
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml")))
+def test_the_terms_of_every_recipe_can_be_told(recipe):
+    given = results(recipe)
+    staged = given["config"]["stages"]
+    text = training_text(given, MRPC)
+    assert len(rows(text, "stage" if staged else "term")) > len(staged or given["config"]["losses"])
+    assert text.count("learning rate") >= max(1, len(staged))
 
 
 def test_a_regression_names_the_loss_that_it_had_and_the_hubs_names_of_its_metrics(card):
