@@ -2,102 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kdfeatures.card_sections import data_text, limits_text, scores_table, snippet, story, training_text
 from kdfeatures.kinds import kind_of
+from kdfeatures.public import is_local
 from kdfeatures.tasks import Task
 
+GLUE = "nyu-mll/glue"
+# what the Hub calls our metrics, where it has another name
+HUB_METRICS = {"mcc": "matthews_correlation", "pearson": "pearsonr"}
 BODY = """---
-{card_data}
+{front_matter}
 ---
 
 # {name}
 
 {story}
 
-Trained on {examples} of {task}, seed {seed}, with kdfeatures {version}.
-
-| split | metric | value |
-|---|---|---|
-{scores}
+## How to load it
 
 ```python
-from transformers import pipeline
-
-model = pipeline("{pipeline}", model="{name}")
+{snippet}
 ```
 
-The whole configuration and the versions are in `results.json`.
+## Results
+
+{scores}
+
+## How it was trained
+
+{training}
+
+## Data
+
+{data}
+
+## Limits
+
+{limits}
+
+Made with {versions}. The whole configuration is in `results.json`.
 """
 
 
-def write_card(folder: Path, results: Mapping[str, Any], task: Task) -> None:
-    """Write README.md with the results in model-index form beside the saved model."""
-    student, pipeline = results["student"], kind_of(task).pipeline
-    scores = [
-        (split, metric, value) for split, metrics in student["metrics"].items() for metric, value in metrics.items()
-    ]
+def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: str | None = None) -> None:
+    """Write README.md with the results in model-index form into `folder`, without any path of this machine.
+
+    name: what the model is called and loaded by; None takes the folder's, which is right beside it.
+    """
+    called, pipeline = folder.name if name is None else name, kind_of(task).pipeline
+    language = _language(task)
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag=pipeline,
+        license="unknown",
         tags=["kdfeatures", "knowledge-distillation"] if results["recipe"] else ["kdfeatures"],
-        model_name=folder.name,
-        eval_results=[
-            EvalResult(
+        model_name=called.split("/")[-1],
+        eval_results=list(_eval_results(results, task, pipeline)) or None,
+        language=language,
+        datasets=task.dataset,
+        base_model=_bases(results["config"]) or None,
+    )
+    text = BODY.format(
+        front_matter=data.to_yaml(),
+        name=called,
+        story=story(results),
+        snippet=snippet(pipeline, called, results, task),
+        scores=scores_table(results),
+        training=training_text(results, task),
+        data=data_text(results, task),
+        limits=limits_text(results, task, language),
+        versions=", ".join(f"{package} {number}" for package, number in results["versions"].items()),
+    )
+    ModelCard(text, ignore_metadata_errors=False).save(folder / "README.md")
+
+
+def _eval_results(results: Mapping[str, Any], task: Task, pipeline: str) -> Iterator[EvalResult]:
+    for split, metrics in results["student"]["metrics"].items():
+        for metric, value in metrics.items():
+            if value is None or not math.isfinite(value):
+                continue  # the Hub takes numbers only
+            yield EvalResult(
                 task_type=pipeline,
                 dataset_type=task.dataset or task.name,
                 dataset_name=task.name,
                 dataset_config=task.config,
                 dataset_split=task.splits.get(split, split),
-                metric_type=metric,
+                metric_type=HUB_METRICS.get(metric, metric),
+                metric_name=metric,
                 metric_value=value,
             )
-            for split, metric, value in scores
-        ],
-    )
-    text = BODY.format(
-        card_data=data.to_yaml(),
-        name=folder.name,
-        pipeline=pipeline,
-        story=_story(results),
-        examples=_examples(results, task),
-        task=task.name,
-        seed=results["seed"],
-        version=results["versions"]["kdfeatures"],
-        scores="\n".join(f"| {split} | {metric} | {value:.4f} |" for split, metric, value in scores),
-    )
-    ModelCard(text, ignore_metadata_errors=False).save(folder / "README.md")
 
 
-def _examples(results: Mapping[str, Any], task: Task) -> str:
-    labelled, all_of_them = results["labelled_examples"], results["train_examples"]
-    if not task.has_labels:
-        return f"{all_of_them} examples"
-    pool = f" and {all_of_them - labelled} whose labels were not used" if all_of_them > labelled else ""
-    return f"{labelled} labelled examples{pool}"
+def _language(task: Task) -> str | None:
+    return "en" if task.dataset == GLUE or task.embedded else None
 
 
-def _story(results: Mapping[str, Any]) -> str:
-    student = _size(results["student"])
-    if results["recipe"] is None:
-        return f"A {student} fine-tuned on {'labels' if results['labelled_examples'] else 'text'}."
-    teacher = f"{_size(results['teacher'])} ({results['teacher']['path']})"
-    if not results["mapping"]:
-        return f"A {student}, recipe `{results['recipe']}`, with the teacher {teacher}."
-    story = f"A {student} distilled from the {teacher} with recipe `{results['recipe']}`; "
-    moving = dict.fromkeys(found["rule"] for found in results["maps"].values() if found["epochs"])
-    if moving:
-        return f"{story}student layers learn from teacher layers by the moving map `{'`, `'.join(moving)}`."
-    pairs = ", ".join(f"{s} from {t}" for s, t in results["mapping"])
-    return f"{story}student layers learn from teacher layers: {pairs} (0 is the embeddings)."
-
-
-def _size(model: Mapping[str, Any]) -> str:
-    if model["layers"] is None:
-        return model["model_type"]
-    millions = model["parameters"] / 1e6
-    return f"{model['layers']} x {model['hidden_size']} {model['model_type']} ({millions:.1f}M parameters)"
+def _bases(config: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the Hub's models that this one began with or learned from."""
+    sections = [config.get(name) or {} for name in ("student", "model", "teacher")]
+    paths = [section["path"] for section in sections if section.get("path") is not None]
+    return [path for path in dict.fromkeys(paths) if not is_local(path)]

@@ -31,8 +31,10 @@ from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "glue", "compare", "inspect", "demo")
-
+COMMANDS = (
+    "finetune", "distill", "explain", "cache", "evaluate", "glue", "compare", "inspect", "submission", "demo"
+)  # fmt: skip
+NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
 LISTS = {"task": "tasks", "recipe": "recipes", "seed": "seeds"}  # what `glue` has several of
 
 OmegaConf.register_new_resolver(
@@ -47,8 +49,8 @@ def main(argv: list[str] | None = None) -> None:
         print(overview())
         return
     command, rest = argv[0], argv[1:]
-    if command == "compare" and rest and (Path(rest[0]).is_dir() or not re.match(r"-|\w+=", rest[0])):
-        rest = [f"runs='{rest[0]}'", *rest[1:]]
+    if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
+        rest = [f"{NAMES_A_PATH[command]}='{rest[0]}'", *rest[1:]]
     if command == "glue":
         rest = _lists(rest)
     try:

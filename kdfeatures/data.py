@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures import sources
-from kdfeatures.errors import UserError
+from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.kinds import kind_of
 from kdfeatures.tasks import Task
 
@@ -45,7 +45,7 @@ def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
     name = task.splits[split]
     if name not in datasets:
         there = ", ".join(datasets)
-        raise UserError(f"the data of task '{task.name}' lack the split '{name}'; there is {there}")
+        raise MissingSplit(f"the data of task '{task.name}' lack the split '{name}'; there is {there}")
     return datasets[name]
 
 

@@ -18,6 +18,7 @@ SUMMARIES = {
     "glue": "run all tasks, arms and seeds of a benchmark, and collect them in a table; goes on where it was",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
+    "submission": "check a zip of predictions as the GLUE server would",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub import constants, get_session, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import HfApi, constants, get_session, get_token, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from kdfeatures.errors import UserError
 
@@ -32,6 +33,27 @@ def require_model(name: str, option: str) -> None:
         raise UserError(
             f"{option}: no such folder, and the Hub at {constants.ENDPOINT} does not answer; give a local folder."
         )
+
+
+def require_upload(repository: str, option: str) -> None:
+    """Return when a repository of this name can be uploaded to, as far as can be known before; or raise UserError.
+
+    option: how the user asked for it. Whether the token may write there, only the upload tells.
+    """
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(f"{option}: no repository on the Hub can have this name; give ORGANISATION/NAME.") from error
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(f"{option} needs the Hub, but HF_HUB_OFFLINE=1; unset it, or leave out push_to_hub.")
+    if get_token() is None:
+        raise UserError(f"{option} needs a token of the Hub; run `hf auth login`, or set HF_TOKEN.")
+    if not _hub_answers():
+        raise UserError(f"{option}: the Hub at {constants.ENDPOINT} does not answer; leave out push_to_hub.")
+    try:
+        HfApi().whoami()
+    except HfHubHTTPError as error:
+        raise UserError(f"{option}: the Hub does not take the token; run `hf auth login`, or set HF_TOKEN.") from error
 
 
 @contextmanager

@@ -24,13 +24,13 @@ def align_labels(
     *,
     whose: str,
     force: bool = False,
-    option: str = "teacher.force",
+    option: str | None = "teacher.force",
 ) -> list[int]:
     """Return p such that `logits[:, p]` has the classes in the order of `labels`.
 
     id2label: from the model's config, ids 0..C-1. labels: the task's class names, empty for regression.
     Names are compared without regard to case, spaces, underscores and hyphens. whose and option: the model and
-    the setting for `force` that errors name.
+    the setting for `force` that errors name, None where there is no such setting.
     force: where the names do not tell the order, take it as it is; names that do match are still followed.
     Raises UserError for another number of classes, and without `force` for names that are generic or differ.
     """
@@ -50,7 +50,9 @@ def align_labels(
         return [position[label] for label in wanted]
     if force:
         return list(range(len(names)))
-    fix = f"set id2label in its config.json, or take the order as it is with {option}=true"
+    fix = "set id2label in its config.json"
+    if option is not None:
+        fix += f", or take the order as it is with {option}=true"
     if all(re.fullmatch(r"(label)?\d+", _plain(name)) for name in names):
         raise UserError(
             f"{whose} has the generic class names {', '.join(names)}, so their order cannot be matched to "

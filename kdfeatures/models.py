@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -16,6 +17,7 @@ from transformers import (
 from kdfeatures.errors import UserError
 from kdfeatures.hub import require_model
 from kdfeatures.kinds import Kind, kind_of
+from kdfeatures.labels import align_labels
 from kdfeatures.tasks import Task
 
 
@@ -44,6 +46,21 @@ def load_trained(path: str, option: str, kind: Kind, *, force: bool) -> PreTrain
             f"{option}={path} {kind.untrained}: its checkpoint lacks {missing[0]}{_and_more(missing)}. {kind.remedy}"
         )
     return model
+
+
+def load_scored(
+    path: str, option: str, task: Task, *, force: bool, force_option: str | None
+) -> tuple[PreTrainedModel, list[int] | None]:
+    """Load a trained model, to the GPU if there is one; return it and its columns in the order of the task's labels.
+
+    columns: None where the task has no labels. force_option: how errors name `force`, see align_labels.
+    """
+    model = load_trained(path, option, kind_of(task), force=force)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if not task.has_labels:
+        return model, None
+    whose = f"the model {path}"
+    return model, align_labels(model.config.id2label, task.labels, whose=whose, force=force, option=force_option)
 
 
 def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:

@@ -47,7 +47,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,15 @@ def retained(student: float, teacher: float) -> float | None:
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on."""
-    named = {name: version(name) for name in ("kdfeatures", "torch", "transformers", "datasets")}
+    named = {name: _version(name) for name in ("kdfeatures", "torch", "transformers", "datasets")}
     return named | {"python": platform.python_version()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a checkout that is on the path but was not installed
+        return "unknown"
 
 
 def device_name() -> str:

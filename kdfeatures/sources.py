@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.hub import offline_unless_hub_answers
 from kdfeatures.progress import no_progress_bars
 from kdfeatures.tasks import FILE_ENDINGS, Task
@@ -35,13 +35,13 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
         raise UserError(f"data.path='{folder}' is not a folder; give the one that holds '{inner.name}'")
     if not inner.is_dir():
         present = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-        raise UserError(f"'{folder}' has no folder '{task.config}'; it has {present or 'no folders'}")
+        raise MissingSplit(f"'{folder}' has no folder '{task.config}'; it has {present or 'no folders'}")
     shards: dict[str, list[Path]] = {}
     for path in sorted(inner.glob("*.parquet")):
         shards.setdefault(SHARD.fullmatch(path.name)["split"], []).append(path)
     found = [split for split in task.splits.values() if split in shards]
     if not found:
-        raise UserError(
+        raise MissingSplit(
             f"'{inner}' has no parquet file of the splits {', '.join(task.splits.values())} "
             f"(SPLIT-00000-of-00001.parquet); it has {', '.join(shards) or 'none at all'}"
         )

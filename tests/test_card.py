@@ -1,23 +1,31 @@
 import pytest
+import yaml
+from composing import compose
 from huggingface_hub import ModelCard
-from shared_data import glue_task
+from omegaconf import OmegaConf
+from shared_data import ROOT, glue_task
 from tiny import model_entry
 
 from kdfeatures.card import write_card
+from kdfeatures.card_sections import training_text
 from kdfeatures.tasks import Task
 
 MRPC, MNLI = glue_task("mrpc"), glue_task("mnli")
 METRICS = {"validation": {"accuracy": 0.875, "f1": 0.9}}
 
 
-def results(recipe="tinybert", *, metrics=None, mapping=((0, 0), (1, 3), (2, 6)), train=100, labelled=100):
+def results(
+    recipe="tinybert_joint", *overrides, metrics=None, mapping=((0, 0), (1, 3), (2, 6)), train=100, labelled=100
+):
+    command = ["finetune", "task=mrpc"] if recipe is None else ["distill", "task=mrpc", f"recipe={recipe}"]
     return {
         "recipe": recipe,
+        "config": OmegaConf.to_container(compose(*command, *overrides)),
         "mapping": None if recipe is None else [list(pair) for pair in mapping],
         "maps": {},
         "heads": {},
         "seed": 7,
-        "teacher": None if recipe is None else model_entry("path/to/teacher", parameters=110_000_000),
+        "teacher": None if recipe is None else model_entry("/home/me/runs/teacher", parameters=110_000_000),
         "student": model_entry(metrics=metrics or METRICS),
         "train_examples": train,
         "labelled_examples": labelled,
@@ -63,11 +71,12 @@ def test_a_distilled_student_is_told_with_teacher_recipe_and_layers(card):
     text = card(results()).text
     assert "# my-student" in text
     assert "A 4 x 128 bert (2.5M parameters) distilled from the 4 x 128 bert (110.0M parameters)" in text
-    assert "(path/to/teacher) with recipe `tinybert`" in text
+    assert "(teacher) with recipe `tinybert_joint`" in text
     assert "0 from 0, 1 from 3, 2 from 6 (0 is the embeddings)" in text
-    assert "100 labelled examples of mrpc, seed 7, with kdfeatures 1.2.3" in text
-    assert "| validation | accuracy | 0.8750 |" in text
+    assert "Trained on 100 labelled examples of mrpc (nyu-mll/glue, mrpc), seed 7." in text
+    assert "Made with kdfeatures 1.2.3." in text
     assert 'pipeline("text-classification", model="my-student")' in text
+    assert "/home/me" not in text
 
 
 def test_a_recipe_without_layers_names_no_pairs(card):
@@ -85,6 +94,10 @@ def test_unlabelled_examples_are_counted_apart(card):
     assert "40 labelled examples and 60 whose labels were not used of mrpc" in card(results(labelled=40)).text
 
 
+def test_where_no_label_was_used_none_is_counted(card):
+    assert "Trained on 100 examples without their labels of mrpc" in card(results(labelled=0)).text
+
+
 def test_a_task_of_the_users_files_is_named_by_its_name(card):
     task = Task.from_config(
         {
@@ -98,3 +111,120 @@ def test_a_task_of_the_users_files_is_named_by_its_name(card):
     )
     (first, _) = card(results(), task).data.eval_results
     assert (first.dataset_type, first.dataset_name, first.dataset_config) == ("reviews", "reviews", None)
+
+
+def rows(text, first):
+    """Return the cells of the table whose header begins with `first`."""
+    lines = text[text.index(f"| {first} ") :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [lines[0], *lines[2:]]]
+
+
+def test_scores_stand_beside_the_teachers_with_the_share_that_is_kept(card):
+    given = results(metrics={"validation": {"accuracy": 0.8, "f1": 0.9}})
+    given["teacher"]["metrics"] = {"validation": {"accuracy": 0.85, "f1": 0.0}}
+    assert rows(card(given).text, "split") == [
+        ["split", "metric", "value", "teacher", "retained"],
+        ["validation", "accuracy", "0.8000", "0.8500", "94.1%"],
+        ["validation", "f1", "0.9000", "0.0000", ""],
+    ]
+
+
+def test_a_fine_tuned_model_has_scores_of_its_own_only(card):
+    text = card(results(None)).text
+    assert rows(text, "split")[0] == ["split", "metric", "value"]
+    assert "Cross-entropy with the labels; 3 epochs, batches of 32, learning rate 5e-05 (linear)." in text
+
+
+def test_every_term_is_told_with_loss_weight_and_map(card):
+    weight = "losses.hidden.weight={schedule: linear, start: 1.0, end: 0.5}"
+    text = card(results("hidden_joint", weight, "mapping=last", "losses.logits.weight=0.25")).text
+    assert rows(text, "term") == [
+        ["term", "loss", "weight", "layer map"],
+        ["labels", "`HardLabel`", "0.5", ""],
+        ["logits", "`LogitKD`", "0.25", ""],
+        ["hidden", "`HiddenMSE`", "1 to 0.5, linear", "`last`"],
+    ]
+    assert "Trained with 3 epochs, batches of 32, learning rate 5e-05 (linear)." in text
+
+
+def test_stages_are_told_one_by_one_with_their_own_settings(card):
+    text = card(results("tinybert", "trainer.tokens_per_batch=4096")).text
+    assert [row[:3] for row in rows(text, "stage")] == [
+        ["stage", "term", "loss"],
+        ["1 intermediate", "hidden", "`HiddenMSE`"],
+        ["1 intermediate", "attention", "`AttentionScoreMSE`"],
+        ["2 prediction", "logits", "`SoftCrossEntropy`"],
+    ]
+    assert "Stage 1: 20 epochs, batches of up to 4096 tokens, learning rate 5e-05 (constant_with_warmup)." in text
+    assert "Stage 2: 3 epochs, batches of up to 4096 tokens, learning rate 3e-05 (linear)." in text
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml")))
+def test_the_terms_of_every_recipe_can_be_told(recipe):
+    given = results(recipe)
+    staged = given["config"]["stages"]
+    text = training_text(given, MRPC)
+    assert len(rows(text, "stage" if staged else "term")) > len(staged or given["config"]["losses"])
+    assert text.count("learning rate") >= max(1, len(staged))
+
+
+def test_a_regression_names_the_loss_that_it_had_and_the_hubs_names_of_its_metrics(card):
+    made = card(results("logits", metrics={"validation": {"pearson": 0.9, "spearmanr": 0.8}}), glue_task("stsb"))
+    assert rows(made.text, "term")[-1][:2] == ["logits", "`LogitMSE`"]
+    assert {r.metric_type: r.metric_name for r in made.data.eval_results} == {
+        "pearsonr": "pearson",
+        "spearmanr": "spearmanr",
+    }
+
+
+def test_limits_say_language_length_split_and_seed(card):
+    text = card(results("logits", "data.max_length=77", "trainer.load_best_model_at_end=true")).text
+    limits = text.split("## Limits")[1]
+    assert "- English only." in limits and "cut after 77 tokens" in limits
+    assert "There is no test score: it was scored on validation only, and the checkpoint was chosen on it" in limits
+    assert "One run with one seed" in limits and "licence is not known" in limits
+
+
+def test_without_a_known_language_the_card_claims_none(card):
+    task = Task.from_config(
+        {
+            "name": "reviews",
+            "text": ["review"],
+            "label": "stars",
+            "labels": ["bad", "good"],
+            "metrics": ["accuracy"],
+            "files": {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"},
+        }
+    )
+    made = card(results(metrics={"test": {"accuracy": 0.5}}), task)
+    assert made.data.language is None and made.data.datasets is None and made.data.license == "unknown"
+    limits = made.text.split("## Limits")[1]
+    assert "which this card does not know" in limits
+    assert "no test score" not in limits
+
+
+def test_a_score_that_is_no_number_is_left_out_of_the_index(card):
+    made = card(results(metrics={"validation": {"accuracy": float("nan"), "f1": 0.5, "mcc": None}}))
+    assert [r.metric_type for r in made.data.eval_results] == ["f1"]
+    assert [row[2] for row in rows(made.text, "split")] == ["value", "nan", "0.5000", ""]
+
+
+def test_models_of_the_hub_are_named_as_bases_and_folders_are_not(card, tmp_path):
+    of_hub = results("logits", "teacher.path=org/teacher", "student.path=bert-tiny-uncased")
+    assert card(of_hub).data.base_model == ["bert-tiny-uncased", "org/teacher"]
+
+
+def test_the_front_matter_is_plain_yaml_of_the_hubs_shape(card, tmp_path):
+    card(results())
+    front = (tmp_path / "my-student" / "README.md").read_text().split("---\n")[1]
+    found = yaml.safe_load(front)
+    ((entry,),) = [found["model-index"]]
+    assert entry["name"] == "my-student"
+    (result,) = entry["results"]
+    assert result["task"] == {"type": "text-classification"}
+    assert result["dataset"] == {"name": "mrpc", "type": "nyu-mll/glue", "config": "mrpc", "split": "validation"}
+    assert result["metrics"] == [
+        {"type": "accuracy", "value": 0.875, "name": "accuracy"},
+        {"type": "f1", "value": 0.9, "name": "f1"},
+    ]
+    assert found["language"] == "en" and found["datasets"] == "nyu-mll/glue" and "base_model" not in found

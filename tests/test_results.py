@@ -1,5 +1,6 @@
 import json
 import math
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,11 @@ def test_the_device_says_what_it_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     assert results.device_name() == "NVIDIA H100"
+
+
+def test_a_package_that_is_not_installed_has_an_unknown_version(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(results, "version", missing)
+    assert versions()["kdfeatures"] == "unknown"

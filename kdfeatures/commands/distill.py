@@ -26,6 +26,7 @@ from kdfeatures.gradients import check_measurable
 from kdfeatures.models import load_config
 from kdfeatures.objective import Objective
 from kdfeatures.processes import is_first
+from kdfeatures.push import pushed
 from kdfeatures.results import read_results, write_results
 from kdfeatures.runs import STAGES, is_finished, open_output
 from kdfeatures.stages import Stage, stages_of
@@ -51,6 +52,7 @@ class Plan(NamedTuple):
     others: dict[str, PreTrainedConfig]
 
 
+@pushed
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     """Distil `teacher` into `student` by the recipe's terms and stages. Everything is checked before training starts.
 

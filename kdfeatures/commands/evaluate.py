@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
@@ -16,8 +15,7 @@ from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.data import split_of
 from kdfeatures.errors import UserError
 from kdfeatures.kinds import kind_of
-from kdfeatures.labels import align_labels
-from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.models import load_scored, load_tokenizer
 from kdfeatures.outputs_file import write_answers
 from kdfeatures.positions import check_positions
 from kdfeatures.results import describe_model, read_results, write_results
@@ -37,17 +35,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         return read_results(output_dir)
     if evaluated.path is None:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
-    model = load_trained(evaluated.path, "model.path", kind_of(task), force=evaluated.force)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    columns = None
-    if task.has_labels:
-        columns = align_labels(
-            model.config.id2label,
-            task.labels,
-            whose=f"the model {evaluated.path}",
-            force=evaluated.force,
-            option="model.force",
-        )
+    model, columns = load_scored(evaluated.path, "model.path", task, force=evaluated.force, force_option="model.force")
     tokenizer = load_tokenizer(evaluated.path, "model.path")
     inputs = load_inputs(task, data, tokenizer)
     splits = inputs.reported(cfg.split)

@@ -18,6 +18,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.models import label_settings, load_for_task, load_tokenizer
 from kdfeatures.positions import check_positions
 from kdfeatures.processes import is_first
+from kdfeatures.push import pushed
 from kdfeatures.results import describe_model, read_results
 from kdfeatures.runs import is_finished, open_output
 from kdfeatures.sharding import whole
@@ -29,6 +30,7 @@ from kdfeatures.training_settings import training_arguments
 EMBEDDED_LENGTH = 64  # tokens; generated examples are shorter
 
 
+@pushed
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     """Fine-tune `model` on the labelled examples of `task`; the folder is then a teacher for `distill`."""
     return finetune(
