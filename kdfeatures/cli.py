@@ -106,6 +106,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
             except HydraException as error:
                 raise UserError(explained(error, command, arguments.overrides)) from error
+        pushed: set[str] = set()
         for overrides in jobs:
             try:
                 cfg = hydra.compose(command, [*overrides, *directories])
@@ -117,7 +118,18 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
                 _refuse_run(Path(folder))
             check_processes(command, arguments.overrides, folder)
+            _check_upload(cfg, len(jobs), pushed)
     return fixed
+
+
+def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
+    """Raise UserError when several jobs would be uploaded to one repository."""
+    repository = cfg.get("push_to_hub")
+    if repository is None:
+        return
+    if repository in pushed:
+        raise UserError(f"push_to_hub={repository}: {jobs} jobs would overwrite each other there; push one of them.")
+    pushed.add(repository)
 
 
 def _lists(rest: list[str]) -> list[str]:

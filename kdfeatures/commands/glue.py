@@ -22,6 +22,7 @@ from kdfeatures.grid.settings import Settings
 from kdfeatures.grid.tables import details, summary, write_csv
 from kdfeatures.plots import difference_plot
 from kdfeatures.results import device_name, markdown, versions, write_results
+from kdfeatures.submission.predict import predict_submission, submission_text
 from kdfeatures.tasks import Task
 
 PATIENCE = 5.0  # seconds between two looks at runs that other processes are at
@@ -45,6 +46,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     print(f"{len(settings.grid.tasks)} tasks, {len(units) // len(settings.grid.tasks)} arms: {runs} runs.", flush=True)
     broken = _run_all(units)
     results = {"command": "glue", "seconds": time.monotonic() - start} | _report(units, settings, cfg, output_dir)
+    if settings.grid.submission is not None:
+        results["submission"] = _submit(units, settings, cfg)
     if broken:
         raise UserError(
             f"{len(broken)} of {runs} runs broke off; error.txt in each folder says why, and the next call tries them "
@@ -118,6 +121,25 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
     write_results(output_dir, {"command": "glue", **results})
     print(f"\n{text}\nSaved in {output_dir}")
     return results
+
+
+def _submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig) -> dict[str, Any]:
+    """Write the zip from the students of the first recipe's first seed."""
+    grid = settings.grid
+    models = {
+        unit.task: str(unit.chosen[0].folder)
+        for unit in units
+        if unit.arm == grid.recipes[0] and unit.chosen and unit.chosen[0].is_finished
+    }
+    found = predict_submission(
+        models,
+        section(cfg, "data", DataConfig),
+        Path(grid.submission),
+        batch_size=cfg.trainer.per_device_eval_batch_size,
+        sample=None if grid.sample is None else Path(grid.sample),
+    )
+    print(f"\n{submission_text(found)}")
+    return found
 
 
 def _caption(settings: Settings, cfg: DictConfig) -> str:

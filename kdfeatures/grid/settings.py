@@ -35,6 +35,8 @@ class GridConfig:
     learning_rates: list[float]
     held_out: float
     finetune: list[str]
+    submission: str | None
+    sample: str | None
     resamples: int
 
 
@@ -66,8 +68,9 @@ class Settings:
 
 
 def key_of(override: str) -> str:
-    """Return what an override is of, without the signs before it: trainer.seed, losses.hidden.weight, mapping."""
-    return OverridesParser.create().parse_override(override).key_or_group
+    """Return what an override is of, without the signs before it: trainer.seed, mapping, loss@losses.extra."""
+    parsed = OverridesParser.create().parse_override(override)
+    return parsed.key_or_group if parsed.package is None else f"{parsed.key_or_group}@{parsed.package}"
 
 
 def _plain(value: Any) -> Any:
@@ -80,6 +83,8 @@ def _shared(overrides: Iterable[str], names: Sequence[str]) -> Iterable[str]:
         top = key.split(".")[0]
         if key in OF_GRID or top in (*names, *PER_CELL, "hydra"):
             continue
+        if key == "push_to_hub":
+            raise UserError(f"{override}: a grid has many students; push one with kdfeatures distill.")
         if key == "teacher.path":
             raise UserError(
                 f"{override}: each task has a teacher of its own; give teacher.root=FOLDER with one for each."
@@ -109,5 +114,7 @@ def _check(grid: GridConfig) -> None:
     for rate in grid.learning_rates:
         if not 0 < rate < math.inf:
             raise UserError(f"learning_rates={grid.learning_rates}: {rate} is no positive number.")
+    if grid.submission is not None and Path(grid.submission).exists():
+        raise UserError(f"submission={grid.submission} is there already; give another name.")
     if not 0 < grid.held_out < 1:
         raise UserError(f"held_out={grid.held_out} must lie between 0 and 1, such as 0.1.")

@@ -1,0 +1,57 @@
+"""What a grid takes, and what it refuses before anything runs."""
+
+import pytest
+
+from kdfeatures.errors import UserError
+from kdfeatures.grid.settings import key_of
+
+
+def test_options_of_the_grid_are_its_own_and_all_others_are_shared_by_the_students(settings, tmp_path):
+    found = settings("student.layers=2", "seeds=[1,2]", "+loss@losses.extra=hidden_cosine", "recipe=hard", "seed=7",
+                     "output_dir=x", "cache=auto", "teacher.root=here", "model.path=bert")  # fmt: skip
+    assert found.shared == ("student.layers=2", "+loss@losses.extra=hidden_cosine", "cache=auto")
+    assert (found.grid.seeds, str(found.root), found.encoder) == ([1, 2], "here", "bert")
+    assert settings().root == tmp_path / "teachers" and settings().encoder is None
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("~losses.attention", "losses.attention"),
+        ("+mapping@losses.hidden.mapping=last", "mapping@losses.hidden.mapping"),
+        ("student.layers=3", "student.layers"),
+    ],
+)
+def test_an_override_is_known_by_its_key(override, key):
+    assert key_of(override) == key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["tasks=[mrcp]"], "unknown task 'mrcp'; did you mean 'mrpc'?"),
+        (["recipes=[tinbert]"], "unknown recipe 'tinbert'; did you mean 'tinybert'"),
+        (
+            ["controls=[harf]"],
+            r"unknown control 'harf'; did you mean 'hard'\?; choose from hard, pseudo, logits, permuted\.",
+        ),
+        (["seeds=[1,1]"], r"seeds=\[1, 1\] must name one or more, each once"),
+        (["tasks=[]"], r"tasks=\[\] must name one or more"),
+        (["seeds=[1,x]"], r"^seeds\[1\]: Value 'x'"),
+        (["learning_rates=[0.0]"], r"learning_rates=\[0.0\]: 0.0 is no positive number"),
+        (["+per_task.rte=[]"], "per_task.rte: tasks=.* has no such task"),
+        (["held_out=1"], "held_out=1.0 must lie between 0 and 1"),
+        (["trainer.learning_rate=1e-4"], r"write learning_rates=\[1e-4\]"),
+        (["teacher.path=there"], "teacher.path=there: each task has a teacher of its own; give teacher.root"),
+        (["push_to_hub=me/it"], "push_to_hub=me/it: a grid has many students"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(settings, overrides, message):
+    with pytest.raises(UserError, match=message):
+        settings(*overrides)
+
+
+def test_a_zip_that_is_there_is_not_written_over(settings, tmp_path):
+    (tmp_path / "out.zip").touch()
+    with pytest.raises(UserError, match="out.zip is there already; give another name"):
+        settings(f"submission={tmp_path / 'out.zip'}")
