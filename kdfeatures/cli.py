@@ -30,7 +30,7 @@ from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "compare", "inspect", "demo")
+COMMANDS = ("finetune", "distill", "explain", "cache", "evaluate", "export", "compare", "inspect", "demo")
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True

@@ -15,6 +15,7 @@ SUMMARIES = {
     "explain": "print what each term of a distill run does, and its gradient on the first batch; trains nothing",
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
+    "export": "write a fine-tuned model as ONNX and int8, and score and time them beside it",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",

@@ -19,7 +19,7 @@ import kdfeatures.cli
 conf = conf_dir()
 composed = []
 with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-    for command in ("finetune", "distill", "cache", "evaluate", "inspect", "demo"):
+    for command in ("finetune", "distill", "cache", "evaluate", "export", "inspect", "demo"):
         hydra.compose(command)
         composed.append(command)
     for group in ("task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"):
