@@ -73,7 +73,6 @@ def _write(model: PreTrainedModel, names: Sequence[str], file: Path) -> None:
     try:
         with quiet():
             program = torch.onnx.export(
-                # the exporter puts back the mode it found: a wrapper in training mode would wake the model's dropout
                 _Logits(model, names).eval(),
                 tuple(_batch(model, names, *TRACED).values()),
                 input_names=list(names),
