@@ -39,6 +39,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         raise UserError(f"task={task.name} has no labels to score an export by; choose a task with labels.")
     if source.path is None:
         raise UserError("nothing to export: give model.path=FOLDER_OR_HUB_ID.")
+    if Path(source.path).resolve() == output_dir.resolve():
+        raise UserError(f"output_dir={output_dir} is the model's own folder; choose another.")
     open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
@@ -83,7 +85,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "device": cpu_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),
     }
-    text = f"{_table(results, speeds)}\n\n{_caption(results)}\n"
+    text = f"{_table(results, speeds)}\n\n{_caption(results, speeds['torch'])}\n"
     (output_dir / "table.md").write_text(text, encoding="utf-8")
     write_results(output_dir, results)
     print(f"\n{text}\nSaved in {output_dir}")
@@ -93,9 +95,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 def _difference(
     task: Task, own: np.ndarray, torchs: np.ndarray, split: Dataset, cfg: DictConfig
 ) -> tuple[float, float, float] | None:
-    """Return how far the main metric is from torch's, with its interval; None for words, which no text tells apart."""
+    """Return how far the main metric is from torch's, with its interval; None for words."""
     if task.kind != "sequence":
-        return None
+        return None  # the words of a text are not drawn apart from each other
 
     def one(predictions: np.ndarray, labels: np.ndarray) -> float:
         return score(task.metrics, predictions, labels)[main_metric(task)]
@@ -123,10 +125,9 @@ def _times(ratio: Spread) -> str:
     return f"{ratio.median:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _caption(results: dict[str, Any]) -> str:
-    latency, throughput = (results["formats"]["torch"][name] for name in ("latency", "throughput"))
+def _caption(results: dict[str, Any], torchs: Speed) -> str:
     return (
         f"{results['task']}, {results['examples']} examples of {results['split']}; {results['device']}. Latency and "
         "throughput are ratios to torch, timed alternating: median and 20/80 percentiles of the rounds; torch took "
-        f"{1000 * latency[0]:.1f} ms for a text and answered {throughput[0]:.0f} texts a second."
+        f"{1000 * torchs.latency.median:.1f} ms for a text and answered {torchs.throughput.median:.0f} texts a second."
     )

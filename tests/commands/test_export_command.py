@@ -64,6 +64,9 @@ def test_what_cannot_be_exported_is_refused_in_one_line(workspace, capsys, tmp_p
     assert "task=text has no labels" in refusal(capsys, tmp_path / "b", "task=text", f"data.path={tmp_path}")
     headless = refusal(capsys, tmp_path / "c", *workspace.task, f"model.path={workspace.encoder}")
     assert "was never fine-tuned for classification" in headless
+    in_place = [f"model.path={workspace.teacher}", "existing=overwrite"]
+    assert "is the model's own folder" in refusal(capsys, workspace.teacher, *workspace.task, *in_place)
+    assert (workspace.teacher / "model.safetensors").exists()
 
 
 def test_hidden_labels_are_refused_before_anything_is_written(workspace, capsys, tmp_path):

@@ -75,7 +75,7 @@ def test_the_folder_can_be_deployed_and_names_no_folder_of_this_machine(folder):
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
     for name in ("model.onnx", "model-int8.onnx"):
         content = (folder / name).read_bytes()
-        assert b".py\"" not in content and str(Path(torch.__file__).parent).encode() not in content
+        assert b'.py"' not in content and str(Path(torch.__file__).parent).encode() not in content
 
 
 @pytest.mark.slow
