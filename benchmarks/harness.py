@@ -1,4 +1,4 @@
-"""Alternate between variants, so that whatever else the machine does hits all of them, and file the ratios."""
+"""Measure variants against each other, and file the ratios."""
 
 from __future__ import annotations
 
@@ -6,40 +6,21 @@ import csv
 import ctypes
 import datetime
 import os
-import statistics
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kdfeatures.results import device_name, versions
+from kdfeatures.timing import Spread, alternating_seconds, ratios
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def time_ratios(
-    variants: Mapping[str, Callable[[], object]], *, rounds: int, warm_ups: int = 3
-) -> dict[str, tuple[float, float, float]]:
-    """Return median, 20th and 80th percentile over rounds of each variant's time over the first variant's.
-
-    Each round begins with another variant: what runs before (its freed memory, its cache lines) shifts a time.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    names = list(variants)
-    for step in range(warm_ups + rounds):
-        names = names[1:] + names[:1]
-        for name in names:
-            start = time.perf_counter()
-            variants[name]()
-            if step >= warm_ups:
-                seconds[name].append(time.perf_counter() - start)
+def time_ratios(variants: Mapping[str, Callable[[], object]], *, rounds: int, warm_ups: int = 3) -> dict[str, Spread]:
+    """Return median, 20th and 80th percentile over rounds of each variant's time over the first variant's."""
+    seconds = alternating_seconds(variants, rounds=rounds, warm_ups=warm_ups)
     reference = next(iter(seconds.values()))
-    found = {}
-    for name, taken in seconds.items():
-        ratios = [own / base for own, base in zip(taken, reference, strict=True)]
-        cuts = statistics.quantiles(ratios, n=5)
-        found[name] = statistics.median(ratios), cuts[0], cuts[-1]
-    return found
+    return {name: ratios(taken, reference) for name, taken in seconds.items()}
 
 
 def keep_freed_memory() -> None:

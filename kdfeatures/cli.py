@@ -25,15 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.help import command_help, overview
+from kdfeatures.help import SUMMARIES, command_help, overview
 from kdfeatures.override_errors import explained
 from kdfeatures.paths import conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-COMMANDS = (
-    "finetune", "distill", "explain", "cache", "evaluate", "glue", "compare", "inspect", "submission", "demo"
-)  # fmt: skip
 NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
 LISTS = {"task": "tasks", "recipe": "recipes", "seed": "seeds"}  # what `glue` has several of
 
@@ -54,8 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     if command == "glue":
         rest = _lists(rest)
     try:
-        if command not in COMMANDS:
-            raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; try kdfeatures --help")
+        if command not in SUMMARIES:
+            raise UserError(f"unknown command '{command}'{nearest(command, SUMMARIES)}; try kdfeatures --help")
         if "--help" in rest or "-h" in rest:
             print(command_help(command))
             return

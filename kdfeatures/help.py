@@ -16,6 +16,7 @@ SUMMARIES = {
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
     "glue": "run all tasks, arms and seeds of a benchmark, and collect them in a table; goes on where it was",
+    "export": "write a fine-tuned model as ONNX and int8, and score and time them beside it",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
     "submission": "check a zip of predictions as the GLUE server would",

@@ -15,6 +15,11 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from kdfeatures.columns import token_counts
 
 
+def model_inputs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Return an encoded split with the columns that a model takes, and no others."""
+    return dataset.select_columns([name for name in dataset.column_names if name in tokenizer.model_input_names])
+
+
 @torch.no_grad()
 def logit_batches(
     model: PreTrainedModel, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
@@ -22,21 +27,19 @@ def logit_batches(
     """Yield for each batch its rows in the dataset, its attention mask (B, L) and the logits, on the model's device.
 
     In eval mode and the model's own precision. Batches hold examples of like length, so little is padding; the longest
-    come first. title: shown on the progress bar.
+    come first. model: also an OnnxClassifier (kdfeatures.export). title: shown on the progress bar.
     """
     was_training = model.training
     model.eval()
-    columns = [name for name in dataset.column_names if name in tokenizer.model_input_names]
     order = np.argsort(token_counts(dataset).numpy(), kind="stable")[::-1]
     loader = DataLoader(
-        dataset.select_columns(columns).select(order),
+        model_inputs(dataset, tokenizer).select(order),
         batch_size=batch_size,
         collate_fn=DataCollatorWithPadding(tokenizer),
     )
-    device = next(model.parameters()).device
     try:
         for number, batch in enumerate(tqdm(loader, desc=title, leave=False, disable=len(loader) < 20)):
-            inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+            inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             rows = order[number * batch_size : (number + 1) * batch_size]
             yield rows, inputs["attention_mask"].bool(), model(**inputs).logits
     finally:

@@ -2,7 +2,7 @@
 
 Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missing values are null:
     schema            1
-    command           finetune | distill | explain | evaluate | inspect
+    command           finetune | distill | explain | evaluate | export | inspect
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...], of a map that moves its candidates; null
                       but for distill
@@ -36,6 +36,9 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     device            name of the device trained on
     config            the resolved configuration
 Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
+Of export: command, task, split, metric, path, examples, versions, device, config; formats: {torch, onnx, int8}, of each
+metrics, difference of the main one to torch [value, low, high] (null for words), bytes, and latency, throughput and
+their ratios to torch [median, 20th, 80th percentile], as kdfeatures/costs.py says.
 Of inspect: command, config, versions; before: how the student began; layers: {similarity, null, before} of all layers
 of student (rows) and teacher; heads: {measure: {"student layer-teacher layer": the matched heads and their means}}.
 """
@@ -99,9 +102,12 @@ def _version(name: str) -> str:
 
 
 def device_name() -> str:
-    """Return the accelerator's name, or what the CPU calls itself and how many threads torch uses."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    """Return the accelerator's name, or that of the CPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return what the CPU calls itself and how many threads torch uses."""
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 

@@ -15,8 +15,8 @@ from transformers import BertConfig
 from kdfeatures import config, paths
 from kdfeatures.build import build_map, build_objective
 from kdfeatures.cache import CacheConfig
-from kdfeatures.cli import COMMANDS
 from kdfeatures.config import StudentConfig, section
+from kdfeatures.help import SUMMARIES
 from kdfeatures.objective import ON_OUTPUTS
 from kdfeatures.stages import stages_of
 from kdfeatures.students import planned_config
@@ -66,14 +66,14 @@ def test_every_file_opens_with_a_comment_and_a_choice_with_a_command_that_takes_
     assert comment.startswith("# ") and len(comment) > 12
     group = path.parent.name
     if path.parent == CONF:
-        if path.stem in COMMANDS:
+        if path.stem in SUMMARIES:
             assert comment.startswith(f"# kdfeatures {path.stem} ")
         return
     if group == "regime":  # taken along with the task of its name
         assert f"task={path.stem}" in comment
         return
     command = shlex.split(comment.removeprefix("# "))
-    assert command[0] == "kdfeatures" and command[1] in COMMANDS
+    assert command[0] == "kdfeatures" and command[1] in SUMMARIES
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_command_that_a_file_opens_with_composes(path):
     assert opened(path).seed == 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUMMARIES)
 def test_every_command_composes_without_overrides(command):
     assert compose(command).seed == 1
 

@@ -2,7 +2,6 @@ import pytest
 import yaml
 from shared_data import ROOT
 
-from kdfeatures.cli import COMMANDS
 from kdfeatures.help import SUMMARIES, command_help, overview
 
 CONF = ROOT / "conf"
@@ -16,11 +15,11 @@ def options_of(text):
 
 def test_the_overview_has_every_command_once():
     lines = overview().splitlines()
-    for command in COMMANDS:
+    for command in SUMMARIES:
         assert [line for line in lines if line.startswith(f"  {command} ")] == [f"  {command:<10} {SUMMARIES[command]}"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUMMARIES)
 def test_every_command_shows_the_example_that_its_file_opens_with(command):
     example = (CONF / f"{command}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     assert example.startswith(f"kdfeatures {command}")
@@ -61,7 +60,7 @@ def test_every_option_of_a_section_is_shown_with_its_default(command, group, fil
         assert yaml.safe_load(shown[f"{group}.{name}"]) == default
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUMMARIES)
 def test_common_options_are_shown_and_hydras_are_not(command):
     text = command_help(command)
     assert {"seed", "existing", "output_dir"} <= options_of(text).keys()

@@ -14,12 +14,12 @@ import json, sys
 from pathlib import Path
 import hydra, kdfeatures
 from kdfeatures.paths import conf_dir
-import kdfeatures.cli
+from kdfeatures.help import SUMMARIES
 
 conf = conf_dir()
 composed = []
 with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-    for command in ("finetune", "distill", "cache", "evaluate", "inspect", "submission", "demo"):
+    for command in SUMMARIES:
         hydra.compose(command)
         composed.append(command)
     for group in ("task", "recipe", "mapping", "projection", "student", "trainer", "augmentation", "cache"):

@@ -18,12 +18,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from kdfeatures.bootstrap import bootstrap_interval, paired_bootstrap
 from kdfeatures.commands import distill, finetune
 from kdfeatures.commands.inputs import DATA_SEED
+from kdfeatures.costs import latency_and_throughput
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.metrics import METRICS, predictions_from_logits
 from kdfeatures.plots import interval_plot
 from kdfeatures.results import markdown, versions, write_results
 from kdfeatures.runs import open_output
-from kdfeatures.speed import throughput_ratio
 from kdfeatures.tasks import Task
 
 
@@ -72,6 +72,7 @@ def _compare(
         name: predictions_from_logits(np.load(_folder(output_dir, name) / "logits.npz")[cfg.split], task)
         for name in runs
     }
+    speeds = latency_and_throughput(models, examples, tokenizer)
     best = runs["teacher"]["student"]["metrics"][cfg.split][cfg.metric]
     rows, bars = [], []
     for name, run_results in runs.items():
@@ -84,15 +85,12 @@ def _compare(
             f"{cfg.metric} [95% interval]": f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
             "retained": f"{100 * value / best:.1f}%",
             f"gain over {cfg.baseline}": "",
-            "speed": "1.0x",
+            "speed": f"{speeds[name].throughput_ratio.median:.1f}x",
             "train seconds": f"{run_results['seconds']['train']:.0f}",
         }
         if name not in ("teacher", cfg.baseline):
             gain, low, high = paired_bootstrap(metric, predictions[name], predictions[cfg.baseline], labels)
             row[f"gain over {cfg.baseline}"] = f"{100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        if name != "teacher":
-            ratio = throughput_ratio(models[name], models["teacher"], examples.select(range(64)), tokenizer)
-            row["speed"] = f"{ratio:.1f}x"
         rows.append(row)
     return markdown(rows), bars
 

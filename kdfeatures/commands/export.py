@@ -1,0 +1,133 @@
+"""kdfeatures export: a model as ONNX and as int8, scored and timed beside the torch model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.bootstrap import paired_bootstrap
+from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
+from kdfeatures.config import DataConfig, EvaluatedConfig, section
+from kdfeatures.costs import BATCH, Speed, latency_and_throughput
+from kdfeatures.errors import UserError
+from kdfeatures.export import OnnxClassifier, export_onnx, quantise
+from kdfeatures.export.model import weight_bytes
+from kdfeatures.export.packages import require_packages
+from kdfeatures.kinds import kind_of
+from kdfeatures.labels import align_labels
+from kdfeatures.metrics import main_metric, predictions_from_logits, score
+from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.positions import check_positions
+from kdfeatures.results import cpu_name, markdown, read_results, versions, write_results
+from kdfeatures.runs import is_finished, open_output
+from kdfeatures.subsets import is_labelled
+from kdfeatures.tasks import Task
+from kdfeatures.timing import Spread
+
+
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+    """Write both files, table.md and results.json; every format answers every example of `split`, on the CPU."""
+    require_packages()
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    source = section(cfg, "model", EvaluatedConfig)
+    if not task.has_labels:
+        raise UserError(f"task={task.name} has no labels to score an export by; choose a task with labels.")
+    if source.path is None:
+        raise UserError("nothing to export: give model.path=FOLDER_OR_HUB_ID.")
+    if Path(source.path).resolve() == output_dir.resolve():
+        raise UserError(f"output_dir={output_dir} is the model's own folder; choose another.")
+    open_output(output_dir, cfg.existing)
+    if cfg.existing == "resume" and is_finished(output_dir):
+        return read_results(output_dir)
+    model = load_trained(source.path, "model.path", kind_of(task), force=source.force).eval()
+    whose = f"the model {source.path}"
+    columns = align_labels(model.config.id2label, task.labels, whose=whose, force=source.force, option="model.force")
+    tokenizer = load_tokenizer(source.path, "model.path")
+    split = load_inputs(task, data, tokenizer).split(cfg.split)
+    if not is_labelled(split).all():
+        raise UserError(
+            f"the labels of {task.name} {cfg.split} are hidden, so nothing can be scored; try split=validation."
+        )
+    check_positions(model, f"model.path={source.path}", [split])
+
+    print("Exporting ...", flush=True)
+    exported = export_onnx(model, tokenizer, output_dir)
+    quantised = quantise(exported)
+    formats = {"torch": model, "onnx": OnnxClassifier(exported), "int8": OnnxClassifier(quantised)}
+    sizes = {"torch": weight_bytes(model)} | {n: f.path.stat().st_size for n, f in formats.items() if n != "torch"}
+    settings = {"batch_size": source.batch_size, "title": task.name}
+    logits = {n: logits_of(task, f, {n: split}, tokenizer, columns, **settings)[n] for n, f in formats.items()}
+    scores = scores_of(logits, dict.fromkeys(formats, split), task)
+    speeds = latency_and_throughput(formats, split, tokenizer)
+    found = {
+        name: {
+            "metrics": scores[name],
+            "difference": _difference(task, logits[name], logits["torch"], split, cfg),
+            "bytes": sizes[name],
+            **asdict(speeds[name]),
+        }
+        for name in formats
+    }
+    results = {
+        "command": "export",
+        "task": task.name,
+        "split": cfg.split,
+        "metric": main_metric(task),
+        "path": source.path,
+        "examples": len(split),
+        "formats": found,
+        "versions": versions(),
+        "device": cpu_name(),
+        "config": OmegaConf.to_container(cfg, resolve=True),
+    }
+    text = f"{_table(results, speeds)}\n\n{_caption(results, speeds['torch'])}\n"
+    (output_dir / "table.md").write_text(text, encoding="utf-8")
+    write_results(output_dir, results)
+    print(f"\n{text}\nSaved in {output_dir}")
+    return results
+
+
+def _difference(
+    task: Task, own: np.ndarray, torchs: np.ndarray, split: Dataset, cfg: DictConfig
+) -> tuple[float, float, float] | None:
+    """Return how far the main metric is from torch's, with its interval; None for words."""
+    if task.kind != "sequence":
+        return None  # the words of a text are not drawn apart from each other
+
+    def one(predictions: np.ndarray, labels: np.ndarray) -> float:
+        return score(task.metrics, predictions, labels)[main_metric(task)]
+
+    answers = [predictions_from_logits(logits, task) for logits in (own, torchs)]
+    return paired_bootstrap(one, *answers, kind_of(task).truth(split), resamples=cfg.resamples, seed=cfg.seed)
+
+
+def _table(results: dict[str, Any], speeds: dict[str, Speed]) -> str:
+    rows = []
+    for name, found in results["formats"].items():
+        is_torch, speed = name == "torch", speeds[name]
+        row = {"format": name, results["metric"]: f"{100 * found['metrics'][results['metric']]:.1f}"}
+        if found["difference"] is not None:
+            difference, low, high = (100 * value for value in found["difference"])
+            row["difference [95% interval]"] = "" if is_torch else f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+        row["size"] = f"{found['bytes'] / 1e6:.1f} MB"
+        row["latency, batch 1"] = "1.0x" if is_torch else _times(speed.latency_ratio)
+        row[f"throughput, batch {BATCH}"] = "1.0x" if is_torch else _times(speed.throughput_ratio)
+        rows.append(row)
+    return markdown(rows)
+
+
+def _times(ratio: Spread) -> str:
+    return f"{ratio.median:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _caption(results: dict[str, Any], torchs: Speed) -> str:
+    return (
+        f"{results['task']}, {results['examples']} examples of {results['split']}; {results['device']}. Latency and "
+        "throughput are ratios to torch, timed alternating: median and 20/80 percentiles of the rounds; torch took "
+        f"{1000 * torchs.latency.median:.1f} ms for a text and answered {torchs.throughput.median:.0f} texts a second."
+    )
