@@ -14,8 +14,10 @@ from kdfeatures.commands.inputs import DATA_SEED
 from kdfeatures.config import DataConfig, section
 from kdfeatures.data import load_task, split_of
 from kdfeatures.errors import UserError
+from kdfeatures.export.packages import require_packages
 from kdfeatures.grid.cell import Cell, compose
 from kdfeatures.grid.collect import means_of, rows_of
+from kdfeatures.grid.model_costs import costs_table, model_costs
 from kdfeatures.grid.progress import Progress, timed
 from kdfeatures.grid.schedule import Unit, units_of
 from kdfeatures.grid.settings import Settings
@@ -58,6 +60,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
 
 def _check(units: Sequence[Unit], settings: Settings, cfg: DictConfig) -> None:
     """Raise UserError for what would stop a run: settings that changed since it began, data that are not there."""
+    if settings.grid.export:
+        require_packages()
     data = section(cfg, "data", DataConfig)
     for name in settings.grid.tasks:
         task = Task.from_config(OmegaConf.to_container(compose("distill", [f"task={name}"]).task))
@@ -100,7 +104,9 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
         return {}
     means = means_of(rows)
     lines = details(rows)
-    text = f"{summary(rows, means, grid.baseline)}\n\n{_caption(settings, cfg)}\n\n{markdown(lines)}\n"
+    spent = model_costs(units, grid.recipes[0], output_dir)
+    parts = [summary(rows, means, grid.baseline), _caption(settings, cfg), markdown(lines)]
+    text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])]) + "\n"
     (output_dir / "table.md").write_text(text, encoding="utf-8")
     write_csv(output_dir / "table.csv", lines)
     gains = [row for row in [*rows, *({"task": "mean", **entry} for entry in means)] if row["difference"] is not None]
@@ -114,6 +120,7 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
     results = {
         "rows": [{name: value for name, value in row.items() if name != "drawn"} for row in rows],
         "means": means,
+        "costs": spent,
         "versions": versions(),
         "device": device_name(),
         "config": OmegaConf.to_container(cfg, resolve=True),

@@ -49,7 +49,8 @@ class Cell:
 
     def __str__(self) -> str:
         rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
-        return f"{self.task}, {self.arm}, seed {self.seed}{rate}"
+        form = ", exported" if self.command == "export" else ""
+        return f"{self.task}, {self.arm}{form}, seed {self.seed}{rate}"
 
     @property
     def is_finished(self) -> bool:
@@ -99,15 +100,15 @@ class Cell:
         return True
 
     def _run(self) -> None:
-        _write(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
+        write_whole(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
         broken = self.folder / BROKEN
         broken.unlink(missing_ok=True)
         try:
             importlib.import_module(f"kdfeatures.commands.{self.command}").run(self.config(), self.folder)
         except UserError as error:
-            _write(broken, str(error))
+            write_whole(broken, str(error))
         except Exception as error:  # one run out of memory must not cost the others
-            _write(broken, f"{traceback.format_exc()}\n{type(error).__name__}: {str(error).splitlines()[0]}")
+            write_whole(broken, f"{traceback.format_exc()}\n{type(error).__name__}: {str(error).splitlines()[0]}")
         gc.collect()
 
     def _settings(self) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def _flat(node: Any, name: str = "") -> dict[str, Any]:
     return {name: node}
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
+    """Write a file at once: a reader sees the old one or the new one."""
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(file)

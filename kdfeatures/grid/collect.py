@@ -46,6 +46,7 @@ def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dic
         if arm.runs.keys() & other.runs.keys() and arm is not other:
             gain = _gain(arm, other, resamples, seed=len(rows))
         rows.append(row | gain)
+        rows += _exported(unit, row)
     return rows
 
 
@@ -85,6 +86,24 @@ def _arm(unit: Unit) -> Arm:
     finished = [cell for cell in unit.chosen if cell.is_finished]
     runs = {cell.seed: cell.results() for cell in finished}
     return Arm(unit.arm, unit.task, runs, {cell.seed: cell.folder for cell in finished})
+
+
+def _exported(unit: Unit, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each exported format; instead of a gain over the baseline its difference to the student."""
+    found = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
+    rows = []
+    for form in ("onnx", "int8") if found else ():
+        scores = {seed: run["formats"][form]["metrics"][run["metric"]] for seed, run in found.items()}
+        differences = [run["formats"][form]["difference"] for run in found.values()]
+        metrics = [
+            {"student": {"metrics": {run["split"]: run["formats"][form]["metrics"]}}, **run} for run in found.values()
+        ]
+        mean = float(np.mean(list(scores.values())))
+        own = {"arm": f"{unit.arm}, {form}", "scores": scores, "mean": mean, "std": spread(list(scores.values()))}
+        own |= {"metrics": _metrics(metrics), "retained": mean / row["teacher"] if row["teacher"] else None}
+        own |= dict.fromkeys(("difference", "low", "high", "drawn"))
+        rows.append({**row, **own, "to_student": float(np.mean([one[0] for one in differences]))})
+    return rows
 
 
 def _score(run: Mapping[str, Any], of: str = "student") -> float | None:

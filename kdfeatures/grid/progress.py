@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kdfeatures.grid.cell import Cell
 from kdfeatures.grid.schedule import Unit
@@ -50,12 +51,18 @@ def timed(cell: Cell) -> tuple[bool, float]:
 
 
 def _of_arm(stage: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in stage if cell.command == "distill"]
+    return [cell for cell in stage if cell.command != "finetune"]
+
+
+def _score(results: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    return f"{100 * found['metrics'][results['metric']]:.1f}"
 
 
 def _outcome(cell: Cell) -> str:
     if cell.failure is not None:
         return f"failed ({cell.failure})"
     results = cell.results()
+    if cell.command == "export":
+        return ", ".join(f"{name} {_score(results, one)}" for name, one in results["formats"].items())
     metric, scores = results["metric"], results["student"]["metrics"][results["split"]]
     return f"{100 * scores[metric]:.1f} {metric} ({results['split']})"

@@ -14,6 +14,7 @@ from kdfeatures.grid.settings import Settings, key_of
 from kdfeatures.models import load_config
 
 TEACHER = "teacher"
+EXPORT = "export"  # in a student's folder
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Unit:
     teacher: Cell | None
     trials: tuple[Cell, ...]
     runs: dict[float, tuple[Cell, ...]]  # by learning rate: those of one rate will be run
+    is_exported: bool = False
 
     def stages(self) -> Iterator[tuple[Cell, ...]]:
         """Yield runs that can be run in any order; what comes next is known once they are finished."""
@@ -33,6 +35,7 @@ class Unit:
         if self.trials:
             yield self.trials
         yield self.chosen
+        yield self.exports
 
     @property
     def learning_rate(self) -> float | None:
@@ -50,9 +53,14 @@ class Unit:
         return () if rate is None else self.runs[rate]
 
     @property
+    def exports(self) -> tuple[Cell, ...]:
+        """What writes and scores each finished student as ONNX and int8; none where that is not asked for."""
+        return tuple(_exporting(cell) for cell in self.chosen if cell.is_finished) if self.is_exported else ()
+
+    @property
     def planned(self) -> int:
         """How many runs there will be, the teacher's aside."""
-        return len(self.trials) + len(next(iter(self.runs.values())))
+        return len(self.trials) + len(next(iter(self.runs.values()))) * (2 if self.is_exported else 1)
 
 
 def units_of(settings: Settings, output_dir: Path) -> list[Unit]:
@@ -101,7 +109,7 @@ def _unit(
         rate: tuple(cell(place / f"learning_rate-{rate:g}" / f"seed-{seed}", seed, rate) for seed in grid.seeds)
         for rate in grid.learning_rates
     }
-    return Unit(task, arm, teacher, tuple(trials), runs)
+    return Unit(task, arm, teacher, tuple(trials), runs, is_exported=grid.export and arm in grid.recipes)
 
 
 def _finetuning(settings: Settings, task: str, folder: Path) -> Cell:
@@ -112,6 +120,12 @@ def _finetuning(settings: Settings, task: str, folder: Path) -> Cell:
     model = [] if settings.encoder is None else [f"model.path='{settings.encoder}'"]
     overrides = (f"task={task}", *model, *data, f"seed={seed}", *settings.grid.finetune)
     return Cell("finetune", overrides, folder, task, TEACHER, seed)
+
+
+def _exporting(cell: Cell) -> Cell:
+    data = [one for one in cell.overrides if key_of(one).startswith("data.")]
+    overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *data)
+    return Cell("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
 
 
 def _score(cell: Cell) -> float:

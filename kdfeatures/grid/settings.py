@@ -35,6 +35,7 @@ class GridConfig:
     learning_rates: list[float]
     held_out: float
     finetune: list[str]
+    export: bool
     submission: str | None
     sample: str | None
     resamples: int

@@ -45,7 +45,9 @@ def details(rows: Rows) -> list[dict[str, str]]:
                 "arm": row["arm"],
                 "metrics": metrics,
                 "retained": f"{100 * row['retained']:.1f}%" if row["retained"] else "",
-                "gain [95% interval]": _gain(row),
+                "gain [95% interval]": f"{100 * row['to_student']:+.1f} to its student"
+                if "to_student" in row
+                else _gain(row),
                 "learning rate": f"{row['learning_rate']:g}",
                 "trials": str(row["trials"] or 1),
                 "seeds": str(len(row["scores"])),

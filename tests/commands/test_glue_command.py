@@ -12,6 +12,7 @@ from kdfeatures.grid.cell import Cell
 
 SHORT = ["student.layers=1", "student.init=random", "trainer.max_steps=4", "trainer.disable_tqdm=true",
          "trainer.eval_strategy=no", "trainer.save_strategy=no", "data.train_examples=128", "teacher.force=true",
+         "data.max_length=32",
          "finetune=['trainer.max_steps=4','trainer.disable_tqdm=true','trainer.save_strategy=no']"]  # fmt: skip
 
 pytestmark = pytest.mark.slow
@@ -100,6 +101,24 @@ def test_a_run_that_breaks_off_is_named_and_costs_no_other(grid, monkeypatch, ca
     assert "hard" in (folder / "table.md").read_text()
     main(command)
     assert (lost / "results.json").exists() and not (lost / "error.txt").exists()
+
+
+def test_exports_join_the_table_and_their_costs_stand_beside_teacher_and_student(grid):
+    pytest.importorskip("onnxruntime")
+    folder, command = grid
+    main([*command, "seed=1", "controls=[hard]", "export=true"])
+    (export,) = folder.glob("runs/agreement/tinybert_joint/*/seed-1/export")
+    formats = json.loads((export / "results.json").read_text())["formats"]
+    with (folder / "table.csv").open(encoding="utf-8") as stream:
+        rows = {row["arm"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["hard", "tinybert_joint", "tinybert_joint, onnx", "tinybert_joint, int8"]
+    for form in ("onnx", "int8"):
+        own = rows[f"tinybert_joint, {form}"]
+        assert own["metrics"] == f"accuracy {100 * formats[form]['metrics']['accuracy']:.1f}"
+        assert own["gain [95% interval]"] == f"{100 * formats[form]['difference'][0]:+.1f} to its student"
+    costs = json.loads((folder / "costs.json").read_text())["models"]
+    assert list(costs) == ["teacher", "student", "student, onnx", "student, int8"]
+    assert costs["student"]["flops"] < costs["teacher"]["flops"]
 
 
 def test_a_grid_is_not_gone_on_with_by_other_settings(grid, capsys):

@@ -1,0 +1,95 @@
+"""What teacher and student of a grid cost, measured side by side once: all arms have the same student."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kdfeatures.commands.inputs import load_inputs
+from kdfeatures.config import DataConfig, section
+from kdfeatures.costs import BATCH, costs, latency_and_throughput
+from kdfeatures.export import OnnxClassifier
+from kdfeatures.grid.cell import write_whole
+from kdfeatures.grid.schedule import EXPORT, Unit
+from kdfeatures.kinds import kind_of
+from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.results import cpu_name, markdown
+from kdfeatures.runs import is_finished
+from kdfeatures.tasks import Task
+from kdfeatures.timing import Spread
+
+FILE = "costs.json"
+FORMS = {"onnx": "", "int8": "-int8"}  # what the files of kdfeatures.export end with
+
+
+def model_costs(units: Sequence[Unit], recipe: str, output_dir: Path) -> dict[str, Any] | None:
+    """Return costs by model, with the task that they were timed on; None before the recipe has a finished student.
+
+    They are measured on the CPU, on the first task that has one, and kept in costs.json until there are exports, too.
+    """
+    finished = [cell for unit in units if unit.arm == recipe for cell in unit.chosen if cell.is_finished]
+    if not finished:
+        return None
+    cell, file = finished[0], output_dir / FILE
+    exported = _exported(cell.folder / EXPORT)
+    if file.exists():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if exported.keys() <= kept["models"].keys():
+            return kept
+    cfg = cell.config()
+    task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
+    paths = {"teacher": cell.results()["teacher"]["path"], "student": str(cell.folder)}
+    models = {name: load_trained(path, name, kind_of(task), force=True).eval() for name, path in paths.items()}
+    tokenizer = load_tokenizer(paths["student"], "student")
+    examples = load_inputs(task, data, tokenizer).split(cfg.split)
+    timed = dict(models) | exported
+    speeds = latency_and_throughput(timed, examples, tokenizer)
+    found = {
+        "task": cell.task,
+        "device": cpu_name(),
+        "models": {
+            name: asdict(speeds[name]) | (asdict(costs(models[name], length=data.max_length)) if name in models else {})
+            for name in timed
+        },
+    }
+    write_whole(file, json.dumps(found, indent=2))
+    return found
+
+
+def costs_table(found: Mapping[str, Any]) -> str:
+    """Return a table of what `model_costs` found, and a line on how."""
+    rows = []
+    for name, model in found["models"].items():
+        counted = "parameters" in model
+        latency, throughput = (Spread(*model[name]).median for name in ("latency", "throughput"))
+        rows.append(
+            {
+                "model": name,
+                "parameters": f"{model['parameters'] / 1e6:.1f}M" if counted else "",
+                "outside embeddings": f"{model['without_embeddings'] / 1e6:.1f}M" if counted else "",
+                "FLOPs": f"{model['flops'] / 1e9:.2f}G" if counted else "",
+                "latency, batch 1": f"{1000 * latency:.1f} ms {_ratio(model['latency_ratio'])}",
+                f"texts a second, batch {BATCH}": f"{throughput:.0f} {_ratio(model['throughput_ratio'])}",
+            }
+        )
+    length = found["models"]["teacher"]["length"]
+    return (
+        f"{markdown(rows)}\n\nFLOPs of one text of {length} tokens. Times on {found['task']}, {found['device']}, the "
+        "models in turn: medians; in brackets the ratio to the teacher, 20/80 percentiles of the rounds."
+    )
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    if not is_finished(folder):
+        return {}
+    return {f"student, {name}": OnnxClassifier(folder / f"model{end}.onnx") for name, end in FORMS.items()}
+
+
+def _ratio(found: Sequence[float]) -> str:
+    spread = Spread(*found)
+    return f"({spread.median:.2f}x, {spread.low:.2f} to {spread.high:.2f})"
