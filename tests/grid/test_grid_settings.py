@@ -53,5 +53,5 @@ def test_what_cannot_be_is_refused_by_name(settings, overrides, message):
 
 def test_a_zip_that_is_there_is_not_written_over(settings, tmp_path):
     (tmp_path / "out.zip").touch()
-    with pytest.raises(UserError, match="out.zip is there already; give another name"):
+    with pytest.raises(UserError, match="out.zip exists; remove it, or choose another name"):
         settings(f"submission={tmp_path / 'out.zip'}")
