@@ -65,7 +65,7 @@ def find_arms(folder: Path) -> list[Arm]:
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
         key = json.dumps(_without_drawn(shared, results["seed"]), sort_keys=True)
-        arm = arms.setdefault(key, Arm(_name(path.parent, folder), results["task"]))
+        arm = arms.setdefault(key, Arm(_name(path.parent, folder, results["task"]), results["task"]))
         seed = results["seed"]
         if seed in arm.runs:
             raise UserError(
@@ -94,8 +94,9 @@ def _is_own_teacher(folder: Path) -> bool:
     return folder.name == "teacher" and (folder.parent / FILE).exists()
 
 
-def _name(folder: Path, root: Path) -> str:
-    return without_seed(str(folder.relative_to(root))) or folder.name
+def _name(folder: Path, root: Path, task: str) -> str:
+    """The folder's path below root, without what tables say elsewhere: the seed, and a folder of the task's name."""
+    return without_seed(str(folder.relative_to(root))).removeprefix(f"{task}/") or folder.name
 
 
 def _arrays(folder: Path) -> Mapping[str, np.ndarray]:

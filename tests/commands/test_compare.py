@@ -82,6 +82,12 @@ def test_stages_and_a_runs_own_teacher_are_no_runs_of_their_own(tmp_path):
     assert [arm.name for arm in find_arms(tmp_path)] == ["one"]
 
 
+def test_a_folder_of_the_tasks_name_and_the_seed_are_no_part_of_an_arms_name(tmp_path):
+    write_run(tmp_path / "toy" / "seed-1" / "arm=last", right=300)
+    write_run(tmp_path / "toys" / "seed-1" / "arm=first", right=300, recipe="logits")
+    assert [arm.name for arm in find_arms(tmp_path)] == ["arm=last", "toys/arm=first"]
+
+
 def test_maps_drawn_by_the_runs_own_seed_are_one_arm_and_those_of_a_seed_of_their_own_are_not(tmp_path):
     for rule, drawn in {"follows": {1: 1, 2: 2}, "own": {1: 5, 2: 6}}.items():
         for seed, map_seed in drawn.items():
