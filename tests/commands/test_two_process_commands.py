@@ -47,7 +47,8 @@ def trained(folder):
 @pytest.fixture(scope="module", autouse=True)
 def steady(workspace):
     """The teacher without dropout, and so the student: masks are drawn by each process apart."""
-    folder = shutil.copytree(workspace.teacher, workspace.folder / "steady")
+    # a worker that is given tests of this module anew, after others, sets it up anew
+    folder = shutil.copytree(workspace.teacher, workspace.folder / "steady", dirs_exist_ok=True)
     config = json.loads((folder / "config.json").read_text())
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config | rates))
@@ -56,7 +57,7 @@ def steady(workspace):
 @pytest.fixture(scope="module")
 def alone(workspace):
     """One process with the batches of two."""
-    main(command(workspace, "alone"))
+    main(command(workspace, "alone", "existing=overwrite"))
     return workspace.folder / "alone"
 
 

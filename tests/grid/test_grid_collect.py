@@ -35,7 +35,7 @@ class FinishedCell:
 
 
 class FinishedUnit:
-    trials, learning_rate = (), 1e-4
+    trials, exports, learning_rate = (), (), 1e-4
 
     def __init__(self, folder, task, arm, by_seed):
         self.task, self.arm = task, arm

@@ -42,7 +42,17 @@ def test_the_order_is_teacher_trials_runs(units):
     assert next(stages) == ()
     for cell in unit.trials:
         finish(cell)
-    assert list(unit.stages())[-1] == unit.chosen != ()
+    *_, runs, exports = unit.stages()
+    assert runs == unit.chosen != () and exports == ()
+
+
+def test_finished_students_of_the_recipe_are_exported_where_that_is_asked_for(units):
+    hard, recipe = units("learning_rates=[2e-4]", "recipes=[logits]", "export=true")
+    assert (hard.exports, recipe.exports, hard.planned, recipe.planned) == ((), (), 2, 4)
+    finish(recipe.chosen[0])
+    (export,) = recipe.exports
+    assert (export.command, export.folder, export.seed) == ("export", recipe.chosen[0].folder / "export", 4)
+    assert export.overrides == ("task=agreement", f"model.path='{recipe.chosen[0].folder}'")
 
 
 def test_one_rate_needs_no_trial(units):

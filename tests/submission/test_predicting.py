@@ -55,7 +55,9 @@ def model(folder, labels, always):
 
 
 def data(folder):
-    return DataConfig(path=str(folder), max_length=16, streaming=False, train_examples=None, labelled=None, pool=None)
+    return DataConfig(
+        path=str(folder), max_length=16, streaming=False, train_examples=None, held_out=None, labelled=None, pool=None
+    )
 
 
 def answers_in(file, name):
