@@ -32,7 +32,8 @@ from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
 NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
-LISTS = {"task": "tasks", "recipe": "recipes", "seed": "seeds"}  # what `glue` has several of
+# what `glue` has several of, and how one may say it
+LISTS = {one: many for many in ("tasks", "recipes", "seeds", "learning_rates") for one in (many, many[:-1])}
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True
@@ -138,7 +139,7 @@ def _lists(rest: list[str]) -> list[str]:
             found.append(text)
             continue
         values = values.strip("[]")
-        if name == "recipe":
+        if LISTS[name] == "recipes":
             found.append(f"recipe={values.split(',')[0]}")  # so that overrides of its terms can be composed
         found.append(f"{LISTS[name]}=[{values}]")
     return found

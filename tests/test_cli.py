@@ -210,6 +210,18 @@ def test_a_value_of_a_sweep_that_needs_quotes_is_named_alone(fails):
     assert told.startswith("cannot read 'output_dir=runs/seed=1'") and told.endswith("\"NAME='VALUE'\".")
 
 
+def test_lists_of_a_grid_are_written_as_those_of_a_sweep():
+    given = ["task=cola,rte", "seeds=[1,2]", "recipe=tinybert,minilm", "learning_rate=1e-4", "student.layers=3"]
+    assert cli._lists(given) == [
+        "tasks=[cola,rte]",
+        "seeds=[1,2]",
+        "recipe=tinybert",
+        "recipes=[tinybert,minilm]",
+        "learning_rates=[1e-4]",
+        "student.layers=3",
+    ]
+
+
 def test_a_mistake_in_the_last_job_of_a_sweep_stops_it_before_the_first(fails, monkeypatch, tmp_path):
     monkeypatch.setattr(distill, "run", lambda *args: pytest.fail("the sweep began"))
     assert fails("distill", "-m", "recipe=hard,tinbert").startswith("unknown recipe 'tinbert'")
