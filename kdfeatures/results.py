@@ -47,7 +47,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -58,6 +57,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kdfeatures.models import parameter_count
+from kdfeatures.whole_files import write_whole
 
 FILE = "results.json"
 SCHEMA = 1
@@ -114,9 +114,7 @@ def cpu_name() -> str:
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     """Write results.json at once: a reader sees the old file or the new one, never half of it."""
     text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
-    unfinished = folder / f".{FILE}.{os.getpid()}"
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(folder / FILE)
+    write_whole(folder / FILE, text)
 
 
 def _finite(value: Any) -> Any:

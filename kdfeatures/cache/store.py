@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from kdfeatures.cache.quantities import Quantity, in_order
 from kdfeatures.cache.reader import CachedFeatures
 from kdfeatures.cache.settings import CacheConfig
 from kdfeatures.errors import UserError
+from kdfeatures.whole_files import write_whole
 
 
 class FeatureCache:
@@ -36,9 +36,7 @@ class FeatureCache:
         self.folder = self.root / folder_name(found)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            unfinished = self.folder / f".identity.{uuid.uuid4().hex}"
-            unfinished.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-            unfinished.replace(self.folder / "identity.json")
+            write_whole(self.folder / "identity.json", json.dumps(found, indent=2))
         except OSError as error:
             raise UserError(f"cache.path={settings.path} cannot be written: {error.strerror}.") from error
         self._catalogue = Catalogue(self.folder)

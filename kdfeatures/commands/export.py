@@ -19,9 +19,8 @@ from kdfeatures.export import OnnxClassifier, export_onnx, quantise
 from kdfeatures.export.model import weight_bytes
 from kdfeatures.export.packages import require_packages
 from kdfeatures.kinds import kind_of
-from kdfeatures.labels import align_labels
 from kdfeatures.metrics import main_metric, predictions_from_logits, score
-from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.models import load_scored, load_tokenizer
 from kdfeatures.positions import check_positions
 from kdfeatures.results import cpu_name, markdown, read_results, versions, write_results
 from kdfeatures.runs import is_finished, open_output
@@ -44,9 +43,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     open_output(output_dir, cfg.existing)
     if cfg.existing == "resume" and is_finished(output_dir):
         return read_results(output_dir)
-    model = load_trained(source.path, "model.path", kind_of(task), force=source.force).eval()
-    whose = f"the model {source.path}"
-    columns = align_labels(model.config.id2label, task.labels, whose=whose, force=source.force, option="model.force")
+    model, columns = load_scored(source.path, "model.path", task, force=source.force, force_option="model.force")
+    model.cpu().eval()
     tokenizer = load_tokenizer(source.path, "model.path")
     split = load_inputs(task, data, tokenizer).split(cfg.split)
     if not is_labelled(split).all():

@@ -18,7 +18,7 @@ from kdfeatures.export.packages import require_packages
 from kdfeatures.grid.cell import Cell, compose
 from kdfeatures.grid.collect import means_of, rows_of
 from kdfeatures.grid.model_costs import costs_table, model_costs
-from kdfeatures.grid.progress import Progress, timed
+from kdfeatures.grid.progress import Progress
 from kdfeatures.grid.schedule import Unit, units_of
 from kdfeatures.grid.settings import Settings
 from kdfeatures.grid.tables import details, summary, write_csv
@@ -26,6 +26,7 @@ from kdfeatures.plots import difference_plot
 from kdfeatures.results import device_name, markdown, versions, write_results
 from kdfeatures.submission.predict import predict_submission, submission_text
 from kdfeatures.tasks import Task
+from kdfeatures.whole_files import write_whole
 
 PATIENCE = 5.0  # seconds between two looks at runs that other processes are at
 
@@ -79,22 +80,28 @@ def _run_all(units: Sequence[Unit]) -> list[Cell]:
     """Run what is missing, and return the runs that broke off; waits for those that other processes are at."""
     progress, tried = Progress(units), {}
     while True:
-        busy = False
-        for unit in units:
-            for stage in unit.stages():
-                for cell in stage:
-                    if cell.is_finished or cell.folder in tried:
-                        continue
-                    own, seconds = timed(cell)
-                    if own:
-                        tried[cell.folder] = cell
-                        print(progress.line(cell, seconds), flush=True)
-                    busy |= not own
-                if not all(cell.is_finished for cell in stage):
-                    break  # what comes next needs these
-        if not busy:
+        waiting = [_advance(unit, tried, progress) for unit in units]
+        if not any(waiting):
             return [cell for cell in tried.values() if cell.failure is not None]
         time.sleep(PATIENCE)
+
+
+def _advance(unit: Unit, tried: dict[Path, Cell], progress: Progress) -> bool:
+    """Run what can be run of a unit and was not tried; return whether another process is at some of it."""
+    busy = False
+    for stage in unit.stages():
+        for cell in stage:
+            if cell.is_finished or cell.folder in tried:
+                continue
+            start = time.monotonic()
+            if not cell.run():
+                busy = True
+                continue
+            tried[cell.folder] = cell
+            print(progress.line(cell, time.monotonic() - start), flush=True)
+        if not all(cell.is_finished for cell in stage):
+            break  # what comes next needs these
+    return busy
 
 
 def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
@@ -106,8 +113,8 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
     lines = details(rows)
     spent = model_costs(units, grid.recipes[0], output_dir)
     parts = [summary(rows, means, grid.baseline), _caption(settings, cfg), markdown(lines)]
-    text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])]) + "\n"
-    (output_dir / "table.md").write_text(text, encoding="utf-8")
+    text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])])
+    write_whole(output_dir / "table.md", text)
     write_csv(output_dir / "table.csv", lines)
     gains = [row for row in [*rows, *({"task": "mean", **entry} for entry in means)] if row["difference"] is not None]
     if gains:
@@ -126,7 +133,7 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
         "config": OmegaConf.to_container(cfg, resolve=True),
     }
     write_results(output_dir, {"command": "glue", **results})
-    print(f"\n{text}\nSaved in {output_dir}")
+    print(f"\n{text}\n\nSaved in {output_dir}")
     return results
 
 

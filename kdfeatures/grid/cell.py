@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.override_errors import explained
 from kdfeatures.results import read_results
 from kdfeatures.runs import is_finished
+from kdfeatures.whole_files import write_whole
 
 PLAN, BROKEN, LOCK = "cell.json", "error.txt", ".lock"
 
@@ -123,10 +123,3 @@ def _flat(node: Any, name: str = "") -> dict[str, Any]:
         parts = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in node.items()]
         return {key: value for part in parts for key, value in part.items()}
     return {name: node}
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file at once: a reader sees the old one or the new one."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(file)

@@ -14,7 +14,6 @@ from kdfeatures.commands.inputs import load_inputs
 from kdfeatures.config import DataConfig, section
 from kdfeatures.costs import BATCH, costs, latency_and_throughput
 from kdfeatures.export import OnnxClassifier
-from kdfeatures.grid.cell import write_whole
 from kdfeatures.grid.schedule import EXPORT, Unit
 from kdfeatures.kinds import kind_of
 from kdfeatures.models import load_tokenizer, load_trained
@@ -22,6 +21,7 @@ from kdfeatures.results import cpu_name, markdown
 from kdfeatures.runs import is_finished
 from kdfeatures.tasks import Task
 from kdfeatures.timing import Spread
+from kdfeatures.whole_files import write_whole
 
 FILE = "costs.json"
 FORMS = {"onnx": "", "int8": "-int8"}  # what the files of kdfeatures.export end with

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,20 +20,15 @@ class Progress:
     def line(self, cell: Cell, seconds: float) -> str:
         """Return what to say of a run that has just ended."""
         self.seconds.setdefault(cell.task, []).append(seconds)
-        done = sum(one.is_finished for unit in self.units for stage in unit.stages() for one in _of_arm(stage))
-        total = sum(unit.planned for unit in self.units)
-        left = "" if done == total else f"; about {clock(self._left())} left"
-        return f"[{done}/{total}] {cell}: {_outcome(cell)} in {clock(seconds)}{left}"
+        missing = [(unit.task, unit.planned - _finished(unit)) for unit in self.units]
+        total, left = sum(unit.planned for unit in self.units), sum(runs for _, runs in missing)
+        told = f"; about {clock(self._seconds_of(missing))} left" if left else ""
+        return f"[{total - left}/{total}] {cell}: {_outcome(cell)} in {clock(seconds)}{told}"
 
-    def _left(self) -> float:
-        """The remaining runs of each task at the mean time of its own, or of all tasks where none has run."""
-        everywhere = statistics.fmean(one for seconds in self.seconds.values() for one in seconds)
-        left = 0.0
-        for unit in self.units:
-            finished = sum(cell.is_finished for stage in unit.stages() for cell in _of_arm(stage))
-            each = self.seconds.get(unit.task)
-            left += (unit.planned - finished) * (statistics.fmean(each) if each else everywhere)
-        return left
+    def _seconds_of(self, missing: Sequence[tuple[str, int]]) -> float:
+        """The runs that each task lacks at the mean time of its own, or of all tasks where none has run."""
+        everywhere = [one for seconds in self.seconds.values() for one in seconds]
+        return sum(runs * statistics.fmean(self.seconds.get(task, everywhere)) for task, runs in missing)
 
 
 def clock(seconds: float) -> str:
@@ -44,14 +38,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def timed(cell: Cell) -> tuple[bool, float]:
-    """Run a cell; return whether it was this process that did, and the seconds it took."""
-    start = time.monotonic()
-    return cell.run(), time.monotonic() - start
-
-
-def _of_arm(stage: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in stage if cell.command != "finetune"]
+def _finished(unit: Unit) -> int:
+    """How many of the planned runs are finished; the teacher's is none of them."""
+    return sum(cell.is_finished for stage in unit.stages() for cell in stage if cell.command != "finetune")
 
 
 def _score(results: Mapping[str, Any], found: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,17 +114,20 @@ def _unit(
 
 def _finetuning(settings: Settings, task: str, folder: Path) -> Cell:
     """The teacher's own run, on the data of the students; all else is what `finetune` says."""
-    given = [*settings.shared, *settings.grid.per_task.get(task, [])]
-    data = [one for one in given if key_of(one).split(".")[0] == "data"]
+    data = _of_data([*settings.shared, *settings.grid.per_task.get(task, [])])
     seed = settings.grid.seeds[0]
     model = [] if settings.encoder is None else [f"model.path='{settings.encoder}'"]
     overrides = (f"task={task}", *model, *data, f"seed={seed}", *settings.grid.finetune)
     return Cell("finetune", overrides, folder, task, TEACHER, seed)
 
 
+def _of_data(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides of what a model is trained and scored on."""
+    return [one for one in overrides if key_of(one).split(".")[0] in ("data", "split")]
+
+
 def _exporting(cell: Cell) -> Cell:
-    data = [one for one in cell.overrides if key_of(one).startswith("data.")]
-    overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *data)
+    overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *_of_data(cell.overrides))
     return Cell("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
 
 

@@ -17,7 +17,7 @@ from kdfeatures.paths import conf_dir
 from kdfeatures.submission.write import check_target
 
 CONTROLS = ("hard", "pseudo", "logits", "permuted")
-PER_CELL = ("task", "recipe", "seed", "split", "output_dir", "existing", "explain")  # what the grid sets itself
+PER_CELL = ("task", "recipe", "seed", "output_dir", "existing")  # what the grid sets itself
 # options of the grid that are none of a run; teacher.path and the learning rate are told apart with a reason
 OF_GRID = ("teacher.root", "model.path")
 

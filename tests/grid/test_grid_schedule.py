@@ -33,6 +33,13 @@ def test_the_rate_of_the_best_trial_is_run_with_all_seeds_and_all_examples(units
     assert "trainer.learning_rate=0.0001" in unit.chosen[0].overrides
 
 
+def test_the_split_that_is_asked_for_is_that_of_the_runs_and_not_of_the_trials(units):
+    unit = units("learning_rates=[1e-3,1e-4]", "split=test")[0]
+    assert {cell.config().split for cell in unit.trials} == {"selection"}
+    assert {cell.config().split for runs in unit.runs.values() for cell in runs} == {"test"}
+    assert "split=test" in unit.teacher.overrides
+
+
 def test_the_order_is_teacher_trials_runs(units):
     unit = units("learning_rates=[1e-3,1e-4]")[0]
     stages = unit.stages()
