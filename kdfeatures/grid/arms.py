@@ -8,6 +8,7 @@ from pathlib import Path
 from kdfeatures.commands import distill
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.grid.cell import compose
+from kdfeatures.grid.same_steps import same_steps
 from kdfeatures.grid.settings import Settings, key_of
 from kdfeatures.objective import MAIN
 
@@ -18,25 +19,30 @@ def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, lis
     """Return the overrides of each arm for a task, controls first; raises UserError where they cannot be composed.
 
     teacher: a folder or Hub id whose config is the teacher's; None for the one that a generated task makes.
-    Overrides of terms and stages are of the recipe alone: the controls have other terms.
+    Overrides of terms and stages are of the recipe alone: the controls have other terms. An arm in stages gets as many
+    steps as the others (kdfeatures/grid/same_steps.py).
     """
     grid, shared = settings.grid, [one for one in settings.shared if not _of_terms(one)]
     terms = [one for one in settings.shared if _of_terms(one)]
     if terms and len(grid.recipes) > 1:
         raise UserError(f"{terms[0]} is for the terms of one recipe, but there are {len(grid.recipes)}; use arms.NAME.")
     own = grid.per_task.get(task, [])
-    recipes = {name: [f"recipe={name}", *shared, *terms, *own] for name in grid.recipes}
+    model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
+
+    def arm(*overrides: str) -> list[str]:
+        return [*overrides, *own, *same_steps([*overrides, *own, *model])]
+
+    recipes = {name: arm(f"recipe={name}", *shared, *terms) for name in grid.recipes}
     found: dict[str, list[str]] = {}
     for control in grid.controls:
         if control != "permuted":
-            found[control] = [f"recipe={control}", *shared, *own]
+            found[control] = arm(f"recipe={control}", *shared)
             continue
         first, overrides = next(iter(recipes.items()))
-        path = [] if teacher is None else [f"teacher.path='{teacher}'"]
-        moved = _on_other_texts([*overrides, f"task={task}", *path])
+        moved = _on_other_texts([*overrides, *model])
         if moved:
             found[f"{first}, other texts"] = [*overrides, *moved]
-    found |= recipes | {name: [*shared, *overrides, *own] for name, overrides in grid.arms.items()}
+    found |= recipes | {name: arm(*shared, *overrides) for name, overrides in grid.arms.items()}
     if grid.baseline not in found:
         raise UserError(
             f"baseline={grid.baseline} is no arm{nearest(grid.baseline, found)}; there is {', '.join(found)}."
