@@ -83,10 +83,17 @@ def without_seed(text: str) -> str:
 
 
 def _without_drawn(node: Any, seed: int, inside: str = "") -> Any:
-    """Return a config without the seeds of maps that follow the run's, as that of mapping=random does."""
+    """Return a config without the seeds of maps that follow the run's, as that of mapping=random does.
+
+    What is null is left out too: a run of an earlier version does not have the options that came later.
+    """
     if not isinstance(node, Mapping):
         return node
-    left = {name: value for name, value in node.items() if (inside, name, value) != ("mapping", "seed", seed)}
+    left = {
+        name: value
+        for name, value in node.items()
+        if value is not None and (inside, name, value) != ("mapping", "seed", seed)
+    }
     return {name: _without_drawn(value, seed, name) for name, value in left.items()}
 
 

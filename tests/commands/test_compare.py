@@ -99,6 +99,20 @@ def test_maps_drawn_by_the_runs_own_seed_are_one_arm_and_those_of_a_seed_of_thei
     assert sorted(sorted(arm.runs) for arm in find_arms(tmp_path)) == [[1], [1, 2], [2]]
 
 
+def test_an_option_that_came_later_and_is_off_makes_no_other_arm(tmp_path):
+    for seed, later in {
+        1: {},
+        2: {"push_to_hub": None, "data": {"held_out": None}},
+        3: {"push_to_hub": "me/mine"},
+    }.items():
+        folder = tmp_path / f"seed-{seed}"
+        write_run(folder, right=300, seed=seed)
+        results = json.loads((folder / "results.json").read_text())
+        results["config"] = {"data": {}} | results["config"] | later
+        (folder / "results.json").write_text(json.dumps(results))
+    assert [sorted(arm.runs) for arm in find_arms(tmp_path)] == [[1, 2], [3]]
+
+
 def test_mistakes_are_told(runs, capsys, tmp_path_factory):
     def told(*argv):
         with pytest.raises(SystemExit):
