@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 BLUE, GREY = "#0b5fa5", "#6b6b6b"  # told apart in greyscale and by colour-blind readers
+ACROSS = 3  # panels side by side
 
 
 def interval_plot(bars: Sequence[tuple[str, float, float, float]], title: str, path: Path) -> None:
@@ -41,23 +43,32 @@ def interval_plot(bars: Sequence[tuple[str, float, float, float]], title: str, p
 def difference_plot(rows: Sequence[tuple[str, str, float, float, float]], title: str, paths: Sequence[Path]) -> None:
     """Draw differences with their intervals around a line at 0, and save them in the form that each path ends with.
 
-    rows: (group, name, difference, low, high), drawn top down. An interval without 0 is blue, another grey.
+    rows: (group, name, difference, low, high). Each group has a panel with an axis of its own, three of them side by
+    side; the names are drawn top down, once for each row of panels. An interval without 0 is blue, another grey.
     """
-    labels = [f"{group}  {name}" if len({row[0] for row in rows}) > 1 else name for group, name, *_ in rows]
-    figure = Figure(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
+    groups, names = (list(dict.fromkeys(row[place] for row in rows)) for place in (0, 1))
+    across = min(len(groups), ACROSS)
+    down = math.ceil(len(groups) / across)
+    size = (3 + (5 if across == 1 else 3.2 * across), down * (0.42 * len(names) + 0.7) + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, (_, _, value, low, high) in enumerate(rows):
-        colour = BLUE if low > 0 or high < 0 else GREY
-        axes.errorbar(
-            value, place, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=4, linewidth=1.8
-        )
-        axes.annotate(
-            f"{value:+.1f}", (value, place), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=9
-        )
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), labels)
-    _tidy(axes, len(rows), title)
+    panels = figure.subplots(down, across, sharey=True, squeeze=False).flat
+    for axes in panels[len(groups) :]:
+        axes.remove()
+    for axes, group in zip(panels, groups, strict=False):
+        for _, name, value, low, high in (row for row in rows if row[0] == group):
+            place, colour = names.index(name), BLUE if low > 0 or high < 0 else GREY
+            axes.errorbar(
+                value, place, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=4, linewidth=1.8
+            )
+            axes.annotate(
+                f"{value:+.1f}", (value, place), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=9
+            )
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        _tidy(axes, len(names), group if len(groups) > 1 else title)
+    if len(groups) > 1:
+        figure.suptitle(title, fontsize=11)
     for path in paths:
         figure.savefig(path, dpi=150)
 

@@ -34,7 +34,10 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         writer.writeheader()
         writer.writerows(rows)
     difference_plot(
-        [(row["task"], row["arm"], 100 * row["difference"], 100 * row["low"], 100 * row["high"]) for row in rows],
+        [
+            (row["task"], row["arm"], *(100 * row[name] for name in ("difference", "low", "high")))
+            for row in [row for row in rows if not row["is_baseline"]] or rows
+        ],
         "difference to the baseline (points), 95% interval",
         [output_dir / f"comparison.{ending}" for ending in ("png", "svg")],
     )
