@@ -74,7 +74,7 @@ def find_arms(folder: Path) -> list[Arm]:
         arm.runs[seed], arm.folders[seed] = results, path.parent
     if not arms:
         raise UserError(f"runs={folder} holds no finished run of distill or finetune whose texts have a label each.")
-    return list(arms.values())
+    return _briefly_named(list(arms.values()))
 
 
 def without_seed(text: str) -> str:
@@ -104,6 +104,16 @@ def _is_own_teacher(folder: Path) -> bool:
 def _name(folder: Path, root: Path, task: str) -> str:
     """The folder's path below root, without what tables say elsewhere: the seed, and a folder of the task's name."""
     return without_seed(str(folder.relative_to(root))).removeprefix(f"{task}/") or folder.name
+
+
+def _briefly_named(arms: list[Arm]) -> list[Arm]:
+    """Name arms by the value alone where a sweep varied nothing but one option: uniform for mapping=uniform."""
+    parts = [arm.name.partition("=") for arm in arms]
+    if all(sign for _, sign, _ in parts) and len({key for key, _, _ in parts}) == 1:
+        if not any(mark in value for _, _, value in parts for mark in ",="):
+            for arm, (_, _, value) in zip(arms, parts, strict=True):
+                arm.name = value
+    return arms
 
 
 def _arrays(folder: Path) -> Mapping[str, np.ndarray]:

@@ -49,10 +49,11 @@ def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:
     if name is None:
         return arms[0]
     names = [arm.name for arm in arms]
-    fitting = [arm for arm in arms if arm.name == name] or [arm for arm in arms if name in arm.name]
+    value = name.rpartition("=")[2]  # mapping=last, as its folder is named, for the arm `last`
+    fitting = [arm for arm in arms if arm.name in (name, value)] or [arm for arm in arms if name in arm.name]
     if len(fitting) != 1:
         what = "is no run of" if not fitting else f"fits {len(fitting)} of"
-        raise UserError(f"baseline={name} {what} {', '.join(names)}{nearest(name, names)}.")
+        raise UserError(f"baseline={name} {what} {', '.join(names)}{nearest(name, names)}")
     return fitting[0]
 
 

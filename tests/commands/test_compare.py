@@ -47,13 +47,13 @@ def compared(folder, *more):
 
 def test_means_spread_and_differences_are_those_of_the_runs(runs):
     rows, text = compared(runs, "baseline=hard")
-    assert set(rows) == {"recipe=hard", "recipe=logits", "recipe=tinybert"}
-    best = rows["recipe=tinybert"]
+    assert set(rows) == {"hard", "logits", "tinybert"}
+    best = rows["tinybert"]
     assert float(best["mean"]) == pytest.approx(353 / EXAMPLES)
     assert float(best["std"]) == pytest.approx(np.std([350 / EXAMPLES, 356 / EXAMPLES], ddof=1))
     assert float(best["difference"]) == pytest.approx(31 / EXAMPLES)
     assert 0 < float(best["low"]) < 31 / EXAMPLES < float(best["high"])
-    assert "better than recipe=hard: recipe=tinybert; not told apart: 1 of 2" in text
+    assert "better than hard: tinybert; not told apart: 1 of 2" in text
     assert all((runs / "comparison" / f"comparison.{ending}").stat().st_size > 1000 for ending in ("png", "svg"))
 
 
@@ -63,16 +63,17 @@ def test_it_says_so_when_nothing_differs_beyond_noise(runs, capsys):
         for file in (runs / f"recipe=tinybert,seed={seed}").iterdir():
             file.unlink()
     rows, text = compared(runs, "baseline=hard")
-    assert "No arm differs from recipe=hard beyond noise." in text and "No arm differs" in capsys.readouterr().out
-    assert float(rows["recipe=logits"]["low"]) <= 0 <= float(rows["recipe=logits"]["high"])
+    assert "No arm differs from hard beyond noise." in text and "No arm differs" in capsys.readouterr().out
+    assert float(rows["logits"]["low"]) <= 0 <= float(rows["logits"]["high"])
 
 
 def test_the_first_arm_is_the_baseline_unless_another_is_named(runs):
     rows, text = compared(runs)
-    assert rows["recipe=hard"]["is_baseline"] == "True"
-    rows, text = compared(runs, "baseline=tinybert")
-    assert rows["recipe=tinybert"]["is_baseline"] == "True"
-    assert "worse: recipe=hard, recipe=logits" in text
+    assert rows["hard"]["is_baseline"] == "True"
+    for named in ("tinybert", "'recipe=tinybert'", "bert"):
+        rows, text = compared(runs, f"baseline={named}")
+        assert rows["tinybert"]["is_baseline"] == "True"
+        assert "worse: hard, logits" in text
 
 
 def test_stages_and_a_runs_own_teacher_are_no_runs_of_their_own(tmp_path):
@@ -123,8 +124,8 @@ def test_mistakes_are_told(runs, capsys, tmp_path_factory):
     assert "holds no finished run" in told(str(empty))
     assert "runs=nowhere is no folder" in told("nowhere")
     assert "runs=None is no folder; say which runs to compare, kdfeatures compare DIR." in told()
-    assert "baseline=tinbert is no run of recipe=hard" in told(str(runs), "baseline=tinbert")
-    assert "baseline=recipe fits 3 of" in told(str(runs), "baseline=recipe")
+    assert "baseline=tinbert is no run of hard" in told(str(runs), "baseline=tinbert")
+    assert "baseline=t fits 2 of" in told(str(runs), "baseline=t")
     write_run(runs / "again", right=300, recipe="hard", seed=1)
     with pytest.raises(UserError, match="have the same configuration and seed 1; keep one of them"):
         find_arms(runs)
