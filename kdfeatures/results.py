@@ -36,9 +36,10 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     device            name of the device trained on
     config            the resolved configuration
 Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
-Of export: command, task, split, metric, path, examples, versions, device, config; formats: {torch, onnx, int8}, of each
-metrics, difference of the main one to torch [value, low, high] (null for words), bytes, and latency, throughput and
-their ratios to torch [median, 20th, 80th percentile], as kdfeatures/costs.py says.
+Of export: command, task, split, metric, path, examples {split: n}, versions, device, config; formats: {torch, onnx,
+int8}, of each metrics {split: {metric: fraction}}, difference of the main one to torch {split: [value, low, high]}
+(null for words), bytes, and latency, throughput and their ratios to torch [median, 20th, 80th percentile], as
+kdfeatures/costs.py says.
 Of inspect: command, config, versions; before: how the student began; layers: {similarity, null, before} of all layers
 of student (rows) and teacher; heads: {measure: {"student layer-teacher layer": the matched heads and their means}}.
 """

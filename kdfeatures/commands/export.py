@@ -30,7 +30,10 @@ from kdfeatures.timing import Spread
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Write both files, table.md and results.json; every format answers every example of `split`, on the CPU."""
+    """Write both files, table.md and results.json; every format answers every example of `split`, on the CPU.
+
+    Of MNLI that is both parts; speeds are those of the first.
+    """
     require_packages()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     source = section(cfg, "model", EvaluatedConfig)
@@ -46,12 +49,12 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     model, columns = load_scored(source.path, "model.path", task, force=source.force, force_option="model.force")
     model.cpu().eval()
     tokenizer = load_tokenizer(source.path, "model.path")
-    split = load_inputs(task, data, tokenizer).split(cfg.split)
-    if not is_labelled(split).all():
+    splits = load_inputs(task, data, tokenizer).reported(cfg.split)
+    if not all(is_labelled(split).all() for split in splits.values()):
         raise UserError(
             f"the labels of {task.name} {cfg.split} are hidden, so nothing can be scored; try split=validation."
         )
-    check_positions(model, f"model.path={source.path}", [split])
+    check_positions(model, f"model.path={source.path}", list(splits.values()))
 
     print("Exporting ...", flush=True)
     exported = export_onnx(model, tokenizer, output_dir)
@@ -59,13 +62,15 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     formats = {"torch": model, "onnx": OnnxClassifier(exported), "int8": OnnxClassifier(quantised)}
     sizes = {"torch": weight_bytes(model)} | {n: f.path.stat().st_size for n, f in formats.items() if n != "torch"}
     settings = {"batch_size": source.batch_size, "title": task.name}
-    logits = {n: logits_of(task, f, {n: split}, tokenizer, columns, **settings)[n] for n, f in formats.items()}
-    scores = scores_of(logits, dict.fromkeys(formats, split), task)
-    speeds = latency_and_throughput(formats, split, tokenizer)
+    logits = {name: logits_of(task, form, splits, tokenizer, columns, **settings) for name, form in formats.items()}
+    speeds = latency_and_throughput(formats, splits[cfg.split], tokenizer)
     found = {
         name: {
-            "metrics": scores[name],
-            "difference": _difference(task, logits[name], logits["torch"], split, cfg),
+            "metrics": scores_of(logits[name], splits, task),
+            "difference": {
+                part: _difference(task, logits[name][part], logits["torch"][part], split, cfg)
+                for part, split in splits.items()
+            },
             "bytes": sizes[name],
             **asdict(speeds[name]),
         }
@@ -77,7 +82,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "split": cfg.split,
         "metric": main_metric(task),
         "path": source.path,
-        "examples": len(split),
+        "examples": {part: len(split) for part, split in splits.items()},
         "formats": found,
         "versions": versions(),
         "device": cpu_name(),
@@ -107,11 +112,14 @@ def _difference(
 def _table(results: dict[str, Any], speeds: dict[str, Speed]) -> str:
     rows = []
     for name, found in results["formats"].items():
-        is_torch, speed = name == "torch", speeds[name]
-        row = {"format": name, results["metric"]: f"{100 * found['metrics'][results['metric']]:.1f}"}
-        if found["difference"] is not None:
-            difference, low, high = (100 * value for value in found["difference"])
-            row["difference [95% interval]"] = "" if is_torch else f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+        is_torch, speed, row = name == "torch", speeds[name], {"format": name}
+        for part, metrics in found["metrics"].items():
+            of = "" if part == results["split"] else f", {part}"
+            row[f"{results['metric']}{of}"] = f"{100 * metrics[results['metric']]:.1f}"
+            if found["difference"][part] is not None:
+                difference, low, high = (100 * value for value in found["difference"][part])
+                told = "" if is_torch else f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+                row[f"difference [95% interval]{of}"] = told
         row["size"] = f"{found['bytes'] / 1e6:.1f} MB"
         row["latency, batch 1"] = "1.0x" if is_torch else _times(speed.latency_ratio)
         row[f"throughput, batch {BATCH}"] = "1.0x" if is_torch else _times(speed.throughput_ratio)
@@ -124,8 +132,9 @@ def _times(ratio: Spread) -> str:
 
 
 def _caption(results: dict[str, Any], torchs: Speed) -> str:
+    of_splits = " and ".join(f"{count} examples of {split}" for split, count in results["examples"].items())
     return (
-        f"{results['task']}, {results['examples']} examples of {results['split']}; {results['device']}. Latency and "
+        f"{results['task']}, {of_splits}; {results['device']}. Latency and "
         "throughput are ratios to torch, timed alternating: median and 20/80 percentiles of the rounds; torch took "
         f"{1000 * torchs.latency.median:.1f} ms for a text and answered {torchs.throughput.median:.0f} texts a second."
     )

@@ -93,16 +93,14 @@ def _exported(unit: Unit, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
     rows = []
     for form in ("onnx", "int8") if found else ():
-        scores = {seed: run["formats"][form]["metrics"][run["metric"]] for seed, run in found.items()}
-        differences = [run["formats"][form]["difference"] for run in found.values()]
-        metrics = [
-            {"student": {"metrics": {run["split"]: run["formats"][form]["metrics"]}}, **run} for run in found.values()
-        ]
+        runs = {seed: {**run, "student": run["formats"][form]} for seed, run in found.items()}
+        scores = {seed: _score(run) for seed, run in runs.items()}
+        differences = [one[0] for run in runs.values() for one in run["student"]["difference"].values()]
         mean = float(np.mean(list(scores.values())))
         own = {"arm": f"{unit.arm}, {form}", "scores": scores, "mean": mean, "std": spread(list(scores.values()))}
-        own |= {"metrics": _metrics(metrics), "retained": mean / row["teacher"] if row["teacher"] else None}
+        own |= {"metrics": _metrics(list(runs.values())), "retained": mean / row["teacher"] if row["teacher"] else None}
         own |= dict.fromkeys(("difference", "low", "high", "drawn"))
-        rows.append({**row, **own, "to_student": float(np.mean([one[0] for one in differences]))})
+        rows.append({**row, **own, "to_student": float(np.mean(differences))})
     return rows
 
 

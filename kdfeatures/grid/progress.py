@@ -44,7 +44,7 @@ def _finished(unit: Unit) -> int:
 
 
 def _score(results: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    return f"{100 * found['metrics'][results['metric']]:.1f}"
+    return f"{100 * found['metrics'][results['split']][results['metric']]:.1f}"
 
 
 def _outcome(cell: Cell) -> str:
@@ -53,5 +53,4 @@ def _outcome(cell: Cell) -> str:
     results = cell.results()
     if cell.command == "export":
         return ", ".join(f"{name} {_score(results, one)}" for name, one in results["formats"].items())
-    metric, scores = results["metric"], results["student"]["metrics"][results["split"]]
-    return f"{100 * scores[metric]:.1f} {metric} ({results['split']})"
+    return f"{_score(results, results['student'])} {results['metric']} ({results['split']})"

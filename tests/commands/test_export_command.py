@@ -20,18 +20,23 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
     flipped, folder = workspace.folder / "flipped", workspace.folder / "exported"
     model.save_pretrained(flipped)
     AutoTokenizer.from_pretrained(workspace.teacher).save_pretrained(flipped)
-    main(["export", *workspace.task, f"model.path={flipped}", f"output_dir={folder}"])
+    # a second part to report, as MNLI has
+    main(["export", *workspace.task, "+task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"])
 
     results = json.loads((folder / "results.json").read_text())
     trained = json.loads((workspace.teacher / "results.json").read_text())["student"]["metrics"]["validation"]
     formats = results["formats"]
     assert list(formats) == ["torch", "onnx", "int8"]
-    assert formats["torch"]["metrics"] == formats["onnx"]["metrics"] == trained
-    assert formats["onnx"]["difference"] == [0.0, 0.0, 0.0]
-    assert abs(formats["int8"]["difference"][0]) < 0.05
+    assert results["examples"] == {"validation": 80, "extra": 320}
+    assert formats["torch"]["metrics"]["validation"] == trained
+    assert formats["torch"]["metrics"] == formats["onnx"]["metrics"]
+    assert formats["torch"]["metrics"]["extra"] != trained
+    assert formats["onnx"]["difference"] == {"validation": [0.0, 0.0, 0.0], "extra": [0.0, 0.0, 0.0]}
+    assert abs(formats["int8"]["difference"]["validation"][0]) < 0.05
     assert formats["int8"]["bytes"] == (folder / "model-int8.onnx").stat().st_size
     assert formats["torch"]["latency_ratio"] == [1.0, 1.0, 1.0]
     table = (folder / "table.md").read_text()
+    assert "| combined_score, extra |" in table and "80 examples of validation and 320 examples of extra" in table
     assert [line.split()[1] for line in table.splitlines() if line.startswith("| ")] == ["format", *formats]
     assert table in capsys.readouterr().out
 
@@ -50,7 +55,7 @@ def test_a_regression_is_exported_with_its_scores(workspace):
     main(["export", *regression, f"model.path={source}", f"output_dir={folder}"])
     results = json.loads((folder / "results.json").read_text())
     assert results["metric"] == "combined_score"
-    assert results["formats"]["onnx"]["difference"] == pytest.approx([0, 0, 0], abs=1e-3)
+    assert results["formats"]["onnx"]["difference"]["validation"] == pytest.approx([0, 0, 0], abs=1e-3)
 
 
 def refusal(capsys, folder, *overrides):

@@ -114,8 +114,8 @@ def test_exports_join_the_table_and_their_costs_stand_beside_teacher_and_student
     assert list(rows) == ["hard", "tinybert_joint", "tinybert_joint, onnx", "tinybert_joint, int8"]
     for form in ("onnx", "int8"):
         own = rows[f"tinybert_joint, {form}"]
-        assert own["metrics"] == f"accuracy {100 * formats[form]['metrics']['accuracy']:.1f}"
-        assert own["gain [95% interval]"] == f"{100 * formats[form]['difference'][0]:+.1f} to its student"
+        assert own["metrics"] == f"accuracy {100 * formats[form]['metrics']['validation']['accuracy']:.1f}"
+        assert own["gain [95% interval]"] == f"{100 * formats[form]['difference']['validation'][0]:+.1f} to its student"
     costs = json.loads((folder / "costs.json").read_text())["models"]
     assert list(costs) == ["teacher", "student", "student, onnx", "student, int8"]
     assert costs["student"]["flops"] < costs["teacher"]["flops"]
