@@ -238,7 +238,7 @@ def test_a_killed_run_resumes_to_the_same_student(workspace):
     def command(folder):
         return [
             "distill", *workspace.task, f"teacher.path={workspace.teacher}",
-            f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=6",
+            f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=4",
             "trainer.disable_tqdm=true", "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 
