@@ -10,10 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from composing import share_compositions
 from transformers import BertConfig, BertModel
 
 from kdfeatures.cli import main
 from kdfeatures.embedded import load, tokenizer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _composed_once():
+    with pytest.MonkeyPatch.context() as patch:
+        share_compositions(patch)
+        yield
+
 
 SIZES = {"train": 320, "validation": 80, "test": 40}
 
