@@ -110,6 +110,7 @@ def workspace(tmp_path_factory) -> Workspace:
             "trainer.per_device_train_batch_size=16",
             "trainer.num_train_epochs=6",
             "trainer.disable_tqdm=true",
+            "trainer.save_strategy=no",
         ]
     )
     return made
