@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,6 +17,8 @@ if not torch.cuda.is_available():
 from datasets import disable_progress_bars
 from transformers.utils import logging
 
+from kdfeatures import embedded
+
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
 disable_progress_bars()
 logging.set_verbosity_error()
@@ -23,3 +27,16 @@ logging.set_verbosity_error()
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _generated_once():
+    """Let commands share the generated tasks: each is the same whenever it is made, which takes a second."""
+    with pytest.MonkeyPatch.context() as shared:
+        shared.setattr(embedded, "load", functools.cache(embedded.load))
+        yield
+
+
+def pytest_collection_finish():
+    # Trainer calls gc.collect(), which takes a quarter of a second over the objects of the imported libraries
+    gc.freeze()

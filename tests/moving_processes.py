@@ -1,4 +1,7 @@
-"""Run by torch.distributed.run in test_maps_in_processes: trains by every moving map. Arguments: folder, ddp | fsdp."""
+"""Run by torch.distributed.run in test_maps_in_processes: trains by every moving map, by DDP and by FSDP.
+
+Argument: folder, which gets one for each of both.
+"""
 
 import sys
 from pathlib import Path
@@ -10,10 +13,10 @@ from runs_for_tests import small_trainer
 from kdfeatures.maps import LearnedMap
 from kdfeatures.sharding import CONFIG, shard_by_layer
 
+WAYS = ("ddp", "fsdp")
 
-def main() -> None:
-    folder, sharded = Path(sys.argv[1]), sys.argv[2] == "fsdp"
-    torch.set_num_threads(1)
+
+def train(folder: Path, *, sharded: bool) -> None:
     found = {}
     for rule in RULES:
         distiller = moving_distiller(moving_map(rule))
@@ -35,6 +38,12 @@ def main() -> None:
         state = {name: getattr(x, "full_tensor", lambda x=x: x)() for name, x in distiller.named_parameters()}
         found[rule] = {"state": state, "maps": [e["maps"] for e in trainer.state.log_history if "maps" in e]}
     torch.save(found, folder / f"rank{trainer.args.process_index}.pt")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for way in WAYS:
+        train(Path(sys.argv[1], way), sharded=way == "fsdp")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,23 @@ import torch
 from launching import in_two_processes
 from runs_for_tests import small_distiller, small_trainer
 from transformers import AutoModelForSequenceClassification
+from two_processes import TERMS
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_processes")
+    in_two_processes("two_processes.py", folder)
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("terms", ["", "hidden,relations"], ids=["all terms", "no term reaches the head"])
-def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, terms):
-    in_two_processes("two_processes.py", tmp_path, terms)
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+@pytest.mark.parametrize("terms", TERMS)
+def test_two_processes_equal_one_on_the_same_global_batch(trained, tmp_path, terms):
+    ranks = [torch.load(trained / terms / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
     assert ranks[0]["world"] == 2
     one = small_trainer(
-        small_distiller(terms=tuple(filter(None, terms.split(",")))),
+        small_distiller(terms=TERMS[terms]),
         tmp_path / "one",
         per_device_train_batch_size=8,
         max_steps=6,
@@ -26,4 +33,4 @@ def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, terms):
     for two, single in zip(ranks[0]["log"][:6], one.state.log_history[:6], strict=True):
         for term in (key for key in single if key.startswith("loss")):
             assert two[term] == pytest.approx(single[term], abs=2e-4), term
-    AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    AutoModelForSequenceClassification.from_pretrained(trained / terms)

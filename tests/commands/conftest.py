@@ -10,10 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from composing import share_compositions
 from transformers import BertConfig, BertModel
 
 from kdfeatures.cli import main
 from kdfeatures.embedded import load, tokenizer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _composed_once():
+    with pytest.MonkeyPatch.context() as patch:
+        share_compositions(patch)
+        yield
+
 
 SIZES = {"train": 320, "validation": 80, "test": 40}
 
@@ -101,6 +110,7 @@ def workspace(tmp_path_factory) -> Workspace:
             "trainer.per_device_train_batch_size=16",
             "trainer.num_train_epochs=6",
             "trainer.disable_tqdm=true",
+            "trainer.save_strategy=no",
         ]
     )
     return made

@@ -66,6 +66,7 @@ def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(
         "student.heads=2",
         "trainer.num_train_epochs=6",
         "trainer.logging_steps=5",
+        "trainer.save_strategy=no",
     )
     assert (results["student"]["hidden_size"], results["student"]["heads"]) == (24, 2)
     assert results["mapping"] == [[0, 0], [1, 2], [2, 4]]
@@ -163,6 +164,7 @@ def test_a_regression_task_distils_by_squared_error(workspace):
         "trainer.learning_rate=3e-3",
         "trainer.per_device_train_batch_size=16",
         "trainer.num_train_epochs=8",
+        "trainer.save_strategy=no",
     ]
     teacher = workspace.folder / "regression_teacher"
     main(["finetune", *workspace.task, *regression, f"output_dir={teacher}"])
@@ -238,7 +240,7 @@ def test_a_killed_run_resumes_to_the_same_student(workspace):
     def command(folder):
         return [
             "distill", *workspace.task, f"teacher.path={workspace.teacher}",
-            f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=6",
+            f"output_dir={folder}", "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=4",
             "trainer.disable_tqdm=true", "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 

@@ -66,41 +66,58 @@ def test_the_tables_are_those_of_the_runs(grid):
     assert [row["arm"] for row in whole["rows"]] == [row["arm"] for row in rows]
 
 
-def test_a_finished_grid_runs_nothing_again_and_a_lost_run_comes_back_with_the_same_number(grid, monkeypatch, capsys):
+@pytest.fixture
+def ran(monkeypatch):
+    """The folders of the runs that are begun."""
+    begun = []
+    run = Cell._run
+    monkeypatch.setattr(Cell, "_run", lambda cell: (begun.append(cell.folder), run(cell)))
+    return begun
+
+
+def test_a_finished_grid_runs_nothing_again(grid, ran):
     folder, command = grid
     before = (folder / "table.md").read_text()
-    ran = []
-    run = Cell._run
-    monkeypatch.setattr(Cell, "_run", lambda cell: (ran.append(cell), run(cell)))
     main(command)
     assert ran == [] and (folder / "table.md").read_text() == before
-    (lost,) = folder.glob("runs/agreement/tinybert_joint/*/seed-2")
-    shutil.rmtree(lost)
-    main(command)
-    assert [cell.folder for cell in ran] == [lost]
-    # but for how long it took
-    kept = [line.rsplit("|", 2)[0] for line in before.splitlines()]
-    assert [line.rsplit("|", 2)[0] for line in (folder / "table.md").read_text().splitlines()] == kept
-    assert "[12/12] agreement, tinybert_joint, seed 2" in capsys.readouterr().out
 
 
-def test_a_run_that_breaks_off_is_named_and_costs_no_other(grid, monkeypatch, capsys):
+def test_a_run_that_breaks_off_is_named_costs_no_other_and_lost_runs_come_back_with_the_same_numbers(
+    grid, ran, monkeypatch, capsys
+):
     folder, command = grid
-    (lost,) = folder.glob("runs/agreement/hard/*/seed-1")
-    shutil.rmtree(lost)
-    with monkeypatch.context() as broken:
-        broken.setattr(distill, "run", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+    before = (folder / "table.md").read_text()
+    (broken,) = folder.glob("runs/agreement/hard/*/seed-1")
+    (lost,) = folder.glob("runs/agreement/tinybert_joint/*/seed-2")
+    for one in (broken, lost):
+        shutil.rmtree(one)
+    run = distill.run
+
+    def break_off(cfg, output_dir):
+        if output_dir == broken:
+            raise MemoryError("no room")
+        return run(cfg, output_dir)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(distill, "run", break_off)
         with pytest.raises(SystemExit, match="2"):
             main(command)
     told = capsys.readouterr()
     assert (
-        f"1 of 12 runs broke off; error.txt in each folder says why, and the next call tries them again: {lost}"
+        f"1 of 12 runs broke off; error.txt in each folder says why, and the next call tries them again: {broken}"
         in told.err
     )
     assert "failed (MemoryError: no room)" in told.out
+    assert "[11/12] agreement, tinybert_joint, seed 2" in told.out
+    assert ran == [broken, lost] and (lost / "results.json").exists()
     assert "hard" in (folder / "table.md").read_text()
+    ran.clear()
     main(command)
-    assert (lost / "results.json").exists() and not (lost / "error.txt").exists()
+    assert ran == [broken] and "[12/12] agreement, hard, seed 1" in capsys.readouterr().out
+    assert (broken / "results.json").exists() and not (broken / "error.txt").exists()
+    # but for how long it took
+    kept = [line.rsplit("|", 2)[0] for line in before.splitlines()]
+    assert [line.rsplit("|", 2)[0] for line in (folder / "table.md").read_text().splitlines()] == kept
 
 
 def test_exports_join_the_table_and_their_costs_stand_beside_teacher_and_student(grid):

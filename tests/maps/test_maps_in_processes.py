@@ -2,14 +2,21 @@ import pytest
 import torch
 from launching import in_two_processes
 from moving import moving_distiller, moving_map
+from moving_processes import WAYS
 from runs_for_tests import small_trainer
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_processes")
+    in_two_processes("moving_processes.py", folder)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_two_processes_train_one_student_and_that_of_one_process_but_for_transport(tmp_path, way):
-    in_two_processes("moving_processes.py", tmp_path, way)
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in (0, 1))
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_train_one_student_and_that_of_one_process_but_for_transport(trained, tmp_path, way):
+    first, second = (torch.load(trained / way / f"rank{rank}.pt", weights_only=False) for rank in (0, 1))
     assert set(first) == {"random", "attention", "emd"} | ({"learned"} if way == "ddp" else set())
     for rule, found in first.items():
         for name, tensor in found["state"].items():

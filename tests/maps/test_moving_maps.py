@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 from caching import collators, small_cache
-from moving import RULES, moving_distiller, moving_map
+from moving import RULES, distiller_of_every_map, moving_distiller, moving_map
 from runs_for_tests import StopAt, small_dataset, small_trainer
 from tiny import tiny_batch
 
@@ -102,14 +102,14 @@ def test_a_cached_step_is_a_live_one(tmp_path, rule, loss):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
-def test_a_compiled_step_is_a_plain_one(rule):
+def test_a_compiled_step_is_a_plain_one():
     batch, found = tiny_batch(), []
     for compiled in (False, True):
-        distiller = moving_distiller(moving_map(rule)).train()
+        distiller = distiller_of_every_map().train()
         if compiled:
             distiller.compile(backend="eager")
-        found.append(loss_and_gradients(distiller, batch))
+        loss, *gradients = loss_and_gradients(distiller, batch)
+        found.append([loss, *(distiller.parts[rule] for rule in RULES), *gradients])
     torch._dynamo.reset()
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -134,25 +134,30 @@ def test_a_loss_that_a_map_does_not_serve_is_refused(rule, loss):
         moving_map(rule).check("losses.x", loss, 16, 24)
 
 
-@pytest.mark.parametrize("rule", RULES)
+def run_of_every_map(folder, *, save_steps=4, stop=None, resume=None):
+    settings = {"save_strategy": "steps", "save_steps": save_steps, "num_train_epochs": 3}
+    trainer = small_trainer(distiller_of_every_map(), folder, **settings)
+    if stop:
+        trainer.add_callback(StopAt(stop))
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return run_of_every_map(tmp_path_factory.mktemp("uninterrupted"))
+
+
 @pytest.mark.parametrize("step", [4, 6], ids=["within an epoch", "between epochs"])
-def test_a_resumed_run_ends_with_the_same_weights_and_log_to_the_bit(tmp_path, rule, step):
-    settings = {"save_strategy": "steps", "save_steps": step, "num_train_epochs": 3}
-
-    def run(folder, stop=None, resume=None):
-        trainer = small_trainer(moving_distiller(moving_map(rule)), folder, **settings)
-        if stop:
-            trainer.add_callback(StopAt(stop))
-        trainer.train(resume_from_checkpoint=resume)
-        return trainer
-
-    whole = run(tmp_path / "whole")
-    run(tmp_path / "parts", stop=step)
-    parts = run(tmp_path / "parts", resume=str(tmp_path / "parts" / f"checkpoint-{step}"))
-    for (name, one), other in zip(whole.model.state_dict().items(), parts.model.state_dict().values(), strict=True):
+def test_a_resumed_run_ends_with_the_same_weights_and_log_to_the_bit(uninterrupted, tmp_path, step):
+    run_of_every_map(tmp_path, save_steps=step, stop=step)
+    resumed = run_of_every_map(tmp_path, save_steps=step, resume=str(tmp_path / f"checkpoint-{step}"))
+    states = [trainer.model.state_dict() for trainer in (uninterrupted, resumed)]
+    for (name, one), other in zip(states[0].items(), states[1].values(), strict=True):
         assert torch.equal(one, other), name
-    logs = [[e["maps"] for e in trainer.state.log_history if "maps" in e] for trainer in (whole, parts)]
+    logs = [[e["maps"] for e in trainer.state.log_history if "maps" in e] for trainer in (uninterrupted, resumed)]
     assert logs[0] == logs[1] and len(logs[0]) == 3
+    assert all(entry.keys() == set(RULES) for entry in logs[0])
 
 
 @pytest.mark.parametrize("rule", RULES)
