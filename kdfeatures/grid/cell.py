@@ -108,7 +108,8 @@ class Cell:
         except UserError as error:
             write_whole(broken, str(error))
         except Exception as error:  # one run out of memory must not cost the others
-            write_whole(broken, f"{traceback.format_exc()}\n{type(error).__name__}: {str(error).splitlines()[0]}")
+            told = str(error).partition("\n")[0]
+            write_whole(broken, f"{traceback.format_exc()}\n{type(error).__name__}{told and ': '}{told}")
         gc.collect()
 
     def _settings(self) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def test_what_another_process_is_at_is_left_to_it(cell, ran):
     [
         (UserError("the teacher is a stone."), "the teacher is a stone."),
         (MemoryError("no room\nat all"), "MemoryError: no room"),
+        (MemoryError(), "MemoryError"),
     ],
 )
 def test_an_error_is_kept_in_its_folder_until_it_runs_again(cell, monkeypatch, error, told):
