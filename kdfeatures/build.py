@@ -221,7 +221,7 @@ def _heads(
     if loss.compares_scores and ALIGNMENT in node:
         chosen, its = (cfg.heads, ALIGNMENT) if node.heads is None else (node.heads, f"{option}.{ALIGNMENT}")
         if not isinstance(chosen, DictConfig):
-            raise UserError(f"{its}={chosen} names no file of conf/heads; write {ALIGNMENT}@{its}={chosen}.")
+            raise UserError(f"{its}={chosen} names no file of conf/heads; write +{ALIGNMENT}@{its}={chosen}.")
         sizes = HeadSizes(counts[0], widths[0], counts[1], widths[1])
         made = instantiate(chosen, its, cfg.allow_targets, pairs, sizes)
         counts = made.compared

@@ -29,7 +29,7 @@ def test_unequal_heads_are_distilled_and_the_results_tell_how(workspace, rule, c
     [
         (NARROW, "AttentionScoreMSE needs equal head counts, but the student has 2 heads and the teacher 4; heads="),
         ([*NARROW, "losses.attention.heads=mean"], "losses.attention.heads=mean names no file of conf/heads; write "
-         "heads@losses.attention.heads=mean"),
+         "+heads@losses.attention.heads=mean"),
         ([*NARROW, "heads=relation", "heads.count=7"], "heads.count=7 must divide both attention widths, 24 (student)"),
         ([*NARROW, "heads=hungary"], "unknown heads 'hungary'"),
     ],
