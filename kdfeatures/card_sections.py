@@ -72,7 +72,7 @@ def training_text(results: Mapping[str, Any], task: Task) -> str:
     # a stage for each pair needs the depths; stored outputs have none
     depths = [results[whose]["layers"] or 0 for whose in ("student", "teacher")]
     rows, settings = [], []
-    for number, (name, cfg, _) in enumerate(stages_of(OmegaConf.create(dict(results["config"])), *depths), 1):
+    for number, (name, cfg, *_) in enumerate(stages_of(OmegaConf.create(dict(results["config"])), *depths), 1):
         config = OmegaConf.to_container(cfg)
         stage = f"{number} {name}" if name else ""
         rows += [({"stage": stage} if stage else {}) | _term(*term, config, task) for term in config["losses"].items()]

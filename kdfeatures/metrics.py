@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from kdfeatures.errors import UserError, nearest
+from kdfeatures.errors import Diverged, UserError, nearest
 
 if TYPE_CHECKING:
     from kdfeatures.tasks import Task
@@ -114,14 +114,14 @@ def main_metric(task: Task) -> str | None:
 def predictions_from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
     """Return class ids from logits (examples, C), or scores from (examples, 1) for regression.
 
-    Raises UserError for another width, and for logits that are not finite: argmax would hide the divergence.
+    Raises UserError for another width, Diverged for logits that are not finite: argmax would hide it.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] != task.num_labels:
         raise UserError(f"task '{task.name}' needs logits of shape (examples, {task.num_labels}), got {logits.shape}")
     broken = int((~np.isfinite(logits)).any(axis=1).sum())
     if broken:
-        raise UserError(
+        raise Diverged(
             f"the logits of {broken} of {len(logits)} examples are not finite: the model has diverged; "
             "lower the learning rate or train in float32"
         )

@@ -25,11 +25,15 @@ KNOWN = (*WHOLE, *MERGED, *PLAIN, *OWN)
 
 
 class Stage(NamedTuple):
-    """A stage's name, its run config, whose own stages are empty, and whether it begins a new generation; see OWN."""
+    """A stage's name, its run config, whose own stages are empty, and whether it begins a new generation; see OWN.
+
+    key: its place under `stages`, which those of an `each_pair` share.
+    """
 
     name: str
     cfg: DictConfig
     born_again: bool = False
+    key: str = ""
 
 
 def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list[Stage]:
@@ -53,10 +57,10 @@ def stages_of(cfg: DictConfig, student_layers: int, teacher_layers: int) -> list
         if born_again and not found:
             raise UserError(f"stages.{name}.born_again=true needs a stage before it, whose student then teaches.")
         if not own.get("each_pair", False):
-            found.append(Stage(name, merged, born_again))
+            found.append(Stage(name, merged, born_again, name))
             continue
         pairs = build_pairs(merged.mapping, f"stages.{name}.mapping", student_layers, teacher_layers, cfg.allow_targets)
-        found += [Stage(f"{name}_{pair.student}", _only(merged, pair)) for pair in pairs if pair.student]
+        found += [Stage(f"{name}_{pair.student}", _only(merged, pair), key=name) for pair in pairs if pair.student]
     return found
 
 

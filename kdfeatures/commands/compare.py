@@ -86,7 +86,9 @@ def _verdict(rows: Sequence[dict[str, Any]]) -> str:
     about = "examples and seeds were" if seeds > 1 else "examples were"
     end = f"Intervals: paired bootstrap, {about} drawn anew{'' if seeds > 1 else '; one seed says nothing of others'}."
     if len(others) > 1:
-        end += f" {len(others)} arms were compared: had they all been equal, {1 - 0.95 ** len(others):.0%} of such tables "
+        end += (
+            f" {len(others)} arms were compared: had they all been equal, {1 - 0.95 ** len(others):.0%} of such tables "
+        )
         end += "would show a difference by chance."
     if not better and not worse:
         return f"No arm differs from {baseline} beyond noise. {end}"

@@ -72,7 +72,7 @@ def _check(units: Sequence[Unit], settings: Settings, cfg: DictConfig) -> None:
     for unit in units:
         for cell in (*unit.trials, *(one for runs in unit.runs.values() for one in runs)):
             cell.check()
-    for cell in {unit.teacher for unit in units if unit.teacher is not None}:
+    for cell in {cell for unit in units for cell in unit.teachers}:
         cell.check()
 
 
@@ -82,24 +82,24 @@ def _run_all(units: Sequence[Unit]) -> list[Cell]:
     while True:
         waiting = [_advance(unit, tried, progress) for unit in units]
         if not any(waiting):
-            return [cell for cell in tried.values() if cell.failure is not None]
+            return [cell for unit, cell in tried.values() if not unit.is_done(cell)]
         time.sleep(PATIENCE)
 
 
-def _advance(unit: Unit, tried: dict[Path, Cell], progress: Progress) -> bool:
+def _advance(unit: Unit, tried: dict[Path, tuple[Unit, Cell]], progress: Progress) -> bool:
     """Run what can be run of a unit and was not tried; return whether another process is at some of it."""
     busy = False
     for stage in unit.stages():
         for cell in stage:
-            if cell.is_finished or cell.folder in tried:
+            if unit.is_done(cell) or cell.folder in tried:
                 continue
             start = time.monotonic()
             if not cell.run():
                 busy = True
                 continue
-            tried[cell.folder] = cell
+            tried[cell.folder] = unit, cell
             print(progress.line(cell, time.monotonic() - start), flush=True)
-        if not all(cell.is_finished for cell in stage):
+        if not all(unit.is_done(cell) for cell in stage):
             break  # what comes next needs these
     return busy
 
@@ -112,7 +112,7 @@ def _report(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
     means = means_of(rows)
     lines = details(rows)
     spent = model_costs(units, grid.recipes[0], output_dir)
-    parts = [summary(rows, means, grid.baseline), _caption(settings, cfg), markdown(lines)]
+    parts = [summary(rows, means, grid.baseline), _caption(units, settings, cfg), markdown(lines)]
     text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])])
     write_whole(output_dir / "table.md", text)
     write_csv(output_dir / "table.csv", lines)
@@ -156,8 +156,9 @@ def _submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig) -> dict[
     return found
 
 
-def _caption(settings: Settings, cfg: DictConfig) -> str:
+def _caption(units: Sequence[Unit], settings: Settings, cfg: DictConfig) -> str:
     grid = settings.grid
+    has_seen = list(dict.fromkeys(unit.task for unit in units if unit.teacher_saw_trials))
     rates = ", ".join(f"{rate:g}" for rate in grid.learning_rates)
     chosen = (
         f"Each arm tried the learning rates {rates} with seed {grid.seeds[0]}, scored on {100 * grid.held_out:g}% of "
@@ -165,6 +166,11 @@ def _caption(settings: Settings, cfg: DictConfig) -> str:
         if len(grid.learning_rates) > 1
         else f"Learning rate {rates} for all arms."
     )
+    if has_seen:
+        chosen += (
+            f" The teachers of {', '.join(has_seen)} were trained on these examples too, which favours rates that "
+            "change a copied student least (teacher.trial_root takes teachers that were not)."
+        )
     return (
         f"{cfg.split} scores in %, means over seeds {', '.join(map(str, grid.seeds))} ± standard deviation. {chosen} "
         f"Gains: paired bootstrap over examples and seeds. Hardware: {device_name()}."

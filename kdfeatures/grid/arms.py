@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from kdfeatures.commands import distill
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.grid.cell import compose
-from kdfeatures.grid.same_steps import same_steps
+from kdfeatures.grid.same_steps import check_steps, same_steps
 from kdfeatures.grid.settings import Settings, key_of
+from kdfeatures.grid.without_layers import on_layers, without_layers
 from kdfeatures.objective import MAIN
 
 OTHER = "other_texts"  # the teacher of the control `permuted`
 
 
 def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, list[str]]:
-    """Return the overrides of each arm for a task, controls first; raises UserError where they cannot be composed.
+    """Return the overrides of each arm for a task, controls first; raises UserError for one that could not be run.
 
     teacher: a folder or Hub id whose config is the teacher's; None for the one that a generated task makes.
-    Overrides of terms and stages are of the recipe alone: the controls have other terms. An arm in stages gets as many
-    steps as the others (kdfeatures/grid/same_steps.py).
+    Overrides of terms and stages are of the recipe, and of the controls made from it: hard and pseudo have other terms.
+    An arm in stages gets as many steps as the others (kdfeatures/grid/same_steps.py).
     """
     grid, shared = settings.grid, [one for one in settings.shared if not _of_terms(one)]
     terms = [one for one in settings.shared if _of_terms(one)]
@@ -29,20 +32,29 @@ def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, lis
     own = grid.per_task.get(task, [])
     model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
 
-    def arm(*overrides: str) -> list[str]:
-        return [*overrides, *own, *same_steps([*overrides, *own, *model])]
+    def planned(*overrides: str) -> tuple[DictConfig, list[distill.Plan]]:
+        cfg = compose("distill", [*overrides, *model])
+        return cfg, distill.check(cfg, Path("unused"))
 
-    recipes = {name: arm(f"recipe={name}", *shared, *terms) for name in grid.recipes}
+    def arm(*overrides: str) -> list[str]:
+        cfg, plans = planned(*overrides)
+        check_steps(cfg)
+        return [*overrides, *same_steps(cfg, plans, overrides)]
+
+    first = [f"recipe={grid.recipes[0]}", *shared, *terms, *own]
     found: dict[str, list[str]] = {}
     for control in grid.controls:
-        if control != "permuted":
-            found[control] = arm(f"recipe={control}", *shared)
-            continue
-        first, overrides = next(iter(recipes.items()))
-        moved = _on_other_texts([*overrides, *model])
-        if moved:
-            found[f"{first}, other texts"] = [*overrides, *moved]
-    found |= recipes | {name: arm(*shared, *overrides) for name, overrides in grid.arms.items()}
+        if control == "permuted":
+            moved = _on_other_texts(*planned(*first))
+            if moved:
+                found[f"{grid.recipes[0]}, other texts"] = [*arm(*first), *moved]
+        elif control == "logits":
+            removed = without_layers(*planned(*first))
+            found[control] = arm(f"recipe={control}", *shared, *own) if removed is None else arm(*first, *removed)
+        else:
+            found[control] = arm(f"recipe={control}", *shared, *own)
+    found |= {name: arm(f"recipe={name}", *shared, *terms, *own) for name in grid.recipes}
+    found |= {name: arm(*shared, *overrides, *own) for name, overrides in grid.arms.items()}
     if grid.baseline not in found:
         raise UserError(
             f"baseline={grid.baseline} is no arm{nearest(grid.baseline, found)}; there is {', '.join(found)}."
@@ -55,15 +67,7 @@ def _of_terms(override: str) -> bool:
     return key.startswith(("losses", "stages")) or "@" in key
 
 
-def _on_other_texts(overrides: Sequence[str]) -> list[str]:
+def _on_other_texts(cfg: DictConfig, plans: Sequence[distill.Plan]) -> list[str]:
     """Return what makes all terms on layers learn from a teacher that reads other texts; nothing without such terms."""
-    cfg = compose("distill", overrides)
-    found = []
-    for plan in distill.check(cfg, Path("unused")):
-        for name, term in plan.objective.terms.items():
-            if term.loss.takes not in ("hidden", "attention", "flow") or term.teacher != MAIN:
-                continue
-            inside = "losses" if name in cfg.losses else f"stages.{plan.stage.name}.losses"
-            found.append(f"{inside}.{name}.teacher={OTHER}")
-    found = list(dict.fromkeys(found))
+    found = [f"{place}.teacher={OTHER}" for place, term in on_layers(cfg, plans).items() if term.teacher == MAIN]
     return found and [f"+teachers.{OTHER}={{path: '${{teacher.path}}', weight: 0.0, permuted: true}}", *found]

@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.arms import PER_RUN
-from kdfeatures.errors import UserError
+from kdfeatures.errors import Diverged, UserError
 from kdfeatures.override_errors import explained
 from kdfeatures.results import read_results
 from kdfeatures.runs import is_finished
 from kdfeatures.whole_files import write_whole
 
-PLAN, BROKEN, LOCK = "cell.json", "error.txt", ".lock"
+PLAN, BROKEN, DIVERGED, LOCK = "cell.json", "error.txt", "diverged.txt", ".lock"
 
 
 def compose(command: str, overrides: Sequence[str]) -> DictConfig:
@@ -57,10 +57,15 @@ class Cell:
         return is_finished(self.folder)
 
     @property
+    def is_settled(self) -> bool:
+        """True when there is no more to learn from it: finished, or with these settings its model diverges."""
+        return self.is_finished or (self.folder / DIVERGED).exists()
+
+    @property
     def failure(self) -> str | None:
         """The last line of what ended its last run; None unless that broke off with an error."""
-        file = self.folder / BROKEN
-        return file.read_text(encoding="utf-8").rstrip().splitlines()[-1] if file.exists() else None
+        found = [file for file in (self.folder / BROKEN, self.folder / DIVERGED) if file.exists()]
+        return found[0].read_text(encoding="utf-8").rstrip().splitlines()[-1] if found else None
 
     def results(self) -> dict[str, Any]:
         return read_results(self.folder)
@@ -88,23 +93,28 @@ class Cell:
     def run(self) -> bool:
         """Run it to the end, from where it was; False when another process is at it.
 
-        An error leaves `error.txt` in the folder and is no end of the grid; the next call of the grid tries again.
+        An error leaves `error.txt` in the folder, or `diverged.txt`, and is no end of the grid; the next call of the
+        grid tries again. Raises UserError when the run was begun with other settings.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / LOCK, timeout=0):
                 if not self.is_finished:
+                    self.check()  # another process may have begun it since the grid was checked
                     self._run()
         except Timeout:
             return False
         return True
 
     def _run(self) -> None:
-        write_whole(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
-        broken = self.folder / BROKEN
-        broken.unlink(missing_ok=True)
+        broken, diverged = self.folder / BROKEN, self.folder / DIVERGED
+        for old in (broken, diverged):
+            old.unlink(missing_ok=True)
         try:
+            write_whole(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
             importlib.import_module(f"kdfeatures.commands.{self.command}").run(self.config(), self.folder)
+        except Diverged as error:
+            write_whole(diverged, str(error))
         except UserError as error:
             write_whole(broken, str(error))
         except Exception as error:  # one run out of memory must not cost the others

@@ -17,9 +17,10 @@ from kdfeatures.paths import conf_dir
 from kdfeatures.submission.write import check_target
 
 CONTROLS = ("hard", "pseudo", "logits", "permuted")
+TEACHER = "teacher"  # the name of its runs and of their folder among the trials
 PER_CELL = ("task", "recipe", "seed", "output_dir", "existing")  # what the grid sets itself
 # options of the grid that are none of a run; teacher.path and the learning rate are told apart with a reason
-OF_GRID = ("teacher.root", "model.path")
+OF_GRID = ("teacher.root", "teacher.trial_root", "model.path")
 
 
 @dataclass
@@ -44,11 +45,17 @@ class GridConfig:
 
 @dataclass(frozen=True)
 class Settings:
-    """A grid, and `shared`, the overrides that all its students take."""
+    """A grid, and `shared`, the overrides that all its students take.
+
+    root: of the teachers; has_teachers: whether they were given there. trial_root: of the teachers of trials, if given.
+    encoder: what missing ones are fine-tuned from.
+    """
 
     grid: GridConfig
     shared: tuple[str, ...]
     root: Path
+    has_teachers: bool
+    trial_root: Path | None
     encoder: str | None
 
     @classmethod
@@ -65,8 +72,10 @@ class Settings:
             raise UserError(str(error).lstrip(".")) from error
         _check(grid)
         shared = tuple(_shared(overrides, names))
+        _check_experiment(overrides, grid)
         root = output_dir / "teachers" if cfg.teacher.root is None else Path(cfg.teacher.root)
-        return cls(grid, shared, root, cfg.model.path)
+        of_trials = None if cfg.teacher.trial_root is None else Path(cfg.teacher.trial_root)
+        return cls(grid, shared, root, cfg.teacher.root is not None, of_trials, cfg.model.path)
 
 
 def key_of(override: str) -> str:
@@ -82,19 +91,38 @@ def _plain(value: Any) -> Any:
 def _shared(overrides: Iterable[str], names: Sequence[str]) -> Iterable[str]:
     for override in overrides:
         key = key_of(override)
-        top = key.split(".")[0]
-        if key in OF_GRID or top in (*names, *PER_CELL, "hydra"):
+        if key in OF_GRID or key.split(".")[0] in (*names, *PER_CELL, "hydra"):
             continue
-        if key == "push_to_hub":
-            raise UserError(f"{override}: a grid has many students; push one with kdfeatures distill.")
-        if key == "teacher.path":
-            raise UserError(
-                f"{override}: each task has a teacher of its own; give teacher.root=FOLDER with one for each."
-            )
-        if key == "trainer.learning_rate":
-            value = override.partition("=")[2]
-            raise UserError(f"{override}: write learning_rates=[{value}], the rates that each arm tries.")
+        _refuse(override, "")
         yield override
+
+
+def _refuse(override: str, where: str) -> None:
+    """Raise UserError for what the grid decides. where: the option that holds the override, with a colon."""
+    key, value = key_of(override), override.partition("=")[2]
+    if key == "push_to_hub":
+        raise UserError(f"{where}{override}: a grid has many students; push one with kdfeatures distill.")
+    if key == "teacher.path":
+        raise UserError(
+            f"{where}{override}: each task has a teacher of its own; give teacher.root=FOLDER with one for each."
+        )
+    if key == "trainer.learning_rate":
+        raise UserError(f"{where}{override}: write learning_rates=[{value}], the rates that each arm tries.")
+
+
+def _check_experiment(overrides: Iterable[str], grid: GridConfig) -> None:
+    """Raise UserError for an experiment with a learning rate of its own that no arm would try."""
+    for override in overrides:
+        if key_of(override) != "experiment":
+            continue
+        file = conf_dir() / "experiment" / f"{override.partition('=')[2]}.yaml"
+        said = OmegaConf.load(file) if file.exists() else {}
+        rate = OmegaConf.select(OmegaConf.create(said), "trainer.learning_rate")
+        if rate is not None and rate not in grid.learning_rates:
+            raise UserError(
+                f"{override} has trainer.learning_rate={rate}, which learning_rates={grid.learning_rates} leave out; "
+                f"give learning_rates with it, such as [{rate}]."
+            )
 
 
 def _check(grid: GridConfig) -> None:
@@ -113,6 +141,16 @@ def _check(grid: GridConfig) -> None:
     for name in grid.per_task:
         if name not in grid.tasks:
             raise UserError(f"per_task.{name}: tasks={grid.tasks} has no such task{nearest(name, grid.tasks)}.")
+    for name in grid.arms:
+        if name in (*CONTROLS, *grid.recipes, TEACHER):
+            raise UserError(f"arms.{name}: the grid has its own {name}; choose another name.")
+    for option, own in (
+        (f"{of}.{name}", own) for of in ("arms", "per_task") for name, own in getattr(grid, of).items()
+    ):
+        for override in own:
+            _refuse(override, f"{option}: ")
+            if key_of(override) in PER_CELL and not (key_of(override) == "recipe" and option.startswith("arms.")):
+                raise UserError(f"{option}: {override}: the grid itself says {key_of(override)}; leave it out.")
     for rate in grid.learning_rates:
         if not 0 < rate < math.inf:
             raise UserError(f"learning_rates={grid.learning_rates}: {rate} is no positive number.")

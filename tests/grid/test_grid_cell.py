@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from kdfeatures.commands import distill
-from kdfeatures.errors import UserError
+from kdfeatures.errors import Diverged, UserError
 from kdfeatures.grid.cell import Cell, compose
 
 
@@ -60,6 +60,24 @@ def test_an_error_is_kept_in_its_folder_until_it_runs_again(cell, monkeypatch, e
     assert cell.failure == told and not cell.is_finished
     monkeypatch.setattr(distill, "run", lambda cfg, folder: (folder / "results.json").write_text("{}"))
     assert cell.run() and cell.failure is None and cell.is_finished
+
+
+def test_a_model_that_diverges_is_told_apart_from_a_run_that_broke_off(cell, monkeypatch):
+    def diverge(*_):
+        raise Diverged("the logits are not finite.")
+
+    monkeypatch.setattr(distill, "run", diverge)
+    assert cell.run() and cell.is_settled and not cell.is_finished
+    assert cell.failure == "the logits are not finite." and not (cell.folder / "error.txt").exists()
+
+
+def test_settings_that_another_process_has_begun_with_are_refused_when_it_runs(cell, ran):
+    cell.run()
+    (cell.folder / "results.json").unlink()
+    changed = Cell(cell.command, (*cell.overrides, "trainer.num_train_epochs=4"), cell.folder, "rte", "hard", 3, 5e-5)
+    with pytest.raises(UserError, match="was begun with trainer.num_train_epochs=3"):
+        changed.run()
+    assert len(ran) == 1
 
 
 def test_an_interrupt_ends_the_grid(cell, monkeypatch):

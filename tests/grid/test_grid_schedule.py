@@ -37,14 +37,14 @@ def test_the_split_that_is_asked_for_is_that_of_the_runs_and_not_of_the_trials(u
     unit = units("learning_rates=[1e-3,1e-4]", "split=test")[0]
     assert {cell.config().split for cell in unit.trials} == {"selection"}
     assert {cell.config().split for runs in unit.runs.values() for cell in runs} == {"test"}
-    assert "split=test" in unit.teacher.overrides
+    assert "split=test" in unit.teachers[0].overrides
 
 
 def test_the_order_is_teacher_trials_runs(units):
     unit = units("learning_rates=[1e-3,1e-4]")[0]
     stages = unit.stages()
-    (teacher,) = next(stages)
-    assert (teacher.command, teacher.arm, teacher.seed) == ("finetune", "teacher", 4)
+    teachers = next(stages)
+    assert {(cell.command, cell.arm, cell.seed) for cell in teachers} == {("finetune", "teacher", 4)}
     assert next(stages) == unit.trials
     assert next(stages) == ()
     for cell in unit.trials:
@@ -69,14 +69,14 @@ def test_one_rate_needs_no_trial(units):
 
 def test_a_teacher_that_is_there_is_taken_and_one_that_was_begun_here_is_finished(units, tmp_path):
     (tmp_path / "teachers" / "agreement").mkdir(parents=True)
-    begun = units("learning_rates=[2e-4]")[0].teacher
+    begun = units("learning_rates=[2e-4]")[0].teachers[0]
     assert begun.folder == tmp_path / "teachers" / "agreement"
     finish(begun)
     (begun.folder / "cell.json").touch()
     (begun.folder / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 4}))
-    assert units("learning_rates=[2e-4]")[0].teacher == begun
+    assert units("learning_rates=[2e-4]")[0].teachers == (begun,)
     (begun.folder / "cell.json").unlink()
-    assert units("learning_rates=[2e-4]")[0].teacher is None
+    assert units("learning_rates=[2e-4]")[0].teachers == ()
 
 
 def test_teachers_are_made_of_an_encoder_with_the_students_data_and_settings_of_their_own(units, tmp_path):
@@ -85,7 +85,7 @@ def test_teachers_are_made_of_an_encoder_with_the_students_data_and_settings_of_
     (encoder / "config.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 4}))
     unit = units("tasks=[rte]", f"model.path={encoder}", "data.max_length=64", "trainer.bf16=true",
                  "finetune=['trainer.num_train_epochs=4']", "learning_rates=[2e-4]")[0]  # fmt: skip
-    assert unit.teacher.overrides == (
+    assert unit.teachers[0].overrides == (
         "task=rte", f"model.path='{encoder}'", "data.max_length=64", "seed=4", "trainer.num_train_epochs=4"
     )  # fmt: skip
 
@@ -93,3 +93,13 @@ def test_teachers_are_made_of_an_encoder_with_the_students_data_and_settings_of_
 def test_teachers_that_cannot_be_made_are_named_at_once(units):
     with pytest.raises(UserError, match="has no folder rte, cola; leave them out of tasks, or give model.path="):
         units("tasks=[rte,agreement,cola]")
+
+
+def test_a_rate_that_diverges_is_the_worst_and_when_all_do_the_arm_is_told_broken(units):
+    unit = units("learning_rates=[1e-3,1e-4]")[0]
+    first, second = unit.trials
+    first.folder.mkdir(parents=True)
+    (first.folder / "diverged.txt").write_text("the logits are not finite")
+    assert not unit.is_done(first) and unit.learning_rate is None
+    finish(second, 0.0)
+    assert unit.is_done(first) and unit.learning_rate == 1e-4

@@ -43,6 +43,13 @@ def test_an_override_is_known_by_its_key(override, key):
         (["held_out=1"], "held_out=1.0 must lie between 0 and 1"),
         (["trainer.learning_rate=1e-4"], r"write learning_rates=\[1e-4\]"),
         (["teacher.path=there"], "teacher.path=there: each task has a teacher of its own; give teacher.root"),
+        (["+arms.hard=['recipe=logits']"], "arms.hard: the grid has its own hard; choose another name"),
+        (
+            ["+arms.far=['trainer.learning_rate=1e-3']"],
+            r"arms.far: trainer.learning_rate=1e-3: write learning_rates=\[1e-3\]",
+        ),
+        (["+per_task.agreement=['seed=3']"], "per_task.agreement: seed=3: the grid itself says seed; leave it out"),
+        (["experiment=four_by_256"], r"has trainer.learning_rate=0.0005, which learning_rates=.* leave out"),
         (["push_to_hub=me/it"], "push_to_hub=me/it: a grid has many students"),
     ],
 )
