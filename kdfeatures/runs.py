@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,31 @@ def open_output(folder: Path, existing: str) -> str | None:
         if is_first():
             _clear(folder)
         return None
-    return get_last_checkpoint(str(folder))
+    return last_checkpoint(folder)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, or None: a run may be killed while it saves one.
+
+    The Trainer writes trainer_state.json last; a later save replaces what is left of a half one.
+    """
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+    by_step = sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    return next((str(path) for path in by_step if _is_whole(path)), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a finished run and of its stages: three times the model each, and of no more use."""
+    for made in (*folder.glob("checkpoint-*"), *folder.glob(f"{STAGES}/*/checkpoint-*")):
+        shutil.rmtree(made)
 
 
 def refuse_run(folder: Path) -> None:

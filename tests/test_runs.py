@@ -1,13 +1,14 @@
 import pytest
 
 from kdfeatures.errors import UserError
-from kdfeatures.runs import is_finished, open_output
+from kdfeatures.runs import drop_checkpoints, is_finished, open_output
 
 
 def checkpoint(folder, step):
     made = folder / f"checkpoint-{step}"
     made.mkdir(parents=True)
     (made / "model.safetensors").touch()
+    (made / "trainer_state.json").write_text("{}")
     return made
 
 
@@ -44,6 +45,27 @@ def test_resume_goes_on_from_the_last_checkpoint_by_number(tmp_path):
     for step in (5, 20, 100):
         checkpoint(tmp_path, step)
     assert open_output(tmp_path, "resume") == str(tmp_path / "checkpoint-100")
+
+
+@pytest.mark.parametrize("state", [None, "", '{"epoch": 1.'])
+def test_a_checkpoint_that_a_kill_left_half_is_passed_over(tmp_path, state):
+    checkpoint(tmp_path, 20)
+    file = checkpoint(tmp_path, 100) / "trainer_state.json"
+    file.unlink() if state is None else file.write_text(state)
+    assert open_output(tmp_path, "resume") == str(tmp_path / "checkpoint-20")
+
+
+def test_checkpoints_of_a_finished_run_and_of_its_stages_are_dropped(tmp_path):
+    for folder in (tmp_path, tmp_path / "stages" / "1-few"):
+        checkpoint(folder, 5)
+        (folder / "model.safetensors").touch()
+    drop_checkpoints(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "1-few",
+        "model.safetensors",
+        "model.safetensors",
+        "stages",
+    ]
 
 
 def test_resume_without_checkpoint_starts_anew(tmp_path):

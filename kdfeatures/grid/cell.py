@@ -21,7 +21,7 @@ from kdfeatures.arms import PER_RUN
 from kdfeatures.errors import Diverged, UserError
 from kdfeatures.override_errors import explained
 from kdfeatures.results import read_results
-from kdfeatures.runs import is_finished
+from kdfeatures.runs import drop_checkpoints, is_finished
 from kdfeatures.whole_files import write_whole
 
 PLAN, BROKEN, DIVERGED, LOCK = "cell.json", "error.txt", "diverged.txt", ".lock"
@@ -113,6 +113,7 @@ class Cell:
         try:
             write_whole(self.folder / PLAN, json.dumps(self._settings(), indent=2, sort_keys=True))
             importlib.import_module(f"kdfeatures.commands.{self.command}").run(self.config(), self.folder)
+            drop_checkpoints(self.folder)
         except Diverged as error:
             write_whole(diverged, str(error))
         except UserError as error:
