@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # whose m
 def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dict[str, Any]]:
     """Return a row for each arm of each task that has a finished run, with its gain over the baseline's on that task.
 
-    scores: by seed, the task's main metric, for MNLI the mean of its two parts. metrics: {"f1": {"mean", "std"}}, those
-    of a second part as "accuracy (extra)". difference, low, high, drawn: over the seeds that both have, None without.
+    scores: by seed, the task's main metric, for MNLI the mean of its two parts; seeds: how many there will be. metrics:
+    {"f1": {"mean", "std"}}, those of a second part as "accuracy (extra)"; teacher_metrics likewise. difference, low,
+    high, drawn: over the seeds that both have, None without. minutes: of the median run.
     """
     arms = {(unit.task, unit.arm): _arm(unit) for unit in units}
     rows = []
@@ -28,23 +30,27 @@ def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dic
         if not arm.runs:
             continue
         scores = {seed: _score(run) for seed, run in arm.runs.items()}
-        teacher = _score(next(iter(arm.runs.values())), of="teacher")
+        some = next(iter(arm.runs.values()))
+        teacher = _score(some, of="teacher")
         row = {
             "task": unit.task,
             "arm": unit.arm,
             "learning_rate": unit.learning_rate,
             "trials": len(unit.trials),
             "scores": scores,
+            "seeds": len(next(iter(unit.runs.values()))),
             "mean": float(np.mean(list(scores.values()))),
             "std": spread(list(scores.values())),
             "metrics": _metrics(list(arm.runs.values())),
             "teacher": teacher,
+            "teacher_metrics": None if teacher is None else _metrics([some], of="teacher"),
             "retained": float(np.mean(list(scores.values()))) / teacher if teacher else None,
-            "minutes": float(np.mean([run["seconds"]["total"] for run in arm.runs.values()])) / 60,
+            "minutes": float(np.median([run["seconds"]["total"] for run in arm.runs.values()])) / 60,
+            "devices": sorted({run["device"] for run in arm.runs.values()}),
         }
         gain = dict.fromkeys(("difference", "low", "high", "drawn"))
         if arm.runs.keys() & other.runs.keys() and arm is not other:
-            gain = _gain(arm, other, resamples, seed=len(rows))
+            gain = _gain(arm, other, resamples, seed=zlib.crc32(f"{unit.task}/{unit.arm}".encode()))
         rows.append(row | gain)
         rows += _exported(unit, row)
     return rows
@@ -110,13 +116,13 @@ def _score(run: Mapping[str, Any], of: str = "student") -> float | None:
     return float(np.mean([metrics[run["metric"]] for metrics in run[of]["metrics"].values()]))
 
 
-def _metrics(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+def _metrics(runs: Sequence[Mapping[str, Any]], of: str = "student") -> dict[str, dict[str, float | None]]:
     first, found = runs[0], {}
-    for split, metrics in first["student"]["metrics"].items():
+    for split, metrics in first[of]["metrics"].items():
         for metric in metrics:
             if metric == "combined_score":
                 continue
-            values = [run["student"]["metrics"][split][metric] for run in runs]
+            values = [run[of]["metrics"][split][metric] for run in runs]
             name = metric if split == first["split"] else f"{metric} ({split})"
             found[name] = {"mean": float(np.mean(values)), "std": spread(values)}
     return found

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from kdfeatures.commands.inputs import load_inputs
 from kdfeatures.config import DataConfig, section
 from kdfeatures.costs import BATCH, costs, latency_and_throughput
 from kdfeatures.export import OnnxClassifier
+from kdfeatures.grid.cell import Cell
 from kdfeatures.grid.schedule import EXPORT, Unit
 from kdfeatures.kinds import kind_of
 from kdfeatures.models import load_tokenizer, load_trained
@@ -23,33 +25,49 @@ from kdfeatures.tasks import Task
 from kdfeatures.timing import Spread
 from kdfeatures.whole_files import write_whole
 
-FILE = "costs.json"
+FILE, LOCK = "costs.json", ".costs.lock"
 FORMS = {"onnx": "", "int8": "-int8"}  # what the files of kdfeatures.export end with
 
 
 def model_costs(units: Sequence[Unit], recipe: str, output_dir: Path) -> dict[str, Any] | None:
     """Return costs by model, with the task that they were timed on; None before the recipe has a finished student.
 
-    They are measured on the CPU, on the first task that has one, and kept in costs.json until there are exports, too.
+    They are measured on the CPU, on the first task that has one, by one process, and kept in costs.json until there are
+    exports, too, or other models; delete it to measure again, such as on a machine with nothing else to do.
     """
     finished = [cell for unit in units if unit.arm == recipe for cell in unit.chosen if cell.is_finished]
     if not finished:
         return None
     cell, file = finished[0], output_dir / FILE
     exported = _exported(cell.folder / EXPORT)
-    if file.exists():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if exported.keys() <= kept["models"].keys():
+    with FileLock(output_dir / LOCK):
+        of = _identity(cell)
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if kept.get("of") == of and exported.keys() <= kept["models"].keys():
             return kept
+        found = {"of": of, **_measured(cell, exported)}
+        write_whole(file, json.dumps(found, indent=2))
+    return found
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    """Return what tells the models and texts of one measurement from those of another."""
+    results = cell.results()
+    sizes = ("model_type", "layers", "hidden_size", "heads", "parameters")
+    models = {name: {size: results[name][size] for size in sizes} for name in ("teacher", "student")}
+    return models | {"task": cell.task, "max_length": results["config"]["data"]["max_length"]}
+
+
+def _measured(cell: Cell, exported: Mapping[str, Any]) -> dict[str, Any]:
     cfg = cell.config()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     paths = {"teacher": cell.results()["teacher"]["path"], "student": str(cell.folder)}
     models = {name: load_trained(path, name, kind_of(task), force=True).eval() for name, path in paths.items()}
     tokenizer = load_tokenizer(paths["student"], "student")
     examples = load_inputs(task, data, tokenizer).split(cfg.split)
-    timed = dict(models) | exported
+    timed = models | exported
     speeds = latency_and_throughput(timed, examples, tokenizer)
-    found = {
+    return {
         "task": cell.task,
         "device": cpu_name(),
         "models": {
@@ -57,8 +75,6 @@ def model_costs(units: Sequence[Unit], recipe: str, output_dir: Path) -> dict[st
             for name in timed
         },
     }
-    write_whole(file, json.dumps(found, indent=2))
-    return found
 
 
 def costs_table(found: Mapping[str, Any]) -> str:

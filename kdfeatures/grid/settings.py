@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.config import section
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.paths import conf_dir
-from kdfeatures.submission.write import check_target
 
 CONTROLS = ("hard", "pseudo", "logits", "permuted")
 TEACHER = "teacher"  # the name of its runs and of their folder among the trials
@@ -154,7 +153,5 @@ def _check(grid: GridConfig) -> None:
     for rate in grid.learning_rates:
         if not 0 < rate < math.inf:
             raise UserError(f"learning_rates={grid.learning_rates}: {rate} is no positive number.")
-    if grid.submission is not None:
-        check_target(Path(grid.submission), overwrite=False)
     if not 0 < grid.held_out < 1:
         raise UserError(f"held_out={grid.held_out} must lie between 0 and 1, such as 0.1.")

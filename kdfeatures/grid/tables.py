@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kdfeatures.grid.collect import GLUE
@@ -19,8 +19,8 @@ def summary(rows: Rows, means: Rows, baseline: str) -> str:
     of_arm = {entry["arm"]: entry for entry in means}
     gain = f"gain over {baseline} [95% interval]"
     name = "GLUE average" if set(tasks) - {"wnli"} == set(GLUE) else f"mean of {_counted(tasks)}"
-    teachers = {row["task"]: row["teacher"] for row in rows}
-    first = {"arm": "teacher", **{task: _percent(teachers[task]) for task in tasks}}
+    teachers = {row["task"]: row["teacher_metrics"] for row in rows}
+    first = {"arm": "teacher", **{task: _values(teachers[task]) for task in tasks}}
     some = next(iter(of_arm.values()), None)
     lines = [first | {name: _percent(some and some["teacher"]), "retained": "", gain: ""}]
     for arm in dict.fromkeys(row["arm"] for row in rows):
@@ -57,19 +57,57 @@ def details(rows: Rows) -> list[dict[str, str]]:
     return lines
 
 
-def write_csv(file: Path, lines: Rows) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, lines[0])
-        writer.writeheader()
-        writer.writerows(lines)
+COLUMNS = (
+    "task", "arm", "metric", "mean", "std", "seeds", "retained", "gain", "low", "high", "learning_rate", "trials",
+    "minutes",
+)  # fmt: skip
+
+
+def csv_text(rows: Rows, means: Rows) -> str:
+    """Return all figures as fractions, a line for each task, arm and metric; those of teachers and the means behind.
+
+    The metric `score` is the one that shares and gains are of: the mean of a task's metrics, and of MNLI's two parts.
+    """
+    lines = [line for row in rows for line in _of_row(row)]
+    teachers = {row["task"]: row for row in reversed(rows) if row["teacher"] is not None}
+    for task, row in teachers.items():
+        of_task = {"task": task, "arm": "teacher"}
+        lines.append(of_task | {"metric": "score", "mean": row["teacher"]})
+        lines += [of_task | {"metric": name, "mean": own["mean"]} for name, own in row["teacher_metrics"].items()]
+    for entry in means:
+        kept = {name: entry[name] for name in ("arm", "mean", "std", "retained", "low", "high")}
+        more = {"task": "mean", "metric": "score", "seeds": len(entry["seeds"]), "gain": entry["difference"]}
+        lines.append(kept | more)
+    made = io.StringIO()
+    writer = csv.DictWriter(made, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in line.items()} for line in lines)
+    return made.getvalue().rstrip("\n")
+
+
+def _of_row(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    same = {name: row[name] for name in ("task", "arm", "learning_rate", "minutes")}
+    same |= {"seeds": len(row["scores"]), "trials": row["trials"] or 1}
+    kept = {name: row[name] for name in ("mean", "std", "retained", "low", "high")}
+    score = {"metric": "score", **kept, "gain": row["difference"]}
+    return [same | score, *(same | {"metric": name, **found} for name, found in row["metrics"].items())]
+
+
+def _plain(value: Any) -> Any:
+    return "" if value is None else round(value, 6) if isinstance(value, float) else value
 
 
 def _scores(row: Mapping[str, Any] | None) -> str:
     """All metrics of a task as papers write them, 84.1/78.9, with the spread of their mean."""
     if row is None:
         return ""
-    values = "/".join(f"{100 * found['mean']:.1f}" for found in row["metrics"].values())
-    return f"{values} ± {100 * row['std']:.1f}" if row["std"] is not None else values
+    values = _values(row["metrics"])
+    told = f"{values} ± {100 * row['std']:.1f}" if row["std"] is not None else values
+    return told if len(row["scores"]) == row["seeds"] else f"{told} ({len(row['scores'])} of {row['seeds']} seeds)"
+
+
+def _values(metrics: Mapping[str, Mapping[str, float]] | None) -> str:
+    return "" if metrics is None else "/".join(f"{100 * found['mean']:.1f}" for found in metrics.values())
 
 
 def _with_spread(found: Mapping[str, Any]) -> str:

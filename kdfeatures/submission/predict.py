@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,16 @@ def predict_submission(
     file: Path,
     *,
     batch_size: int,
+    lengths: Mapping[str, int] | None = None,
     sample: Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the zip of what `models` answer, and return what is in it.
 
     models: folder or Hub id by task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli); that for mnli answers the
-    diagnostic set too. data: its path and max_length count. sample, overwrite: see write_submission, which also says
-    how files are filled that no model answers, or whose test split the data lack.
+    diagnostic set too. data: its path and max_length count; lengths: other lengths than that, by task. sample,
+    overwrite: see write_submission, which also says how files are filled that no model answers, or whose test split
+    the data lack.
 
     Returns {file, sample, predicted: {name: {rows, model}}, filled: {name: why}}; submission_text tells it. Raises
     UserError before anything is predicted for an unknown task, a model that is not there, a `file` that exists and a
@@ -55,18 +57,13 @@ def predict_submission(
     filled = {one.name: f"no model for {one.trained_on}" for one in FILES if one.trained_on not in models}
     if sample is not None:
         from_sample(sample, filled)
-    raw, missing = {}, {}
-    for one in FILES:
-        if one.trained_on in models:
-            try:
-                raw[one] = _split(one, data)
-            except MissingSplit:
-                missing[one.name] = f"the data have no {one.split} split of {one.task}"
+    raw, missing = test_splits(models, data)
     found = {}
     for task, path in models.items():
         own = {one: split for one, split in raw.items() if one.trained_on == task}
         if own:
-            found |= _predicted(path, f"the model for {task}", own, data, batch_size)
+            length = (lengths or {}).get(task, data.max_length)
+            found |= _predicted(path, f"the model for {task}", own, length, batch_size)
     filled |= missing
     write_submission(file, found, sample=sample, overwrite=overwrite)
     return {
@@ -75,6 +72,23 @@ def predict_submission(
         "predicted": {one.name: {"rows": one.rows, "model": models[one.trained_on]} for one in raw},
         "filled": {one.name: filled[one.name] for one in FILES if one.name in filled},
     }
+
+
+def test_splits(
+    tasks: Collection[str], data: DataConfig
+) -> tuple[dict[SubmissionFile, tuple[Task, DatasetDict]], dict[str, str]]:
+    """Return what the files of these tasks are answered from, and why others cannot be, by name.
+
+    Raises UserError for a test split that is not whole.
+    """
+    raw, missing = {}, {}
+    for one in FILES:
+        if one.trained_on in tasks:
+            try:
+                raw[one] = _split(one, data)
+            except MissingSplit:
+                missing[one.name] = f"the data have no {one.split} split of {one.task}"
+    return raw, missing
 
 
 def submission_text(found: Mapping[str, Any]) -> str:
@@ -115,7 +129,7 @@ def _predicted(
     path: str,
     whose: str,
     splits: Mapping[SubmissionFile, tuple[Task, DatasetDict]],
-    data: DataConfig,
+    max_length: int,
     batch_size: int,
 ) -> dict[str, list[str]]:
     """Return the answers of one model, by the name of the file."""
@@ -124,7 +138,7 @@ def _predicted(
     model, columns = load_scored(path, whose, next(iter(splits.values()))[0], force=False, force_option=None)
     found = {}
     for file, (task, raw) in splits.items():
-        encoded = {file.split: TaskData(task, raw, tokenizer, data.max_length).split(file.split)}
+        encoded = {file.split: TaskData(task, raw, tokenizer, max_length).split(file.split)}
         check_positions(model, whose, encoded.values())
         logits = logits_of(task, model, encoded, tokenizer, columns, batch_size=batch_size, title=file.name)
         found[file.name] = answers(task, file.split, logits[file.split])

@@ -31,6 +31,14 @@ def results(folder):
     return {str(path.parent.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("results.json")}
 
 
+def of_csv(folder, metric="score"):
+    """Return the lines of table.csv on the task and this metric, by arm."""
+    with (folder / "table.csv").open(encoding="utf-8") as stream:
+        return {
+            row["arm"]: row for row in csv.DictReader(stream) if row["task"] == "agreement" and row["metric"] == metric
+        }
+
+
 def test_every_arm_tries_each_rate_on_held_out_examples_and_runs_all_seeds_with_the_best(grid):
     folder, _ = grid
     found = results(folder)
@@ -57,13 +65,13 @@ def test_the_tables_are_those_of_the_runs(grid):
     mean = sum(100 * run["student"]["metrics"]["validation"]["accuracy"] for run in runs) / 2
     (line,) = [line for line in table.splitlines() if line.startswith("| hard ")]
     assert line.split("|")[2].strip().startswith(f"{mean:.1f} ± ")
-    with (folder / "table.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    assert [row["arm"] for row in rows] == ["hard", "tinybert_joint, other texts", "tinybert_joint"]
-    assert {row["trials"] for row in rows} == {"2"} and {row["seeds"] for row in rows} == {"2"}
+    rows = of_csv(folder)
+    assert list(rows) == ["hard", "tinybert_joint, other texts", "tinybert_joint", "teacher"]
+    assert float(rows["hard"]["mean"]) == pytest.approx(mean / 100, abs=1e-6)
+    assert {rows[arm]["trials"] for arm in list(rows)[:3]} == {rows[arm]["seeds"] for arm in list(rows)[:3]} == {"2"}
     assert (folder / "plot.png").stat().st_size > 1000
     whole = json.loads((folder / "results.json").read_text())
-    assert [row["arm"] for row in whole["rows"]] == [row["arm"] for row in rows]
+    assert [row["arm"] for row in whole["rows"]] == list(rows)[:3]
 
 
 @pytest.fixture
@@ -126,13 +134,16 @@ def test_exports_join_the_table_and_their_costs_stand_beside_teacher_and_student
     main([*command, "seed=1", "controls=[hard]", "export=true"])
     (export,) = folder.glob("runs/agreement/tinybert_joint/*/seed-1/export")
     formats = json.loads((export / "results.json").read_text())["formats"]
-    with (folder / "table.csv").open(encoding="utf-8") as stream:
-        rows = {row["arm"]: row for row in csv.DictReader(stream)}
-    assert list(rows) == ["hard", "tinybert_joint", "tinybert_joint, onnx", "tinybert_joint, int8"]
+    rows = of_csv(folder)
+    assert list(rows) == ["hard", "tinybert_joint", "tinybert_joint, onnx", "tinybert_joint, int8", "teacher"]
     for form in ("onnx", "int8"):
-        own = rows[f"tinybert_joint, {form}"]
-        assert own["metrics"] == f"accuracy {100 * formats[form]['metrics']['validation']['accuracy']:.1f}"
-        assert own["gain [95% interval]"] == f"{100 * formats[form]['difference']['validation'][0]:+.1f} to its student"
+        assert float(rows[f"tinybert_joint, {form}"]["mean"]) == pytest.approx(
+            formats[form]["metrics"]["validation"]["accuracy"], abs=1e-6
+        )
+        told = f"{100 * formats[form]['difference']['validation'][0]:+.1f} to its student"
+        assert told in next(
+            line for line in (folder / "table.md").read_text().splitlines() if f"joint, {form} | acc" in line
+        )
     costs = json.loads((folder / "costs.json").read_text())["models"]
     assert list(costs) == ["teacher", "student", "student, onnx", "student, int8"]
     assert costs["student"]["flops"] < costs["teacher"]["flops"]

@@ -1,12 +1,14 @@
 """Tables of a grid over results with a known answer."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kdfeatures.grid.collect import means_of, rows_of
-from kdfeatures.grid.tables import details, summary
+from kdfeatures.grid.tables import csv_text, details, summary
 
 LABELS = np.arange(200) % 2
 TASK = {"name": "toy", "kind": "sequence", "text": ["text"], "label": "label", "labels": ["no", "yes"],
@@ -25,7 +27,8 @@ class FinishedCell:
         arrays = {split: np.eye(2)[own] for split, own in answers.items()}
         np.savez(self.folder / "logits.npz", **arrays, **{f"labels/{split}": LABELS for split in rights})
         self.found = {
-            "split": "validation", "metric": "accuracy", "config": {"task": TASK}, "seconds": {"total": 60.0},
+            "split": "validation", "metric": "accuracy", "config": {"task": TASK}, "seconds": {"total": 60.0 * seed},
+            "device": "a CPU",
             "student": {"metrics": {split: {"accuracy": right / 200} for split, right in rights.items()}},
             "teacher": {"metrics": {split: {"accuracy": 0.9} for split in rights}}, "retained": None,
         }  # fmt: skip
@@ -40,6 +43,7 @@ class FinishedUnit:
     def __init__(self, folder, task, arm, by_seed):
         self.task, self.arm = task, arm
         self.chosen = [FinishedCell(folder / task / arm, seed, rights) for seed, rights in by_seed.items()]
+        self.runs = {1e-4: self.chosen}
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ def test_the_summary_names_an_average_by_what_it_is_of(units):
         [cell.strip() for cell in line.split("|")[1:-1]] for line in summary(rows, means_of(rows), "hard").splitlines()
     ]
     assert lines[0] == ["arm", "cola", "mnli", "wnli", "mean of 2 tasks", "retained", "gain over hard [95% interval]"]
-    assert lines[2][:5] == ["teacher", "90.0", "90.0", "90.0", "90.0"]
+    assert lines[2][:5] == ["teacher", "90.0", "90.0/90.0", "90.0", "90.0"]
     assert lines[4][:6] == ["features", "82.0 ± 2.8", "75.0/70.0 ± 0.0", "10.0 ± 0.0", "77.2 ± 1.4", "85.8%"]
     assert lines[3][-1] == "baseline" and lines[4][-1].startswith("+13.0 [")
 
@@ -106,4 +110,32 @@ def test_the_summary_names_an_average_by_what_it_is_of(units):
 def test_the_details_have_every_metric_and_how_the_rate_was_chosen(units):
     line = details(rows_of(units, baseline="hard", resamples=50))[3]
     assert line["metrics"] == "accuracy 75.0 ± 0.0; accuracy (extra) 70.0 ± 0.0"
-    assert (line["learning rate"], line["trials"], line["seeds"], line["minutes"]) == ("0.0001", "1", "2", "1.0")
+    assert (line["learning rate"], line["trials"], line["seeds"], line["minutes"]) == ("0.0001", "1", "2", "1.5")
+
+
+def test_an_arm_that_lacks_seeds_says_so(units):
+    units[1].runs = {1e-4: [*units[1].chosen, None]}
+    rows = rows_of(units, baseline="hard", resamples=50)
+    line = next(line for line in summary(rows, means_of(rows), "hard").splitlines() if line.startswith("| features"))
+    assert " 82.0 ± 2.8 (2 of 3 seeds) " in line
+
+
+def test_an_interval_does_not_depend_on_which_other_arms_there_are(units):
+    whole, fewer = (rows_of(own, baseline="hard", resamples=50) for own in (units, units[2:]))
+    assert [row["low"] for row in whole if row["task"] == "mnli"] == [
+        row["low"] for row in fewer if row["task"] == "mnli"
+    ]
+
+
+def test_the_csv_has_every_figure_as_a_number(units):
+    rows = rows_of(units, baseline="hard", resamples=50)
+    lines = list(csv.DictReader(io.StringIO(csv_text(rows, means_of(rows)))))
+    found = {(line["task"], line["arm"], line["metric"]): line for line in lines}
+    assert len(found) == len(lines)
+    assert float(found["mnli", "features", "score"]["mean"]) == 0.725
+    assert float(found["mnli", "features", "accuracy (extra)"]["mean"]) == 0.7
+    assert float(found["mnli", "teacher", "accuracy"]["mean"]) == 0.9
+    assert float(found["cola", "features", "score"]["gain"]) == pytest.approx(0.21)
+    assert found["cola", "features", "score"]["seeds"] == "2"
+    mean = found["mean", "features", "score"]
+    assert float(mean["gain"]) == pytest.approx(0.13) and float(mean["low"]) < 0.13 < float(mean["high"])

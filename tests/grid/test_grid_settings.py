@@ -56,9 +56,3 @@ def test_an_override_is_known_by_its_key(override, key):
 def test_what_cannot_be_is_refused_by_name(settings, overrides, message):
     with pytest.raises(UserError, match=message):
         settings(*overrides)
-
-
-def test_a_zip_that_is_there_is_not_written_over(settings, tmp_path):
-    (tmp_path / "out.zip").touch()
-    with pytest.raises(UserError, match="out.zip exists; remove it, or choose another name"):
-        settings(f"submission={tmp_path / 'out.zip'}")
