@@ -1,4 +1,4 @@
-"""The README's table of families, from the code and from differences measured now: python tests/family_table.py"""
+"""The table of families in docs/capture.md, from code and differences measured now: python tests/family_table.py"""
 
 from __future__ import annotations
 

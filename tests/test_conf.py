@@ -165,8 +165,8 @@ def test_every_loss_can_be_added_to_a_run(loss):
     assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes not in ON_OUTPUTS)
 
 
-def test_the_readme_names_every_loss():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_losses_names_every_one():
+    text = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
     assert [loss for loss in names("loss") if f"`{loss}`" not in text] == []
 
 

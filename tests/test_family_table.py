@@ -5,12 +5,12 @@ from family_table import HEADER, described, largest_difference, refused
 
 from kdfeatures.encoders import FAMILIES
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").splitlines()
+PAGE = (Path(__file__).parents[1] / "docs" / "capture.md").read_text(encoding="utf-8").splitlines()
 
 
 def rows():
-    start = README.index(HEADER[0]) + len(HEADER)
-    return README[start : README.index("", start)]
+    start = PAGE.index(HEADER[0]) + len(HEADER)
+    return PAGE[start : PAGE.index("", start)]
 
 
 def test_the_readme_lists_every_family_of_the_code_and_no_other():

@@ -1,0 +1,68 @@
+"""README and docs: every command they show can be composed, every file and heading they link to is there."""
+
+import re
+import shlex
+
+import pytest
+from composing import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from shared_data import ROOT
+
+from kdfeatures.help import SUMMARIES
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+GRID = ("task", "recipe", "seed")  # glue takes several of these itself
+
+
+def commands(page):
+    """Yield (command, overrides) of each command line in blocks of shell, comments and `...` left out."""
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["kdfeatures"] and words[1] in SUMMARIES:
+                yield words[1], [word for word in words[2:] if word not in ("...", "-m")]
+
+
+SHOWN = [pytest.param(*found, id=f"{page.stem}: {' '.join(found[1])}") for page in PAGES for found in commands(page)]
+
+
+def one_of(command, override):
+    """Return an override with the first value of a sweep; None for what glue reads by itself, and for plain words."""
+    if "=" not in override and not override.startswith("~"):
+        return None
+    parsed = OverridesParser.create().parse_override(override)
+    if command == "glue" and parsed.key_or_group in GRID:
+        return None
+    if not parsed.is_sweep_override():
+        return override
+    if "glob(" in override:  # all choices of a group, each of which has tests of its own
+        return None
+    return f"{override.partition('=')[0]}={next(iter(parsed.sweep_string_iterator()))}"
+
+
+@pytest.mark.parametrize(("command", "overrides"), SHOWN)
+def test_every_command_on_the_pages_can_be_composed(command, overrides):
+    found = [one_of(command, override) for override in overrides]
+    compose(command, *(override for override in found if override is not None))
+
+
+def test_the_pages_show_commands():
+    assert {param.values[0] for param in SHOWN} >= {"finetune", "distill", "evaluate", "glue", "compare", "cache"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path, _, heading = target.partition("#")
+        file = page if not path else (page.parent / path).resolve()
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
+
+
+def test_every_page_is_named_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in text] == []
