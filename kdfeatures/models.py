@@ -105,7 +105,9 @@ def load_config(path: str, option: str):
 def label_settings(task: Task) -> dict:
     """The config fields that tell a model the task's labels."""
     if task.is_regression:
-        return {"num_labels": 1, "problem_type": "regression"}
+        # transformers' own name for the one output; without it configs with more labels warn that these do not fit
+        named = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        return {"num_labels": 1, "problem_type": "regression", **named}
     if not task.has_labels:
         return {}
     settings = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 from shared_data import glue_task
 from tiny import tiny_classifier
-from transformers import BertForMaskedLM, BertModel
+from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from kdfeatures.embedded import tokenizer
 from kdfeatures.errors import UserError
@@ -152,7 +152,8 @@ def test_a_folder_without_tokenizer_is_refused_instead_of_answered_with_an_empty
 
 
 def test_label_settings_name_the_classes_or_say_regression():
-    assert label_settings(STSB) == {"num_labels": 1, "problem_type": "regression"}
+    score = BertConfig.from_dict(BertConfig(num_labels=3).to_dict() | label_settings(STSB))
+    assert (score.num_labels, score.problem_type, score.id2label) == (1, "regression", {0: "LABEL_0"})
     settings = label_settings(RTE)
     assert settings["id2label"] == {0: "entailment", 1: "not_entailment"}
     assert settings["label2id"] == {"entailment": 0, "not_entailment": 1}
