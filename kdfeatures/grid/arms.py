@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, lis
     own = grid.per_task.get(task, [])
     model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
 
+    @functools.cache  # composing takes longer than all else here
     def planned(*overrides: str) -> tuple[DictConfig, list[distill.Plan]]:
         cfg = compose("distill", [*overrides, *model])
         return cfg, distill.check(cfg, Path("unused"))

@@ -1,8 +1,16 @@
 import hydra
 import pytest
+from composing import share_compositions
 
 from kdfeatures.grid.settings import Settings
 from kdfeatures.paths import conf_dir
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_compositions():
+    with pytest.MonkeyPatch.context() as patch:
+        share_compositions(patch)
+        yield
 
 
 @pytest.fixture
