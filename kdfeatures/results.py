@@ -2,7 +2,7 @@
 
 Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missing values are null:
     schema            1
-    command           finetune | distill | explain | evaluate | export | inspect
+    command           finetune | distill | explain | evaluate | export | inspect | glue
     task, recipe      names; recipe is null but for distill
     mapping           the run's pairs [[student layer, teacher layer], ...], of a map that moves its candidates; null
                       but for distill
@@ -40,6 +40,9 @@ Of export: command, task, split, metric, path, examples {split: n}, versions, de
 int8}, of each metrics {split: {metric: fraction}}, difference of the main one to torch {split: [value, low, high]}
 (null for words), bytes, and latency, throughput and their ratios to torch [median, 20th, 80th percentile], as
 kdfeatures/costs.py says.
+Of glue: command, rows (kdfeatures/grid/collect.py: of each task and arm scores by seed, mean, std, metrics, retained,
+difference to the baseline with low and high, learning_rate, trials, minutes), means (of each arm over tasks), costs (of
+teacher and student), submission (its file, what was predicted and what filled), versions, devices, config.
 Of inspect: command, config, versions; before: how the student began; layers: {similarity, null, before} of all layers
 of student (rows) and teacher; heads: {measure: {"student layer-teacher layer": the matched heads and their means}}.
 """
