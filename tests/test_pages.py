@@ -7,7 +7,9 @@ import pytest
 from composing import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from shared_data import ROOT
+from tiny import tiny_classifier
 
+from kdfeatures.embedded.tokenizer import tokenizer
 from kdfeatures.help import SUMMARIES
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -48,6 +50,31 @@ def test_every_command_on_the_pages_can_be_composed(command, overrides):
 
 def test_the_pages_show_commands():
     assert {param.values[0] for param in SHOWN} >= {"finetune", "distill", "evaluate", "glue", "compare", "cache"}
+
+
+def python_of(page):
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL))
+
+
+def test_the_readmes_python_runs(tmp_path):
+    teacher = tiny_classifier(layers=12, width=48, heads=12)
+    teacher.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    names = {"teacher": teacher, "student": tiny_classifier(layers=6)}
+    exec(python_of(ROOT / "README.md").replace("bert-base-uncased", str(tmp_path)), names)
+    features, (rows, length) = names["features"], names["batch"]["input_ids"].shape
+    assert features.hidden.keys() == {0, 6, 12} and features.hidden[6].shape == (rows, length, 48)
+    assert features.relation(12, "value", heads=48).shape == (rows, 48, length, length)
+    assert names["distiller"].parts.keys() == {"logits", "hidden"}
+    assert all(parameter.grad is not None for parameter in names["distiller"].objective.parameters())
+
+
+def test_the_python_of_the_page_on_likeness_runs():
+    texts = ["a cat sat", "so did a dog", "it ran", "no one saw it"]
+    models = {"teacher": tiny_classifier(layers=6), "student": tiny_classifier()}
+    names = {**models, "tokenizer": tokenizer(), "texts": texts}
+    exec(python_of(ROOT / "docs" / "inspect.md"), names)
+    assert names["found"]["divergence"][3, 6].matching.pairs
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
