@@ -1,4 +1,4 @@
-"""Run by torch.distributed.run in test_balanced_processes: trains the small distiller with balanced weights.
+"""Run in two processes by test_balanced_processes: trains the small distiller with balanced weights.
 
 Argument: folder. Every process writes its norms, weights and log there.
 """

@@ -1,4 +1,4 @@
-"""Run by torch.distributed.run in test_maps_in_processes: trains by every moving map, by DDP and by FSDP.
+"""Run in two processes by test_maps_in_processes: trains by every moving map, by DDP and by FSDP.
 
 Argument: folder, which gets one for each of both.
 """

@@ -1,4 +1,4 @@
-"""Run by torch.distributed.run in test_resume_in_processes: does a run resumed in its second epoch end the same?
+"""Run in two processes by test_resume_in_processes: does a run resumed in its second epoch end the same?
 
 Argument: folder. Writes the largest difference in each setting to differences.json.
 """

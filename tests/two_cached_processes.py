@@ -1,4 +1,4 @@
-"""Run by torch.distributed.run in test_cached_ddp: both ranks fill a cache, then train on it. Argument: folder."""
+"""Run in two processes by test_cached_ddp: both ranks fill a cache, then train on it. Argument: folder."""
 
 import sys
 from pathlib import Path

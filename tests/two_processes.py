@@ -1,4 +1,4 @@
-"""Run by torch.distributed.run in test_ddp: trains the small distiller with each set of terms and saves it.
+"""Run in two processes by test_ddp: trains the small distiller with each set of terms and saves it.
 
 Argument: folder, which gets one for each set.
 """

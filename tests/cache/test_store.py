@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from caching import shards, small_cache
+from launching import side_by_side
 from tiny import tiny_classifier, undropped
 
 from kdfeatures.cache import LOGITS, Quantity
@@ -215,14 +213,8 @@ def test_a_rank_begins_with_every_second_shard_and_ends_with_all(cache, examples
 
 @pytest.mark.slow
 def test_two_processes_share_the_work_and_both_end_with_all(tmp_path):
-    script = Path(__file__).parents[1] / "fills_a_cache.py"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (script.parent, script.parents[1])))}
-    command = [sys.executable, str(script), str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, str(rank), "2"], env=environment, stdout=subprocess.PIPE, text=True)
-        for rank in (0, 1)
-    ]
-    found = [json.loads(process.communicate(timeout=300)[0].splitlines()[-1]) for process in processes]
+    printed = side_by_side("fills_a_cache.py", [(tmp_path, rank, 2) for rank in (0, 1)])
+    found = [json.loads(lines.splitlines()[-1]) for lines in printed]
     assert found[0]["logits"] == found[1]["logits"]
     # each probed with three examples, and no shard was computed twice
     assert found[0]["examples"] + found[1]["examples"] - 6 == 400

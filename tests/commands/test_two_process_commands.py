@@ -63,8 +63,8 @@ def alone(workspace):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "launcher, sharding", [(TORCHRUN, []), (TORCHRUN, ["trainer.fsdp=true"]), (ACCELERATE, [])],
-    ids=["torchrun, DDP", "torchrun, FSDP", "accelerate launch, DDP"],
+    "launcher, sharding", [(TORCHRUN, ["trainer.fsdp=true"]), (ACCELERATE, [])],
+    ids=["torchrun, FSDP", "accelerate launch, DDP"],
 )  # fmt: skip
 def test_two_processes_distil_the_student_of_one(workspace, alone, launcher, sharding, request):
     name = request.node.callspec.id.replace(", ", "_").replace(" ", "_")
