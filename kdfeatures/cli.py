@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.help import SUMMARIES, command_help, overview
 from kdfeatures.override_errors import explained
-from kdfeatures.paths import conf_dir
+from kdfeatures.paths import check_folder, conf_dir
 from kdfeatures.processes import check_processes, is_first, is_first_here
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
@@ -164,11 +164,7 @@ def _check_common(cfg: DictConfig, folder: str | None) -> None:
     if folder is None:
         return
     # Hydra makes the folder before the job starts; what stands in its way would be a traceback
-    made = next(path for path in (Path(folder), *Path(folder).absolute().parents) if path.exists())
-    if not made.is_dir():
-        raise UserError(f"output_dir={folder} cannot be made, because {made} is a file; choose another folder.")
-    if not os.access(made, os.W_OK):
-        raise UserError(f"output_dir={folder} cannot be made in {made}: permission denied.")
+    check_folder(Path(folder), f"output_dir={folder}")
 
 
 def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failures: list[str]):

@@ -112,7 +112,15 @@ def device_name() -> str:
 
 def cpu_name() -> str:
     """Return what the CPU calls itself and how many threads torch uses."""
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else f"{platform.processor() or platform.machine()} CPU"
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:

@@ -134,7 +134,10 @@ def test_markdown_columns_are_aligned():
 
 def test_the_device_says_what_it_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert results.device_name().endswith(f"CPU, {torch.get_num_threads()} threads")
+    processor, _, threads = results.device_name().rpartition(", ")
+    assert threads == ("1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads")
+    if Path("/proc/cpuinfo").is_file() and "model name" in Path("/proc/cpuinfo").read_text():
+        assert processor in Path("/proc/cpuinfo").read_text()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     assert results.device_name() == "NVIDIA H100"

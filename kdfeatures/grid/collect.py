@@ -12,6 +12,7 @@ from kdfeatures.arms import Arm
 from kdfeatures.bootstrap import central
 from kdfeatures.compared import difference_of, spread
 from kdfeatures.grid.schedule import Unit
+from kdfeatures.results import retained
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # whose mean papers report; wnli is left out
 
@@ -44,7 +45,7 @@ def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dic
             "metrics": _metrics(list(arm.runs.values())),
             "teacher": teacher,
             "teacher_metrics": None if teacher is None else _metrics([some], of="teacher"),
-            "retained": float(np.mean(list(scores.values()))) / teacher if teacher else None,
+            "retained": _retained(float(np.mean(list(scores.values()))), teacher),
             "minutes": float(np.median([run["seconds"]["total"] for run in arm.runs.values()])) / 60,
             "devices": sorted({run["device"] for run in arm.runs.values()}),
         }
@@ -79,7 +80,7 @@ def means_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "std": spread(by_seed) if by_seed else None,
             "teacher": float(np.mean(teachers)) if None not in teachers else None,
         }
-        entry["retained"] = mean / entry["teacher"] if entry["teacher"] else None
+        entry["retained"] = _retained(mean, entry["teacher"])
         entry |= dict.fromkeys(("difference", "low", "high"))
         if all(row["drawn"] is not None for row in own):
             low, high = central(np.mean([row["drawn"] for row in own], axis=0))
@@ -95,19 +96,23 @@ def _arm(unit: Unit) -> Arm:
 
 
 def _exported(unit: Unit, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each exported format; instead of a gain over the baseline its difference to the student."""
+    """Return a row for each exported format; instead of a gain over the baseline its difference to the torch model."""
     found = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
     rows = []
     for form in ("onnx", "int8") if found else ():
         runs = {seed: {**run, "student": run["formats"][form]} for seed, run in found.items()}
         scores = {seed: _score(run) for seed, run in runs.items()}
-        differences = [one[0] for run in runs.values() for one in run["student"]["difference"].values()]
+        torchs = [_score({**run, "student": run["formats"]["torch"]}) for run in found.values()]
         mean = float(np.mean(list(scores.values())))
         own = {"arm": f"{unit.arm}, {form}", "scores": scores, "mean": mean, "std": spread(list(scores.values()))}
-        own |= {"metrics": _metrics(list(runs.values())), "retained": mean / row["teacher"] if row["teacher"] else None}
+        own |= {"metrics": _metrics(list(runs.values())), "retained": _retained(mean, row["teacher"])}
         own |= dict.fromkeys(("difference", "low", "high", "drawn"))
-        rows.append({**row, **own, "to_student": float(np.mean(differences))})
+        rows.append({**row, **own, "to_student": mean - float(np.mean(torchs))})
     return rows
+
+
+def _retained(student: float, teacher: float | None) -> float | None:
+    return None if teacher is None else retained(student, teacher)
 
 
 def _score(run: Mapping[str, Any], of: str = "student") -> float | None:

@@ -19,6 +19,7 @@ from kdfeatures.grid.cell import Cell
 from kdfeatures.grid.schedule import EXPORT, Unit
 from kdfeatures.kinds import kind_of
 from kdfeatures.models import load_tokenizer, load_trained
+from kdfeatures.positions import position_count
 from kdfeatures.results import cpu_name, markdown
 from kdfeatures.runs import is_finished
 from kdfeatures.tasks import Task
@@ -67,11 +68,13 @@ def _measured(cell: Cell, exported: Mapping[str, Any]) -> dict[str, Any]:
     examples = load_inputs(task, data, tokenizer).split(cfg.split)
     timed = models | exported
     speeds = latency_and_throughput(timed, examples, tokenizer)
+    positions = [count for count in map(position_count, models.values()) if count is not None]
+    length = min([data.max_length, *positions])  # no text is longer, whatever max_length says
     return {
         "task": cell.task,
         "device": cpu_name(),
         "models": {
-            name: asdict(speeds[name]) | (asdict(costs(models[name], length=data.max_length)) if name in models else {})
+            name: asdict(speeds[name]) | (asdict(costs(models[name], length=length)) if name in models else {})
             for name in timed
         },
     }

@@ -40,8 +40,7 @@ class Report:
         rows, means = self._found()
         if not rows:
             return None
-        self._tables(rows, means)  # a model that cannot be timed costs no table
-        spent = model_costs(self.units, self.settings.grid.recipes[0], self.output_dir)
+        spent = self._costs()
         text = self._tables(rows, means, spent)
         self._plot(rows, means)
         print(f"\n{text}\n\nSaved in {self.output_dir}")
@@ -53,6 +52,13 @@ class Report:
             "devices": _devices(rows),
             "config": OmegaConf.to_container(self.cfg, resolve=True),
         }
+
+    def _costs(self) -> dict[str, Any] | None:
+        try:
+            return model_costs(self.units, self.settings.grid.recipes[0], self.output_dir)
+        except Exception as error:  # whatever it is, such as a teacher that was moved: the grid is finished
+            print(f"\nThe models could not be timed: {type(error).__name__}: {error}")
+            return None
 
     def _found(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         grid = self.settings.grid
@@ -70,7 +76,7 @@ class Report:
         parts = [summary(rows, means, self.settings.grid.baseline), self._caption(rows), markdown(details(rows))]
         text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])])
         write_whole(self.output_dir / "table.md", text)
-        write_whole(self.output_dir / "table.csv", csv_text(rows, means))
+        write_whole(self.output_dir / "table.csv", csv_text(rows, means, spent))
         return text
 
     def _plot(self, rows: Sequence[Mapping[str, Any]], means: Sequence[Mapping[str, Any]]) -> None:

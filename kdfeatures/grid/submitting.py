@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import DictConfig
 
 from kdfeatures.config import DataConfig, section
@@ -17,6 +18,7 @@ from kdfeatures.submission.predict import predict_submission, submission_text, t
 from kdfeatures.submission.write import check_target, from_sample
 from kdfeatures.whole_files import write_whole
 
+LOCK = ".submission.lock"
 WRITTEN = "submission.json"  # in the grid's folder: the zip that it wrote, which it may write again
 
 
@@ -34,6 +36,11 @@ def check_submission(units: Sequence[Unit], settings: Settings, cfg: DictConfig,
 
 def submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Write the zip, and return what is in it; all its students are finished."""
+    with FileLock(output_dir / LOCK):  # several processes may end a grid at the same time
+        return _submit(units, settings, cfg, output_dir)
+
+
+def _submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     grid = settings.grid
     students = {unit.task: unit.chosen[0] for unit in units if unit.arm == grid.recipes[0]}
     answered = _tasks(units, settings)

@@ -28,7 +28,7 @@ def summary(rows: Rows, means: Rows, baseline: str) -> str:
         entry = of_arm.get(arm)
         line = {"arm": arm, **{task: _scores(own.get(task)) for task in tasks}}
         line[name] = _with_spread(entry) if entry else ""
-        line["retained"] = f"{100 * entry['retained']:.1f}%" if entry and entry["retained"] else ""
+        line["retained"] = _share(entry)
         line[gain] = "baseline" if arm == baseline else _gain(entry)
         lines.append(line)
     return markdown(lines)
@@ -44,7 +44,7 @@ def details(rows: Rows) -> list[dict[str, str]]:
                 "task": row["task"],
                 "arm": row["arm"],
                 "metrics": metrics,
-                "retained": f"{100 * row['retained']:.1f}%" if row["retained"] else "",
+                "retained": _share(row),
                 "gain [95% interval]": f"{100 * row['to_student']:+.1f} to its student"
                 if "to_student" in row
                 else _gain(row),
@@ -58,15 +58,18 @@ def details(rows: Rows) -> list[dict[str, str]]:
 
 
 COLUMNS = (
-    "task", "arm", "metric", "mean", "std", "seeds", "retained", "gain", "low", "high", "learning_rate", "trials",
-    "minutes",
+    "task", "arm", "metric", "mean", "std", "seeds", "retained", "gain", "low", "high", "to_student", "learning_rate",
+    "trials", "minutes",
 )  # fmt: skip
+SPREAD = ("mean", "low", "high")  # of a kdfeatures.timing.Spread, whose middle is a median
 
 
-def csv_text(rows: Rows, means: Rows) -> str:
-    """Return all figures as fractions, a line for each task, arm and metric; those of teachers and the means behind.
+def csv_text(rows: Rows, means: Rows, spent: Mapping[str, Any] | None = None) -> str:
+    """Return all figures, a line for each task, arm and metric; those of teachers, the means and the costs behind.
 
-    The metric `score` is the one that shares and gains are of: the mean of a task's metrics, and of MNLI's two parts.
+    Scores are fractions. The metric `score` is the one that shares and gains are of: the mean of a task's metrics, and
+    of MNLI's two parts. to_student: of an exported student, its score less that of the torch model. spent: what
+    kdfeatures.grid.model_costs found; low and high are then the percentiles of its rounds, times in seconds.
     """
     lines = [line for row in rows for line in _of_row(row)]
     teachers = {row["task"]: row for row in reversed(rows) if row["teacher"] is not None}
@@ -74,10 +77,13 @@ def csv_text(rows: Rows, means: Rows) -> str:
         of_task = {"task": task, "arm": "teacher"}
         lines.append(of_task | {"metric": "score", "mean": row["teacher"]})
         lines += [of_task | {"metric": name, "mean": own["mean"]} for name, own in row["teacher_metrics"].items()]
+    if means and means[0]["teacher"] is not None:
+        lines.append({"task": "mean", "arm": "teacher", "metric": "score", "mean": means[0]["teacher"]})
     for entry in means:
         kept = {name: entry[name] for name in ("arm", "mean", "std", "retained", "low", "high")}
         more = {"task": "mean", "metric": "score", "seeds": len(entry["seeds"]), "gain": entry["difference"]}
         lines.append(kept | more)
+    lines += [] if spent is None else _of_costs(spent["models"])
     made = io.StringIO()
     writer = csv.DictWriter(made, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -89,8 +95,17 @@ def _of_row(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     same = {name: row[name] for name in ("task", "arm", "learning_rate", "minutes")}
     same |= {"seeds": len(row["scores"]), "trials": row["trials"] or 1}
     kept = {name: row[name] for name in ("mean", "std", "retained", "low", "high")}
-    score = {"metric": "score", **kept, "gain": row["difference"]}
+    score = {"metric": "score", **kept, "gain": row["difference"], "to_student": row.get("to_student")}
     return [same | score, *(same | {"metric": name, **found} for name, found in row["metrics"].items())]
+
+
+def _of_costs(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    lines = []
+    for name, found in models.items():
+        for metric, value in found.items():
+            own = {"mean": value} if not isinstance(value, Sequence) else dict(zip(SPREAD, value, strict=True))
+            lines.append({"task": "costs", "arm": name, "metric": metric, **own})
+    return lines
 
 
 def _plain(value: Any) -> Any:
@@ -116,6 +131,10 @@ def _with_spread(found: Mapping[str, Any]) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None or found["retained"] is None else f"{100 * found['retained']:.1f}%"
 
 
 def _gain(found: Mapping[str, Any] | None) -> str:

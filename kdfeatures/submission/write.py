@@ -11,6 +11,7 @@ import numpy as np
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.metrics import predictions_from_logits
+from kdfeatures.paths import check_folder
 from kdfeatures.submission.check import checked, row_problems
 from kdfeatures.submission.files import FILES, HEADER, HIGHEST, LOWEST, check_rows, file_of
 from kdfeatures.tasks import Task
@@ -83,6 +84,7 @@ def check_target(file: Path, *, overwrite: bool) -> None:
         raise UserError(f"the submission {file} is a folder; name a file, such as {file / 'submission.zip'}.")
     if file.exists() and not overwrite:
         raise UserError(f"the submission {file} exists; remove it, or choose another name.")
+    check_folder(file.parent, f"the submission {file}")
 
 
 def from_sample(sample: Path, names: Iterable[str]) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,41 @@ def test_an_arm_that_lacks_a_task_has_no_average(units):
     assert [entry["arm"] for entry in means_of(left)] == ["hard"]
 
 
+def test_a_share_of_nothing_is_zero_and_a_share_of_less_is_none(units):
+    for cell in units[1].chosen:
+        cell.found["student"]["metrics"]["validation"]["accuracy"] = 0.0
+    rows = rows_of(units[:2], baseline="hard", resamples=10)
+    assert rows[1]["retained"] == 0.0 and details(rows)[1]["retained"] == "0.0%"
+    for cell in units[1].chosen:
+        cell.found["teacher"]["metrics"]["validation"]["accuracy"] = -0.02
+    rows = rows_of(units[:2], baseline="hard", resamples=10)
+    assert rows[1]["retained"] is None and details(rows)[1]["retained"] == ""
+
+
+def test_exported_students_have_rows_of_their_own_beside_the_torch_model_that_they_were_scored_with(units):
+    forms = {"torch": (0.81, 0.83), "onnx": (0.81, 0.83), "int8": (0.8, 0.81)}
+    units[1].exports = [exported(seed, **{form: scores[seed - 1] for form, scores in forms.items()}) for seed in (1, 2)]
+    rows = {row["arm"]: row for row in rows_of(units[:2], baseline="hard", resamples=10)}
+    assert list(rows) == ["hard", "features", "features, onnx", "features, int8"]
+    int8 = rows["features, int8"]
+    assert int8["to_student"] == pytest.approx(-0.015) and int8["retained"] == pytest.approx(0.805 / 0.9)
+    assert int8["difference"] is None and rows["features, onnx"]["to_student"] == 0
+    lines = csv.DictReader(io.StringIO(csv_text(list(rows.values()), [])))
+    assert [float(line["to_student"]) for line in lines if line["arm"] == "features, int8" and line["to_student"]] == [
+        -0.015
+    ]
+
+
+def exported(seed, **scores):
+    """A finished export of words: nothing is drawn, so the differences of its formats have no interval."""
+    formats = {
+        form: {"metrics": {"validation": {"accuracy": score}}, "difference": {"validation": None}}
+        for form, score in scores.items()
+    }
+    found = {"split": "validation", "metric": "accuracy", "formats": formats}
+    return SimpleNamespace(is_finished=True, seed=seed, results=lambda: found)
+
+
 def test_the_summary_names_an_average_by_what_it_is_of(units):
     rows = rows_of(units, baseline="hard", resamples=50)
     lines = [
@@ -129,7 +165,11 @@ def test_an_interval_does_not_depend_on_which_other_arms_there_are(units):
 
 def test_the_csv_has_every_figure_as_a_number(units):
     rows = rows_of(units, baseline="hard", resamples=50)
-    lines = list(csv.DictReader(io.StringIO(csv_text(rows, means_of(rows)))))
+    student = {"parameters": 7, "flops": 100, "length": 16, "latency": [0.25, 0.2, 0.3]}
+    text = csv_text(
+        rows, means_of(rows), {"models": {"student": student, "student, int8": {"latency": [0.1, 0.1, 0.2]}}}
+    )
+    lines = list(csv.DictReader(io.StringIO(text)))
     found = {(line["task"], line["arm"], line["metric"]): line for line in lines}
     assert len(found) == len(lines)
     assert float(found["mnli", "features", "score"]["mean"]) == 0.725
@@ -137,5 +177,9 @@ def test_the_csv_has_every_figure_as_a_number(units):
     assert float(found["mnli", "teacher", "accuracy"]["mean"]) == 0.9
     assert float(found["cola", "features", "score"]["gain"]) == pytest.approx(0.21)
     assert found["cola", "features", "score"]["seeds"] == "2"
+    assert float(found["mean", "teacher", "score"]["mean"]) == 0.9
+    assert found["costs", "student", "parameters"]["mean"] == "7"
+    latency = found["costs", "student", "latency"]
+    assert [latency[name] for name in ("mean", "low", "high")] == ["0.25", "0.2", "0.3"]
     mean = found["mean", "features", "score"]
     assert float(mean["gain"]) == pytest.approx(0.13) and float(mean["low"]) < 0.13 < float(mean["high"])

@@ -1,5 +1,6 @@
 """The zip of a grid: checked before anything runs, its own written again, another's never."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import hydra
@@ -53,6 +54,19 @@ def test_its_own_zip_is_written_again_and_another_is_not(grid, tmp_path):
         check_submission(*grid(f"submission={other}"))
     with pytest.raises(UserError, match="own.zip exists"):
         check_submission(*grid(f"submission={own}", output_dir=tmp_path / "another_grid"))
+
+
+def test_a_zip_that_cannot_be_made_is_refused_before_anything_runs(grid, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/out.zip cannot be made, because .*file is a file"):
+        check_submission(*grid(f"submission={tmp_path / 'file' / 'out.zip'}"))
+
+
+def test_two_processes_that_end_a_grid_write_its_zip_one_after_the_other(grid, tmp_path):
+    own = grid(f"submission={tmp_path / 'out.zip'}")
+    with ThreadPoolExecutor(2) as pool:
+        found = [made.result() for made in [pool.submit(submit, *own) for _ in range(2)]]
+    assert found[0] == found[1] and check_zip(tmp_path / "out.zip") == []
 
 
 def test_a_sample_and_test_splits_are_looked_at_before_anything_runs(grid, tmp_path):
