@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     command, rest = argv[0], argv[1:]
     if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
-        rest = [f"{NAMES_A_PATH[command]}='{rest[0]}'", *rest[1:]]
+        rest = [f"{NAMES_A_PATH[command]}={_quoted(rest[0])}", *rest[1:]]
     if command == "glue":
         rest = _lists(rest)
     try:
@@ -128,6 +128,17 @@ def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
     if repository in pushed:
         raise UserError(f"push_to_hub={repository}: {jobs} jobs would overwrite each other there; push one of them.")
     pushed.add(repository)
+
+
+def _quoted(path: str) -> str:
+    """Return a path as an override has it, whatever signs are in it."""
+    # Hydra takes backslashes as they are but for those before a quote, OmegaConf ${ but for that behind one
+    inside = re.sub(r"(\\+)$|(\\*)'", _escaped, path).replace("${", r"\${")
+    return f"'{inside}'"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return 2 * found[1] if found[1] else rf"{2 * found[2]}\'"
 
 
 def _lists(rest: list[str]) -> list[str]:

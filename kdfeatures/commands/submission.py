@@ -21,7 +21,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     print(f"\n{_table(found)}")
     if problems:
         print("\n" + "\n".join(problems))
-        raise UserError(f"the GLUE server would refuse {cfg.file}: {len(problems)} problems, the first: {problems[0]}.")
+        count = f"{len(problems)} problems, the first: " if len(problems) > 1 else ""
+        raise UserError(f"the GLUE server would refuse {cfg.file}: {count}{problems[0]}.")
     print(f"\n{cfg.file} is what the GLUE server takes.")
     return {"command": "submission", "file": str(cfg.file), "rows": found.rows}
 

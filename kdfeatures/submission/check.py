@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ from kdfeatures.submission.files import FILES, HEADER, HIGHEST, LOWEST, Submissi
 
 LARGEST = 64 * 2**20  # bytes of one file; the longest, QQP, has under 4 MiB
 DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
 class Checked(NamedTuple):

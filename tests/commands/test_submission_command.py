@@ -35,6 +35,15 @@ def test_every_problem_of_an_invalid_zip_is_told_and_the_status_is_2(tmp_path, c
     assert "13 problems, the first: 'notes.txt' is no file" in err
 
 
+@pytest.mark.parametrize("name", ["it's.zip", "a${b}.zip", "a b=c,(d).zip", r"back\slash.zip", r"a\'b.zip", "trail\\"])
+def test_a_file_may_have_any_name(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("no zip")
+    with pytest.raises(SystemExit, match="2"):
+        main(["submission", name])
+    assert f"would refuse {name}: {name} is not a zip file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

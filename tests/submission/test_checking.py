@@ -131,3 +131,16 @@ def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
     assert "WNLI.tsv: has 68157440 bytes, which no answers to 146 examples have" in check_submission(
         tmp_path / "made.zip"
     )
+
+
+def test_a_file_that_is_damaged_and_was_compressed_in_another_way_is_told(whole, tmp_path):
+    file = tmp_path / "lzma.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as made:
+        for name, text in whole.items():
+            made.writestr(name, text)
+        start = made.getinfo("WNLI.tsv").header_offset
+    content = bytearray(file.read_bytes())
+    for at in range(start + 50, start + 80):
+        content[at] ^= 0xFF
+    file.write_bytes(content)
+    assert any(problem.startswith("WNLI.tsv: cannot be read: ") for problem in check_submission(file))
