@@ -11,10 +11,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kdfeatures.card_sections import data_text, limits_text, scores_table, snippet, story, training_text
 from kdfeatures.kinds import kind_of
-from kdfeatures.public import is_local
+from kdfeatures.lineage import base_models
+from kdfeatures.official import DATASET, is_partial
 from kdfeatures.tasks import Task
 
-GLUE = "nyu-mll/glue"
 # what the Hub calls our metrics, where it has another name
 HUB_METRICS = {"mcc": "matthews_correlation", "pearson": "pearsonr"}
 BODY = """---
@@ -67,7 +67,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
         eval_results=list(_eval_results(results, task, pipeline)) or None,
         language=language,
         datasets=task.dataset,
-        base_model=_bases(results["config"]) or None,
+        base_model=hub_models(results) or None,
     )
     text = BODY.format(
         front_matter=data.to_yaml(),
@@ -85,6 +85,8 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
 
 def _eval_results(results: Mapping[str, Any], task: Task, pipeline: str) -> Iterator[EvalResult]:
     for split, metrics in results["student"]["metrics"].items():
+        if is_partial(task, split, results.get("examples", {}).get(split)):
+            continue  # a score on a part must not stand beside those of others on the whole
         for metric, value in metrics.items():
             if value is None or not math.isfinite(value):
                 continue  # the Hub takes numbers only
@@ -101,11 +103,9 @@ def _eval_results(results: Mapping[str, Any], task: Task, pipeline: str) -> Iter
 
 
 def _language(task: Task) -> str | None:
-    return "en" if task.dataset == GLUE or task.embedded else None
+    return "en" if task.dataset == DATASET or task.embedded else None
 
 
-def _bases(config: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the Hub's models that this one began with or learned from."""
-    sections = [config.get(name) or {} for name in ("student", "model", "teacher")]
-    paths = [section["path"] for section in sections if section.get("path") is not None]
-    return [path for path in dict.fromkeys(paths) if not is_local(path)]
+def hub_models(results: Mapping[str, Any]) -> list[str]:
+    """Return the base models of a run; of an older one, which did not keep them, those that its config names."""
+    return results["base_models"] if "base_models" in results else base_models(results["config"])

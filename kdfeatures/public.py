@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+MODEL = "path"  # the option of a model: a folder, or an id of the Hub
+OURS = ("output_dir", "outputs", "pool", "root")  # options that are paths, whatever they look like
 
 
 def is_local(path: str) -> bool:
@@ -14,18 +17,30 @@ def is_local(path: str) -> bool:
     return found.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1 or found.exists()
 
 
-def public_name(path: str) -> str:
-    """Return an id of the Hub as it is, and of a path the name of its file or folder."""
-    return Path(path).expanduser().resolve().name if is_local(path) else path
+def public_name(path: str, hub: Collection[str] | None = None) -> str:
+    """Return an id of the Hub as it is, and of a path the name of its file or folder.
+
+    hub: the ids that were such when the run was made. Without it a relative path that is not there, because it was
+    relative to another folder, cannot be told from an id.
+    """
+    return path if (not is_local(path) if hub is None else path in hub) else Path(path).expanduser().resolve().name
 
 
-def public(value: Any) -> Any:
+def public(value: Any, hub: Collection[str] | None = None) -> Any:
     """Return results or a config with `public_name` in place of every path in it."""
     if isinstance(value, Mapping):
-        return {key: public(inner) for key, inner in value.items()}
+        return {key: _of_option(key, inner, hub) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [public(inner) for inner in value]
-    return public_name(value) if isinstance(value, str) and _is_path(value) else value
+        return [public(inner, hub) for inner in value]
+    return Path(value).expanduser().resolve().name if isinstance(value, str) and _is_path(value) else value
+
+
+def _of_option(key: str, value: Any, hub: Collection[str] | None) -> Any:
+    if not isinstance(value, str):
+        return public(value, hub)
+    if key == MODEL:
+        return public_name(value, hub)
+    return Path(value).name if key in OURS else public(value, hub)
 
 
 def _is_path(value: str) -> bool:

@@ -54,11 +54,14 @@ def pushed(run: Run) -> Run:
         option = f"push_to_hub={repository}"
         if not isinstance(repository, str):
             raise UserError(f"{option} must be a repository, ORGANISATION/NAME, or null.")
+        if cfg.hub_private not in (None, True, False):
+            raise UserError(f"hub_private={cfg.hub_private} must be true, false or null.")
         require_upload(repository, option)
         results = run(cfg, output_dir)
         if is_first():
             try:
-                url = push(output_dir, repository, results, Task.from_config(OmegaConf.to_container(cfg.task)))
+                task = Task.from_config(OmegaConf.to_container(cfg.task))
+                url = push(output_dir, repository, results, task, private=cfg.hub_private)
             except Exception as error:  # every HTTP client has its own errors, and the run must not seem lost
                 told = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
@@ -71,15 +74,16 @@ def pushed(run: Run) -> Run:
     return run_and_push
 
 
-def push(folder: Path, repository: str, results: Mapping[str, Any], task: Task) -> str:
+def push(folder: Path, repository: str, results: Mapping[str, Any], task: Task, *, private: bool | None = None) -> str:
     """Upload the model in `folder`, and return the address. A repository is made where there is none.
 
+    private: of one that is made; None leaves it to the Hub, where it is public unless the organisation decides else.
     What is uploaded names no path of this machine: see kdfeatures.public.
     """
     with TemporaryDirectory() as staged:
         stage(folder, Path(staged), repository, results, task)
         api = HfApi()
-        url = str(api.create_repo(repository, exist_ok=True))
+        url = str(api.create_repo(repository, exist_ok=True, private=private))
         api.upload_folder(repo_id=repository, folder_path=staged, commit_message=f"Upload {results['command']} run")
     return url
 
@@ -94,4 +98,4 @@ def stage(folder: Path, staged: Path, repository: str, results: Mapping[str, Any
         kept = {key: value for key, value in json.loads(settings.read_text()).items() if key not in OF_LOADING}
         settings.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_card(staged, results, task, name=repository)
-    write_results(staged, public(results))
+    write_results(staged, public(results, results.get("base_models")))

@@ -22,16 +22,19 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
                       entries of `teacher`; share of the averaged distribution. What stands outside (mapping, teacher,
                       retained) is the main one's. ensemble: {split: {metric: value}} of the averaged distribution
     retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
-    train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used
+    examples          {split: how many the metrics are of}
+    train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used;
+                      pool_examples: those of data.pool; augmented_examples: altered copies. Of stages the largest
     seconds           {train, total}, wall clock
     losses            the mean unweighted value of every term in the last logging window
     padding           the share of padded positions in the training batches; null where nothing was trained
     report            with explain=true, what each term does and its gradient on the first batch, as
                       kdfeatures/loss_report.py says; otherwise null
-    stages            of a run in stages: {name, seconds, losses, mapping, maps, heads, train_examples, padding,
-                      report, metrics} of each, metrics of the student as it was then; what stands outside is of the
-                      last, seconds of all
+    stages            of a run in stages: {name, seconds, losses, mapping, maps, heads, padding, report, metrics} and
+                      the counts of training examples of each, metrics of the student as it was then; what stands
+                      outside is of the last, seconds of all
     processes         how many trained together
+    base_models       ids of the Hub's models that it comes from, through the runs that made its teacher, too
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration

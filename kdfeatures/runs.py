@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from transformers.trainer_utils import get_last_checkpoint
 
+from kdfeatures.differing import first_difference
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.processes import is_first
-from kdfeatures.results import FILE
+from kdfeatures.results import FILE, read_results
 
 EXISTING = ("refuse", "resume", "overwrite")
+# beginnings of options that say how a run is called, watched and published, not what comes of it
+OF_CALL = (
+    "existing", "output_dir", "push_to_hub", "hub_private", "trainer.disable_tqdm", "trainer.logging",
+    "trainer.report_to", "trainer.run_name", "trainer.save_", "trainer.dataloader_",
+)  # fmt: skip
 STAGES = "stages"  # the folder with those of a run in several stages
 
 
@@ -70,6 +79,30 @@ def refuse_run(folder: Path) -> None:
             f"output_dir={folder} already holds a run ({found}); go on with existing=resume, start anew with "
             "existing=overwrite, or choose another folder."
         )
+
+
+def finished_results(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+    """Return the results of the finished run that existing=resume finds in `folder`; None where there is none.
+
+    cfg: what is asked for now. Raises UserError when the run was another one, whose results would be taken for these.
+    """
+    if cfg.existing != "resume" or not is_finished(folder):
+        return None
+    results = read_results(folder)
+    then, now = results["config"], OmegaConf.to_container(cfg, resolve=True)
+    skipped = (*OF_CALL, "teacher.path") if _made_its_teacher(folder, then, now) else OF_CALL
+    changed = first_difference(then, now, lambda name: not name.startswith(skipped))
+    if changed:
+        raise UserError(
+            f"output_dir={folder} holds a finished run with {changed}; choose another folder, or existing=overwrite to "
+            "replace it."
+        )
+    return results
+
+
+def _made_its_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    of_then, of_now = ((config.get("teacher") or {}).get("path") for config in (then, now))
+    return of_now is None and of_then is not None and Path(of_then).resolve() == (folder / "teacher").resolve()
 
 
 def is_finished(folder: Path) -> bool:

@@ -39,3 +39,10 @@ def test_every_path_in_results_becomes_a_name_and_nothing_else_changes(tmp_path,
         "teachers": [{"path": "b"}, {"path": "org/teacher"}],
         "config": {"output_dir": "out", "labels": ["yes/no", "", "a / b"], "data": ["glue", None]},
     }
+
+
+def test_with_the_ids_that_were_known_when_it_was_made_a_path_that_is_gone_is_no_id():
+    results = {"teacher": {"path": "runs/teacher"}, "model": {"path": "org/teacher"}, "output_dir": "students/one"}
+    kept = {"teacher": {"path": "teacher"}, "model": {"path": "org/teacher"}, "output_dir": "one"}
+    assert public(results, ["org/teacher"]) == kept
+    assert public(results)["teacher"] == {"path": "runs/teacher"}

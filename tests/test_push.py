@@ -2,10 +2,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants
+from carded import told_results
+from huggingface_hub import ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError
 from omegaconf import OmegaConf
-from shared_data import task_config
+from shared_data import glue_task, task_config
 from uploading import online_hub
 
 from kdfeatures import hub, push
@@ -28,8 +29,9 @@ def run(tmp_path, monkeypatch):
         ran.append(output_dir)
         return {"command": "distill"}
 
-    def call(repository):
-        return command(OmegaConf.create({"push_to_hub": repository, "task": task_config("mrpc")}), tmp_path)
+    def call(repository, private=None):
+        given = {"push_to_hub": repository, "hub_private": private, "task": task_config("mrpc")}
+        return command(OmegaConf.create(given), tmp_path)
 
     return SimpleNamespace(call=call, ran=ran)
 
@@ -41,9 +43,28 @@ def test_without_a_repository_nothing_is_asked(run, monkeypatch):
 
 def test_a_finished_run_is_uploaded_and_the_address_told(run, online, capsys):
     assert run.call("me/student") == {"command": "distill"}
-    assert online.made == ["me/student"]
+    assert online.made == {"me/student": None}
     assert online.uploaded == {"me/student": "Upload distill run"}
     assert capsys.readouterr().out == "Uploaded to https://hub/me/student\n"
+
+
+def test_a_repository_is_private_where_that_is_asked_for(run, online):
+    run.call("me/student", private=True)
+    assert online.made == {"me/student": True}
+
+
+def test_what_is_uploaded_names_folders_and_not_where_they_were_whoever_uploads_it(tmp_path, monkeypatch):
+    """A relative path that is not there any more looks like an id of the Hub."""
+    folder, staged = tmp_path / "run", tmp_path / "staged"
+    folder.mkdir(), staged.mkdir()
+    results = told_results("logits", "teacher.path=teachers/mrpc", "data.path=data/glue", "output_dir=students/one")
+    results["teacher"]["path"] = "teachers/mrpc"
+    push.stage(folder, staged, "me/student", results | {"base_models": ["org/encoder"]}, glue_task("mrpc"))
+    uploaded = json.loads((staged / "results.json").read_text())
+    assert uploaded["teacher"]["path"] == uploaded["config"]["teacher"]["path"] == "mrpc"
+    assert (uploaded["config"]["data"]["path"], uploaded["config"]["output_dir"]) == ("glue", "one")
+    card = ModelCard.load(staged / "README.md")
+    assert card.data.base_model == ["org/encoder"] and "teachers/mrpc" not in str(card)
 
 
 def test_an_upload_that_fails_tells_that_the_run_is_finished(run, online, monkeypatch, tmp_path):
@@ -69,6 +90,8 @@ def refused(run, repository):
 
 def test_what_cannot_be_uploaded_is_refused_before_the_run(run, online, monkeypatch):
     assert "push_to_hub=True must be a repository" in refused(run, True)
+    with pytest.raises(UserError, match="hub_private=yes please must be true, false or null"):
+        run.call("me/student", private="yes please")
     assert "push_to_hub=a/b/c: no repository on the Hub can have this name" in refused(run, "a/b/c")
     online.error = HfHubHTTPError("401", response=SimpleNamespace(headers={}, request=None))
     assert "the Hub does not take the token; run `hf auth login`, or set HF_TOKEN." in refused(run, "me/student")

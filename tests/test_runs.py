@@ -1,7 +1,10 @@
 import pytest
+from composing import compose
+from omegaconf import OmegaConf
 
 from kdfeatures.errors import UserError
-from kdfeatures.runs import drop_checkpoints, is_finished, open_output
+from kdfeatures.results import write_results
+from kdfeatures.runs import drop_checkpoints, finished_results, is_finished, open_output
 
 
 def checkpoint(folder, step):
@@ -96,3 +99,47 @@ def test_a_run_is_finished_when_its_results_are_there(tmp_path):
     assert not is_finished(tmp_path)
     (tmp_path / "results.json").touch()
     assert is_finished(tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A function from overrides to what a finished run of task=mrpc is for a call with them."""
+    write_results(tmp_path, {"config": OmegaConf.to_container(compose("distill", *GIVEN), resolve=True)})
+
+    def ask(*overrides, folder=tmp_path):
+        return finished_results(folder, compose("distill", *GIVEN, *overrides))
+
+    return ask
+
+
+GIVEN = ("task=mrpc", "recipe=logits", "teacher.path=t", "output_dir=one")
+
+
+def test_a_finished_run_is_taken_up_as_it_is_however_it_is_called(finished, tmp_path):
+    assert finished() is None and finished("existing=resume", folder=tmp_path / "other") is None
+    of_call = ["output_dir=elsewhere", "push_to_hub=me/it", "trainer.disable_tqdm=true", "trainer.report_to=[wandb]"]
+    assert finished("existing=resume", *of_call)["config"]["task"]["name"] == "mrpc"
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("teacher.path=other", "teacher.path=t, but now it is other"),
+        ("seed=2", "seed=1, but now it is 2"),
+        ("losses.logits.temperature=3", "losses.logits.temperature=2.0, but now it is 3"),
+        ("data.labelled=20", "data.labelled=None, but now it is 20"),
+        ("~losses.logits", r"losses.logits\._target_=.*LogitKD, but now it is None"),
+    ],
+)
+def test_a_finished_run_is_not_taken_for_another(finished, override, told):
+    with pytest.raises(UserError, match=f"holds a finished run with {told}; choose another folder, or existing=overwr"):
+        finished("existing=resume", override)
+
+
+def test_a_teacher_that_a_run_made_for_itself_is_no_difference(tmp_path):
+    cfg = compose("distill", "task=agreement", "existing=resume", "output_dir=one")
+    made = OmegaConf.merge(cfg, {"teacher": {"path": str(tmp_path / "teacher")}})
+    write_results(tmp_path, {"config": OmegaConf.to_container(made, resolve=True)})
+    assert finished_results(tmp_path, cfg) is not None
+    with pytest.raises(UserError, match="now it is another"):
+        finished_results(tmp_path, OmegaConf.merge(cfg, {"teacher": {"path": "another"}}))

@@ -16,7 +16,7 @@ def online_hub(monkeypatch):
     """
 
     class Api:
-        made, uploaded, error = [], {}, None
+        made, uploaded, error = {}, {}, None
 
         def whoami(self):
             if self.error is not None:
@@ -26,7 +26,7 @@ def online_hub(monkeypatch):
         def create_repo(self, *positional, **named):
             asked = inspect.signature(HfApi.create_repo).bind(self, *positional, **named).arguments
             assert asked["exist_ok"]
-            self.made.append(asked["repo_id"])
+            self.made[asked["repo_id"]] = asked.get("private")
             return f"https://hub/{asked['repo_id']}"
 
         def upload_folder(self, **named):

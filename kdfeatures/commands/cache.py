@@ -21,7 +21,7 @@ from kdfeatures.cache import (
     logits_for,
     needed,
 )
-from kdfeatures.commands.inputs import cached_logits, load_inputs
+from kdfeatures.commands.inputs import cached_logits, joined, load_inputs
 from kdfeatures.commands.teaching import load_teachers, make_all_ready
 from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.errors import UserError
@@ -74,7 +74,7 @@ def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | N
     make_all_ready(teachers, teacher_config)
     inputs = load_inputs(task, data, tokenizer)
     augment = augmentation_of(augmentation, main, tokenizer, max_length=data.max_length, seed=cfg.seed)
-    examples, reported = inputs.train(data, cfg.seed, augment), inputs.reported(cfg.split)
+    examples, reported = joined(inputs.train(data, cfg.seed, augment)), inputs.reported(cfg.split)
     folders = {}
     for name, teacher in teachers.items():
         cache = FeatureCache(settings, teacher.model.to(processes.device), tokenizer)

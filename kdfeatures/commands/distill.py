@@ -27,15 +27,16 @@ from kdfeatures.models import load_config
 from kdfeatures.objective import Objective
 from kdfeatures.processes import is_first
 from kdfeatures.push import pushed
-from kdfeatures.results import read_results, write_results
-from kdfeatures.runs import STAGES, is_finished, open_output
+from kdfeatures.results import write_results
+from kdfeatures.runs import STAGES, finished_results, open_output
 from kdfeatures.stages import Stage, stages_of
 from kdfeatures.students import planned_config
 from kdfeatures.tasks import Task
 from kdfeatures.teacher_settings import teacher_settings
 from kdfeatures.training_settings import training_arguments
 
-OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", "train_examples", "padding", "report")
+EXAMPLES = ("train_examples", "labelled_examples", "pool_examples", "augmented_examples")
+OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", *EXAMPLES, "padding", "report")
 
 
 class Plan(NamedTuple):
@@ -61,8 +62,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:
     on from its last checkpoint. Of several processes the first evaluates and returns the results, the others None.
     """
     checkpoint = open_output(output_dir, cfg.existing)
-    if cfg.existing == "resume" and is_finished(output_dir):
-        return read_results(output_dir)
+    done = finished_results(output_dir, cfg)
+    if done is not None:
+        return done
     plans = check(cfg, output_dir)
     if cfg.teacher.path is None and cfg.teacher.outputs is None:
         cfg = OmegaConf.merge(cfg, {"teacher": {"path": _train_teacher(cfg, output_dir)}})
@@ -150,8 +152,8 @@ def _run_stages(cfg: DictConfig, stages: Sequence[Stage], output_dir: Path) -> d
         elif done:
             own = OmegaConf.merge(own, {"student": _continued(cfg, done[-1])})
         checkpoint = open_output(folder, cfg.existing)
-        finished = cfg.existing == "resume" and is_finished(folder)
-        found.append(read_results(folder) if finished else distil(own, folder, checkpoint, earlier=earlier))
+        finished = finished_results(folder, own)
+        found.append(distil(own, folder, checkpoint, earlier=earlier) if finished is None else finished)
         done.append(folder)
     if not is_first():
         return None
@@ -178,14 +180,13 @@ def _conclude(
         if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
             shutil.copyfile(file, output_dir / file.name)
     of_stages = [
-        {"name": name} | {key: result[key] for key in OF_STAGE} | {"metrics": result["student"]["metrics"]}
+        {"name": name} | {key: result.get(key, 0) for key in OF_STAGE} | {"metrics": result["student"]["metrics"]}
         for name, result in zip(names, found, strict=True)
     ]
     results = found[-1] | {
         "mapping": sorted({tuple(pair) for result in found for pair in result["mapping"]}),
         "student": found[-1]["student"] | {"path": str(output_dir)},
-        "labelled_examples": max(result["labelled_examples"] for result in found),
-        "train_examples": max(result["train_examples"] for result in found),
+        **{of: max(result.get(of, 0) for result in found) for of in EXAMPLES},
         "seconds": {of: sum(result["seconds"][of] for result in found) for of in ("train", "total")},
         "stages": of_stages,
         "config": OmegaConf.to_container(cfg, resolve=True),

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from transformers import Trainer
 
 from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
-from kdfeatures.commands.inputs import logits_of, scores_of
+from kdfeatures.commands.inputs import AUGMENTED, counts_of, logits_of, scores_of
 from kdfeatures.commands.job import Job
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.commands.teaching import (
@@ -33,6 +33,7 @@ from kdfeatures.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.map_log import maps_of
 from kdfeatures.metrics import main_metric
 from kdfeatures.objective import MAIN
+from kdfeatures.outputs_file import POOL
 from kdfeatures.pca_fit import fit_pca
 from kdfeatures.processes import is_first
 from kdfeatures.projection import PcaProjections, projections_for
@@ -96,6 +97,9 @@ def distil(
         retained=retained(own[metric], reference[metric]) if own and reference else None,
         train_examples=_examples(job, trainer),
         labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
+        pool_examples=job.added.get(POOL, 0),
+        augmented_examples=job.added.get(AUGMENTED, 0),
+        examples=counts_of(job.reported),
         **of_teachers,
         report=report,
         **of_training(trainer, seconds),

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
+from kdfeatures.commands.inputs import counts_of, load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import results_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.data import split_of
@@ -18,8 +18,8 @@ from kdfeatures.kinds import kind_of
 from kdfeatures.models import load_scored, load_tokenizer
 from kdfeatures.outputs_file import write_answers
 from kdfeatures.positions import check_positions
-from kdfeatures.results import describe_model, read_results, write_results
-from kdfeatures.runs import is_finished, open_output
+from kdfeatures.results import describe_model, write_results
+from kdfeatures.runs import finished_results, open_output
 from kdfeatures.stored_outputs import ids_of
 from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
@@ -31,8 +31,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     evaluated = section(cfg, "model", EvaluatedConfig)
     open_output(output_dir, cfg.existing)
-    if cfg.existing == "resume" and is_finished(output_dir):
-        return read_results(output_dir)
+    done = finished_results(output_dir, cfg)
+    if done is not None:
+        return done
     if evaluated.path is None:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
     model, columns = load_scored(evaluated.path, "model.path", task, force=evaluated.force, force_option="model.force")
@@ -51,7 +52,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
             ids = ids_of(split_of(inputs.raw, task, name), None, name)
             write_answers(Path(cfg.outputs) / f"{name}.parquet", ids, logits[name])
     student = describe_model(evaluated.path, model, scores_of(logits, labelled, task))
-    results = results_of("evaluate", cfg, task, start, student=student)
+    results = results_of("evaluate", cfg, task, start, student=student, examples=counts_of(labelled))
     write_results(output_dir, results)
     return results
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.bootstrap import paired_bootstrap
-from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
+from kdfeatures.commands.inputs import counts_of, load_inputs, logits_of, scores_of
 from kdfeatures.config import DataConfig, EvaluatedConfig, section
 from kdfeatures.costs import BATCH, Speed, latency_and_throughput
 from kdfeatures.errors import UserError
@@ -22,8 +22,8 @@ from kdfeatures.kinds import kind_of
 from kdfeatures.metrics import main_metric, predictions_from_logits, score
 from kdfeatures.models import load_scored, load_tokenizer
 from kdfeatures.positions import check_positions
-from kdfeatures.results import cpu_name, markdown, read_results, versions, write_results
-from kdfeatures.runs import is_finished, open_output
+from kdfeatures.results import cpu_name, markdown, versions, write_results
+from kdfeatures.runs import finished_results, open_output
 from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
 from kdfeatures.timing import Spread
@@ -44,8 +44,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     if Path(source.path).resolve() == output_dir.resolve():
         raise UserError(f"output_dir={output_dir} is the model's own folder; choose another.")
     open_output(output_dir, cfg.existing)
-    if cfg.existing == "resume" and is_finished(output_dir):
-        return read_results(output_dir)
+    done = finished_results(output_dir, cfg)
+    if done is not None:
+        return done
     model, columns = load_scored(source.path, "model.path", task, force=source.force, force_option="model.force")
     model.cpu().eval()
     tokenizer = load_tokenizer(source.path, "model.path")
@@ -82,7 +83,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         "split": cfg.split,
         "metric": main_metric(task),
         "path": source.path,
-        "examples": {part: len(split) for part, split in splits.items()},
+        "examples": counts_of(splits),
         "formats": found,
         "versions": versions(),
         "device": cpu_name(),

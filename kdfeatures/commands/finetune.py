@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, set_seed
 
-from kdfeatures.commands.inputs import load_inputs, logits_of, scores_of
+from kdfeatures.commands.inputs import counts_of, joined, load_inputs, logits_of, scores_of
 from kdfeatures.commands.report import of_training, results_of, save_run
 from kdfeatures.config import DataConfig, ModelConfig, section
 from kdfeatures.embedded import tokenizer as embedded_tokenizer
@@ -19,8 +19,8 @@ from kdfeatures.models import label_settings, load_for_task, load_tokenizer
 from kdfeatures.positions import check_positions
 from kdfeatures.processes import is_first
 from kdfeatures.push import pushed
-from kdfeatures.results import describe_model, read_results
-from kdfeatures.runs import is_finished, open_output
+from kdfeatures.results import describe_model
+from kdfeatures.runs import finished_results, open_output
 from kdfeatures.sharding import whole
 from kdfeatures.subsets import is_labelled
 from kdfeatures.tasks import Task
@@ -50,12 +50,13 @@ def finetune(
         raise UserError(f"data.pool={data.pool} has no labels, so finetune cannot learn from it; leave it out.")
     set_seed(cfg.seed)
     checkpoint = open_output(output_dir, existing)
-    if existing == "resume" and is_finished(output_dir):
-        return read_results(output_dir)
+    done = finished_results(output_dir, OmegaConf.merge(cfg, {"existing": existing}))
+    if done is not None:
+        return done
     classifier, tokenizer = _start(model, task)
     inputs = load_inputs(task, data, tokenizer)
     reported = inputs.reported(cfg.split)
-    examples = inputs.train(data, cfg.seed)
+    examples = joined(inputs.train(data, cfg.seed))
     if task.has_labels:
         examples = examples.select(np.flatnonzero(is_labelled(examples)))
     check_positions(classifier, f"model.path={model.path}", [examples, *reported.values()])
@@ -82,6 +83,7 @@ def finetune(
         student=describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
         train_examples=len(examples),
         labelled_examples=len(examples) if task.has_labels else 0,
+        examples=counts_of(reported),
         **of_training(made, seconds),
     )
     save_run(output_dir, results, task, logits, reported)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache, logits_for
 from kdfeatures.cache.collate import ROW
-from kdfeatures.commands.text_inputs import TextData, check_reading
+from kdfeatures.commands.text_inputs import OWN, TextData, check_reading
 from kdfeatures.config import DataConfig
 from kdfeatures.data import encode, load_task, split_of
 from kdfeatures.kinds import kind_of
@@ -23,6 +23,7 @@ from kdfeatures.subsets import hide_labels, hold_out, subset, without_labels
 from kdfeatures.tasks import Task
 
 ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
+AUGMENTED = "augmented"  # of the training examples: altered copies
 SELECTION = "selection"  # the split of what data.held_out keeps from training
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
@@ -69,20 +70,21 @@ class TaskData:
         present = self.task.splits.get("validation") in self.raw
         return self.split("validation") if present else None
 
-    def train(self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None) -> Dataset:
+    def train(self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None) -> dict[str, Dataset]:
         """Return `data.train_examples` training examples, of which `data.labelled` keep their label, and `data.pool`.
 
-        augment: takes the first of these and their text columns and returns more, whose labels are hidden.
+        augment: takes the first of these and their text columns and returns more, whose labels are hidden. What there
+        is of them is named OWN, POOL and AUGMENTED; `joined` puts them together.
         """
         raw = self._identified(split_of(self.raw, self.task, "train"), "train")
         chosen = subset(raw, data.train_examples, seed, stratify=class_column(self.task))
-        parts = [hide_labels(self._located(chosen, "train"), data.labelled, seed)]
+        parts = {OWN: hide_labels(self._located(chosen, "train"), data.labelled, seed)}
         if data.pool is not None:
             pool = self._identified(read_pool(data.pool, self.task), POOL)
-            parts.append(self._located(pool, POOL))
+            parts[POOL] = self._located(pool, POOL)
         if augment is not None:
-            parts.append(without_labels(self._encoded(augment(chosen, self.task.text))))
-        return concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+            parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text)))
+        return parts
 
     def _identified(self, raw: Dataset, split: str) -> Dataset:
         # before rows are chosen: the id may be the row's number
@@ -105,6 +107,11 @@ class TaskData:
         """Return the logits (examples, C) of those splits for which there are any."""
         known = [split for split in splits if split in outputs.rows]
         return {split: outputs.logits_for(split_of(self.raw, self.task, split), split) for split in known}
+
+
+def joined(parts: Mapping[str, Dataset | IterableDataset]) -> Dataset | IterableDataset:
+    """Return the training examples as one dataset."""
+    return concatenate_datasets(list(parts.values())) if len(parts) > 1 else parts[OWN]
 
 
 def class_column(task: Task) -> str | None:
@@ -153,3 +160,8 @@ def cached_logits(
 def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:
     """Return {split: {metric: value}}."""
     return {name: kind_of(task).score(logits[name], split, task) for name, split in splits.items()}
+
+
+def counts_of(splits: Mapping[str, Dataset]) -> dict[str, int]:
+    """Return how many examples there are of each split."""
+    return {name: len(split) for name, split in splits.items()}

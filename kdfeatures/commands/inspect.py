@@ -43,8 +43,8 @@ from kdfeatures.kinds.text import PlainTextKind
 from kdfeatures.mapping import Pair
 from kdfeatures.models import load_config, load_tokenizer, load_trained
 from kdfeatures.positions import check_positions
-from kdfeatures.results import markdown, read_results, versions, write_results
-from kdfeatures.runs import is_finished, open_output
+from kdfeatures.results import markdown, versions, write_results
+from kdfeatures.runs import finished_results, open_output
 from kdfeatures.tasks import Task
 from kdfeatures.teachers import check_tokenizers
 from kdfeatures.text_batches import text_batches
@@ -59,8 +59,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     settings = inspect_settings(cfg)
     paths = _paths(cfg)
     open_output(output_dir, cfg.existing)
-    if cfg.existing == "resume" and is_finished(output_dir):
-        return read_results(output_dir)
+    done = finished_results(output_dir, cfg)
+    if done is not None:
+        return done
     if cfg.existing == "overwrite":
         for old in output_dir.glob("heads_*.png"):  # of layers that may not be mapped now
             old.unlink()

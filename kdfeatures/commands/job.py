@@ -20,9 +20,9 @@ from transformers import (
 from kdfeatures.augmentation import augmentation_of, augmentation_settings
 from kdfeatures.build import build_objective, task_of_run
 from kdfeatures.cache import CacheConfig, cache_settings, check_cacheable
-from kdfeatures.commands.inputs import load_inputs
+from kdfeatures.commands.inputs import joined, load_inputs
 from kdfeatures.commands.teaching import load_teachers, make_all_ready, option_of
-from kdfeatures.commands.text_inputs import check_stream
+from kdfeatures.commands.text_inputs import OWN, check_stream
 from kdfeatures.config import DataConfig, StudentConfig, section
 from kdfeatures.encoders import encoder_of
 from kdfeatures.errors import UserError
@@ -45,7 +45,8 @@ from kdfeatures.training_settings import training_arguments
 class Job:
     """One distillation, ready to begin. teachers: by name, the main one first.
 
-    labelled: which of the training examples have a label, boolean (examples,). reported: {split: encoded examples}.
+    labelled: which of the training examples have a label, boolean (examples,). added: how many of them are others than
+    the task's, by POOL and AUGMENTED. reported: {split: encoded examples}.
     outputs: what the main teacher answered when it is no model here, and stored: its logits (examples, C) on those of
     the reported splits that it has answered; both are None otherwise.
     """
@@ -58,6 +59,7 @@ class Job:
     arguments: TrainingArguments
     examples: Dataset | IterableDataset
     labelled: np.ndarray
+    added: dict[str, int]
     reported: dict[str, Dataset]
     validation: Dataset | None
     cache: CacheConfig | None
@@ -104,11 +106,12 @@ class Job:
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
         augment = augmentation_of(augmentation, main.model, tokenizer, max_length=data.max_length, seed=cfg.seed)
-        reported, examples = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
+        reported, parts = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
+        examples = joined(parts)
         is_stream = isinstance(examples, IterableDataset)
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
-            examples = examples.select(np.flatnonzero(labelled))
+            examples, parts = examples.select(np.flatnonzero(labelled)), {}
         models = {f"{option_of(name)}={one.path}": one.model for name, one in teachers.items() if one.model is not None}
         for option, model in {**models, "the student": student}.items():
             if is_stream:
@@ -124,6 +127,7 @@ class Job:
             arguments=arguments,
             examples=examples,
             labelled=labelled,
+            added={name: len(part) for name, part in parts.items() if name != OWN},
             reported=reported,
             validation=inputs.validation(),
             cache=cache,

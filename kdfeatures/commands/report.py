@@ -15,6 +15,7 @@ from transformers import Trainer
 from kdfeatures.bucketed import padding_share
 from kdfeatures.card import write_card
 from kdfeatures.kinds import kind_of
+from kdfeatures.lineage import base_models
 from kdfeatures.metrics import main_metric
 from kdfeatures.processes import process_count
 from kdfeatures.results import device_name, versions, write_results
@@ -29,6 +30,7 @@ def results_of(
 
     start: time.monotonic() at the beginning.
     """
+    config = OmegaConf.to_container(cfg, resolve=True)
     return {
         "command": command,
         "task": task.name,
@@ -44,13 +46,16 @@ def results_of(
         "retained": None,
         "train_examples": None,
         "labelled_examples": None,
+        "pool_examples": 0,
+        "augmented_examples": 0,
         "losses": {},
         "padding": None,
         "report": None,
         "processes": 1,
         "versions": versions(),
         "device": device_name(),
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "base_models": base_models(config),
+        "config": config,
     } | {
         **more,
         "seconds": {"train": more.get("seconds"), "total": time.monotonic() - start},

@@ -17,6 +17,8 @@ from kdfeatures.kinds.masks import with_fixed_masks
 from kdfeatures.subsets import subset
 from kdfeatures.tasks import Task
 
+OWN = "own"  # of the training examples: those of the task
+
 
 @dataclass(frozen=True)
 class TextData:
@@ -59,19 +61,22 @@ class TextData:
 
     def train(
         self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None
-    ) -> Dataset | IterableDataset:
-        """Return the training examples of `data.train_examples` texts; a stream is mixed anew in each epoch."""
+    ) -> dict[str, Dataset | IterableDataset]:
+        """Return the training examples of `data.train_examples` texts; a stream is mixed anew in each epoch.
+
+        They are all OWN, there is no other part of them.
+        """
         if self.task.splits["train"] not in self.raw:
             raise UserError(f"the text has no files for training; it has the splits {', '.join(self.raw)}.")
         texts = self.raw[self.task.splits["train"]]
         if isinstance(texts, IterableDataset):
             chosen = texts if data.train_examples is None else texts.take(data.train_examples)
             stream = kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
-            return stream.shuffle(seed=seed, buffer_size=self.task.reading.shuffle)
+            return {OWN: stream.shuffle(seed=seed, buffer_size=self.task.reading.shuffle)}
         if not len(texts):
             raise UserError("the training text has no texts but blank ones.")
         chosen = subset(texts, data.train_examples, seed)
-        return kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+        return {OWN: kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)}
 
 
 def check_reading(task: Task, data: DataConfig) -> None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.arms import PER_RUN
+from kdfeatures.differing import first_difference, flat
 from kdfeatures.errors import Diverged, UserError
 from kdfeatures.override_errors import explained
 from kdfeatures.results import read_results
@@ -81,13 +82,12 @@ class Cell:
         file = self.folder / PLAN
         if not file.exists():
             return
-        then, now = json.loads(file.read_text(encoding="utf-8")), self._settings()
-        changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+        then = json.loads(file.read_text(encoding="utf-8"))
+        changed = first_difference(then, self._settings(), lambda name: True)
         if changed:
-            name = changed[0]
             raise UserError(
-                f"{self.folder} was begun with {name}={then.get(name)}, but now it is {now.get(name)}; choose another "
-                "output_dir, or delete the folder to run it anew."
+                f"{self.folder} was begun with {changed}; choose another output_dir, or delete the folder to run it "
+                "anew."
             )
 
     def run(self) -> bool:
@@ -126,12 +126,5 @@ class Cell:
     def _settings(self) -> dict[str, Any]:
         """All values of the config by dotted name, without those that tell runs of one arm apart."""
         cfg = self.config()
-        flat = _flat(OmegaConf.to_container(cfg, resolve=True))
-        return {name: value for name, value in flat.items() if name.split(".")[0] not in (*PER_RUN, "hydra")}
-
-
-def _flat(node: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(node, dict) and node:
-        parts = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in node.items()]
-        return {key: value for part in parts for key, value in part.items()}
-    return {name: node}
+        values = flat(OmegaConf.to_container(cfg, resolve=True))
+        return {name: value for name, value in values.items() if name.split(".")[0] not in (*PER_RUN, "hydra")}

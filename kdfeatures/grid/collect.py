@@ -12,7 +12,9 @@ from kdfeatures.arms import Arm
 from kdfeatures.bootstrap import central
 from kdfeatures.compared import difference_of, spread
 from kdfeatures.grid.schedule import Unit
+from kdfeatures.official import is_partial
 from kdfeatures.results import retained
+from kdfeatures.tasks import Task
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # whose mean papers report; wnli is left out
 
@@ -20,7 +22,8 @@ GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # whose m
 def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dict[str, Any]]:
     """Return a row for each arm of each task that has a finished run, with its gain over the baseline's on that task.
 
-    scores: by seed, the task's main metric, for MNLI the mean of its two parts; seeds: how many there will be. metrics:
+    scores: by seed, the task's main metric, for MNLI the mean of its two parts; seeds: how many there will be. partial:
+    {split: examples} of those that are not all of a published one. metrics:
     {"f1": {"mean", "std"}}, those of a second part as "accuracy (extra)"; teacher_metrics likewise. difference, low,
     high, drawn: over the seeds that both have, None without. minutes: of the median run.
     """
@@ -40,6 +43,7 @@ def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dic
             "trials": len(unit.trials),
             "scores": scores,
             "seeds": len(next(iter(unit.runs.values()))),
+            "partial": _partial(some),
             "mean": float(np.mean(list(scores.values()))),
             "std": spread(list(scores.values())),
             "metrics": _metrics(list(arm.runs.values())),
@@ -113,6 +117,11 @@ def _exported(unit: Unit, row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _retained(student: float, teacher: float | None) -> float | None:
     return None if teacher is None else retained(student, teacher)
+
+
+def _partial(run: Mapping[str, Any]) -> dict[str, int]:
+    task, examples = Task.from_config(run["config"]["task"]), run.get("examples") or {}
+    return {split: count for split, count in examples.items() if is_partial(task, split, count)}
 
 
 def _score(run: Mapping[str, Any], of: str = "student") -> float | None:

@@ -108,6 +108,13 @@ class Report:
                 f" The teachers of {', '.join(has_seen)} were trained on these examples too, which favours rates that "
                 "change a copied student least (teacher.trial_root takes teachers that were not)."
             )
+        partial = {row["task"]: row["partial"] for row in rows if row["partial"]}
+        if partial:
+            told = "; ".join(
+                f"{task} {', '.join(f'{count} examples of {split}' for split, count in splits.items())}"
+                for task, splits in partial.items()
+            )
+            chosen += f" Not GLUE scores, because the data were not all there: {told}."
         return (
             f"{self.cfg.split} scores in %, means over seeds {', '.join(map(str, grid.seeds))} ± standard deviation. "
             f"{chosen} Gains: paired bootstrap over examples and seeds. Minutes: the median run's, on "

@@ -18,7 +18,8 @@ def summary(rows: Rows, means: Rows, baseline: str) -> str:
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     of_arm = {entry["arm"]: entry for entry in means}
     gain = f"gain over {baseline} [95% interval]"
-    name = "GLUE average" if set(tasks) - {"wnli"} == set(GLUE) else f"mean of {_counted(tasks)}"
+    is_glue = set(tasks) - {"wnli"} == set(GLUE) and not any(row["partial"] for row in rows)
+    name = "GLUE average" if is_glue else f"mean of {_counted(tasks)}"
     teachers = {row["task"]: row["teacher_metrics"] for row in rows}
     first = {"arm": "teacher", **{task: _values(teachers[task]) for task in tasks}}
     some = next(iter(of_arm.values()), None)

@@ -60,13 +60,17 @@ def test_the_page_holds_what_it_shows_and_asks_for_nothing(folder):
 
 def test_the_pairs_are_those_of_the_map_and_a_finished_inspection_is_not_done_again(folder, capsys):
     measures = "inspect.measures=[divergence,correlation,cka]"
-    results, page = inspect(folder, "done", "mapping=explicit", "mapping.pairs=[[0,0],[2,3]]", measures)
+    options = ["mapping=explicit", "mapping.pairs=[[0,0],[2,3]]", measures]
+    results, page = inspect(folder, "done", *options)
     assert {name: set(pairs) for name, pairs in results["heads"].items()} == dict.fromkeys(
         ("divergence", "correlation", "cka"), {"2-3"}
     )
     (page / "index.html").unlink()
-    again, _ = inspect(folder, "done", "existing=resume")
+    again, _ = inspect(folder, "done", *options, "existing=resume")
     assert again == results and not (page / "index.html").exists()
+    with pytest.raises(SystemExit):
+        inspect(folder, "done", "existing=resume")
+    assert "holds a finished run with inspect.measures=['divergence', 'correlation', 'cka']" in capsys.readouterr().err
     inspect(folder, "done", "existing=overwrite", "mapping=final", "inspect.measures=[cka]")
     assert [path.name for path in page.glob("heads_*.png")] == ["heads_cka_2_4.png"]
     with pytest.raises(SystemExit):

@@ -30,9 +30,8 @@ def pushed(workspace, monkeypatch, tmp_path):
 
 
 def test_the_student_is_uploaded_with_tokenizer_card_and_results_and_no_local_path(pushed, workspace):
-    uploaded = pushed(
-        "pushed", "recipe=tinybert", "trainer.save_strategy=epoch", "stages.intermediate.trainer.num_train_epochs=1"
-    )
+    options = ["recipe=tinybert", "trainer.save_strategy=epoch", "stages.intermediate.trainer.num_train_epochs=1"]
+    uploaded = pushed("pushed", *options)
     assert sorted(file.name for file in uploaded.iterdir()) == [
         "README.md",
         "config.json",
@@ -51,7 +50,7 @@ def test_the_student_is_uploaded_with_tokenizer_card_and_results_and_no_local_pa
     # a finished run can be uploaded once more, and is the same
     first = {file.name: file.read_bytes() for file in uploaded.iterdir()}
     shutil.rmtree(uploaded)
-    pushed("pushed", "recipe=tinybert", "existing=resume")
+    pushed("pushed", *options, "existing=resume")
     assert {file.name: file.read_bytes() for file in uploaded.iterdir()} == first
     # what is kept here still knows its paths
     assert json.loads((workspace.folder / "pushed" / "results.json").read_text())["teacher"]["path"].startswith("/")

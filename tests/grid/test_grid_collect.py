@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdfeatures.grid.collect import means_of, rows_of
+from kdfeatures.grid.collect import GLUE, means_of, rows_of
 from kdfeatures.grid.tables import csv_text, details, summary
 
 LABELS = np.arange(200) % 2
@@ -95,6 +95,27 @@ def test_an_arm_that_lacks_a_task_has_no_average(units):
     rows = rows_of(units, baseline="hard", resamples=10)
     left = [row for row in rows if (row["task"], row["arm"]) != ("mnli", "features")]
     assert [entry["arm"] for entry in means_of(left)] == ["hard"]
+
+
+def test_scores_on_a_part_of_a_published_split_are_no_glue_average(units):
+    names = {
+        "name": "mrpc",
+        "dataset": "nyu-mll/glue",
+        "config": "mrpc",
+        "files": None,
+        "splits": {"validation": "validation"},
+    }
+    for unit in units:
+        unit.task = "mrpc"
+        for cell in unit.chosen:
+            cell.found["config"] = {"task": TASK | names}
+            cell.found["examples"] = {"validation": 200}
+    rows = rows_of(units[:2], baseline="hard", resamples=10)
+    assert [row["partial"] for row in rows] == [{"validation": 200}] * 2
+    for task in GLUE:
+        rows.append({**rows[0], "task": task})
+    assert "GLUE average" not in summary(rows[2:], [], "hard")
+    assert "GLUE average" in summary([row | {"partial": {}} for row in rows[2:]], [], "hard")
 
 
 def test_a_share_of_nothing_is_zero_and_a_share_of_less_is_none(units):
