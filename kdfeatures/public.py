@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-MODEL = "path"  # the option of a model: a folder, or an id of the Hub
+PATH = "path"  # the option of a model or of data: a folder, or an id of the Hub
 OURS = ("output_dir", "outputs", "pool", "root")  # options that are paths, whatever they look like
 
 
@@ -20,8 +20,8 @@ def is_local(path: str) -> bool:
 def public_name(path: str, hub: Collection[str] | None = None) -> str:
     """Return an id of the Hub as it is, and of a path the name of its file or folder.
 
-    hub: the ids that were such when the run was made. Without it a relative path that is not there, because it was
-    relative to another folder, cannot be told from an id.
+    hub: the ids that were such when the run was made (kdfeatures.lineage). Without it a relative path that is not
+    there, because it was relative to another folder, cannot be told from an id.
     """
     return path if (not is_local(path) if hub is None else path in hub) else Path(path).expanduser().resolve().name
 
@@ -38,7 +38,7 @@ def public(value: Any, hub: Collection[str] | None = None) -> Any:
 def _of_option(key: str, value: Any, hub: Collection[str] | None) -> Any:
     if not isinstance(value, str):
         return public(value, hub)
-    if key == MODEL:
+    if key == PATH:
         return public_name(value, hub)
     return Path(value).name if key in OURS else public(value, hub)
 

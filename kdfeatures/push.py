@@ -98,4 +98,4 @@ def stage(folder: Path, staged: Path, repository: str, results: Mapping[str, Any
         kept = {key: value for key, value in json.loads(settings.read_text()).items() if key not in OF_LOADING}
         settings.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_card(staged, results, task, name=repository)
-    write_results(staged, public(results, results.get("base_models")))
+    write_results(staged, public(results, results.get("hub")))

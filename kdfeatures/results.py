@@ -35,6 +35,7 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
                       outside is of the last, seconds of all
     processes         how many trained together
     base_models       ids of the Hub's models that it comes from, through the runs that made its teacher, too
+    hub               the paths of the configuration that are ids of the Hub
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration

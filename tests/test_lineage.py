@@ -1,4 +1,4 @@
-from kdfeatures.lineage import base_models
+from kdfeatures.lineage import base_models, hub_ids
 from kdfeatures.results import write_results
 
 
@@ -15,3 +15,15 @@ def test_the_models_of_the_hub_are_found_through_the_runs_that_led_here(tmp_path
         "org/encoder",
         "org/other",
     ]
+
+
+def test_ids_are_those_paths_that_are_no_folders_here_wherever_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teachers" / "mrpc").mkdir(parents=True)
+    config = {
+        "teacher": {"path": "teachers/mrpc"},
+        "student": {"path": "org/tiny"},
+        "data": {"path": None},
+        "stages": {"general": {"data": {"path": "org/corpus"}, "teacher": {"path": "/home/me/pretrained"}}},
+    }
+    assert hub_ids(config) == ["org/tiny", "org/corpus"]

@@ -59,7 +59,7 @@ def test_what_is_uploaded_names_folders_and_not_where_they_were_whoever_uploads_
     folder.mkdir(), staged.mkdir()
     results = told_results("logits", "teacher.path=teachers/mrpc", "data.path=data/glue", "output_dir=students/one")
     results["teacher"]["path"] = "teachers/mrpc"
-    push.stage(folder, staged, "me/student", results | {"base_models": ["org/encoder"]}, glue_task("mrpc"))
+    push.stage(folder, staged, "me/student", results | {"base_models": ["org/encoder"], "hub": []}, glue_task("mrpc"))
     uploaded = json.loads((staged / "results.json").read_text())
     assert uploaded["teacher"]["path"] == uploaded["config"]["teacher"]["path"] == "mrpc"
     assert (uploaded["config"]["data"]["path"], uploaded["config"]["output_dir"]) == ("glue", "one")

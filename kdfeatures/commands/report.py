@@ -15,7 +15,7 @@ from transformers import Trainer
 from kdfeatures.bucketed import padding_share
 from kdfeatures.card import write_card
 from kdfeatures.kinds import kind_of
-from kdfeatures.lineage import base_models
+from kdfeatures.lineage import base_models, hub_ids
 from kdfeatures.metrics import main_metric
 from kdfeatures.processes import process_count
 from kdfeatures.results import device_name, versions, write_results
@@ -55,6 +55,7 @@ def results_of(
         "versions": versions(),
         "device": device_name(),
         "base_models": base_models(config),
+        "hub": hub_ids(config),
         "config": config,
     } | {
         **more,

@@ -116,6 +116,7 @@ def test_results_follow_the_documented_schema(workspace):
         "pool_examples",
         "augmented_examples",
         "base_models",
+        "hub",
         "seconds",
         "losses",
         "padding",
