@@ -34,6 +34,7 @@ HEAD_START = 10  # seconds in which the first process on a machine reports an er
 NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
 # what `glue` has several of, and how one may say it
 LISTS = {one: many for many in ("tasks", "recipes", "seeds", "learning_rates") for one in (many, many[:-1])}
+NAMED = ("arms", "per_task")  # of which `glue` has what the user names
 
 OmegaConf.register_new_resolver(
     "folder_name", lambda text: (text or "default").replace("/", "_").replace(" ", ""), replace=True
@@ -142,10 +143,12 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _lists(rest: list[str]) -> list[str]:
-    """Let a grid's lists be written like those of a sweep: seed=1,2,3 for seeds=[1,2,3]."""
+    """Let a grid's lists be written like those of a sweep, seed=1,2,3 for seeds=[1,2,3], and its NAMED without +."""
     found = []
     for text in rest:
         name, sign, values = text.partition("=")
+        if sign and name.split(".")[0] in NAMED:
+            text = f"++{text}"
         if not sign or name not in LISTS:
             found.append(text)
             continue

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.errors import nearest
@@ -29,19 +29,26 @@ def explained(error: Exception, command: str, overrides: Sequence[str]) -> str:
         return f"unknown {group} '{wanted}'{nearest(wanted, choices)}; {known}."
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        *parents, wanted = unknown[1].split(".")
-        hint = _nearest_option(parents, wanted, command, [text for text in overrides if unknown[1] not in text])
-        return f"unknown option {unknown[1]}{hint}; to add it all the same, write +{unknown[1]}=..."
+        name = unknown[1]
+        found = _composed(command, [text for text in overrides if name not in text])
+        if found is not None and isinstance(OmegaConf.select(found, name), DictConfig):
+            return f"{name} holds options by name, and not all of these are there; to add some, write +{name}=..."
+        hint = "" if found is None else _nearest_option(name, found)
+        return f"unknown option {name}{hint}; to add it all the same, write +{name}=..."
     return " ".join(line.strip() for line in text.splitlines() if "hydra.cc" not in line)
 
 
-def _nearest_option(parents: list[str], wanted: str, command: str, overrides: list[str]) -> str:
+def _composed(command: str, overrides: list[str]) -> DictConfig | None:
     try:
-        node = hydra.compose(command, overrides)
+        return hydra.compose(command, overrides)
     except (HydraException, OmegaConfBaseException):
-        return ""  # another override is wrong as well; the next call will name it
-    for name in parents:
-        if name not in node or not isinstance(node[name], DictConfig):
-            return nearest(name, node)
-        node = node[name]
+        return None  # another override is wrong as well; the next call will name it
+
+
+def _nearest_option(name: str, node: DictConfig) -> str:
+    *parents, wanted = name.split(".")
+    for parent in parents:
+        if parent not in node or not isinstance(node[parent], DictConfig):
+            return nearest(parent, node)
+        node = node[parent]
     return nearest(wanted, node)

@@ -93,6 +93,11 @@ def test_a_mistyped_option_is_answered_with_the_nearest(fails, command, override
     assert told == f"unknown option {option}; did you mean '{near}'?; to add it all the same, write +{option}=..."
 
 
+def test_new_names_for_an_option_that_holds_some_are_told_how_to_be_added(fails):
+    told = fails("distill", "stages={first: {}}")
+    assert told == "stages holds options by name, and not all of these are there; to add some, write +stages=..."
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
@@ -220,6 +225,13 @@ def test_lists_of_a_grid_are_written_as_those_of_a_sweep():
         "learning_rates=[1e-4]",
         "student.layers=3",
     ]
+
+
+@pytest.mark.parametrize("option", ["arms", "per_task"])
+@pytest.mark.parametrize("written", ["{0}.cola=['seed=7']", "{0}={{cola: ['seed=7']}}", "+{0}.cola=['seed=7']"])
+def test_what_a_grid_has_by_name_is_written_without_a_sign(fails, option, written):
+    told = fails("glue", "task=cola", "teacher.root=t", written.format(option))
+    assert told == f"{option}.cola: seed=7: the grid itself says seed; leave it out."
 
 
 def test_a_mistake_in_the_last_job_of_a_sweep_stops_it_before_the_first(fails, monkeypatch, tmp_path):

@@ -9,11 +9,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from shared_data import ROOT
 from tiny import tiny_classifier
 
+from kdfeatures import cli
 from kdfeatures.embedded.tokenizer import tokenizer
 from kdfeatures.help import SUMMARIES
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-GRID = ("task", "recipe", "seed")  # glue takes several of these itself
 
 
 def commands(page):
@@ -28,13 +28,11 @@ def commands(page):
 SHOWN = [pytest.param(*found, id=f"{page.stem}: {' '.join(found[1])}") for page in PAGES for found in commands(page)]
 
 
-def one_of(command, override):
-    """Return an override with the first value of a sweep; None for what glue reads by itself, and for plain words."""
+def one_of(override):
+    """Return an override with the first value of a sweep; None for plain words."""
     if "=" not in override and not override.startswith("~"):
         return None
     parsed = OverridesParser.create().parse_override(override)
-    if command == "glue" and parsed.key_or_group in GRID:
-        return None
     if not parsed.is_sweep_override():
         return override
     if "glob(" in override:  # all choices of a group, each of which has tests of its own
@@ -44,7 +42,8 @@ def one_of(command, override):
 
 @pytest.mark.parametrize(("command", "overrides"), SHOWN)
 def test_every_command_on_the_pages_can_be_composed(command, overrides):
-    found = [one_of(command, override) for override in overrides]
+    # glue takes several values of its own options
+    found = [one_of(override) for override in (cli._lists(overrides) if command == "glue" else overrides)]
     compose(command, *(override for override in found if override is not None))
 
 
