@@ -21,7 +21,9 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
     model.save_pretrained(flipped)
     AutoTokenizer.from_pretrained(workspace.teacher).save_pretrained(flipped)
     # a second part to report, as MNLI has
-    main(["export", *workspace.task, "+task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"])
+    options = ["+task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"]
+    command = ["export", *workspace.task, *options]
+    main(command)
 
     results = json.loads((folder / "results.json").read_text())
     trained = json.loads((workspace.teacher / "results.json").read_text())["student"]["metrics"]["validation"]
@@ -41,7 +43,7 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
     assert table in capsys.readouterr().out
 
     before = (folder / "model.onnx").stat().st_mtime_ns
-    main(["export", *workspace.task, f"model.path={flipped}", f"output_dir={folder}", "existing=resume"])
+    main([*command, "existing=resume"])
     assert (folder / "model.onnx").stat().st_mtime_ns == before
 
 
