@@ -9,7 +9,15 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from kdfeatures.card_sections import data_text, limits_text, scores_table, snippet, story, training_text
+from kdfeatures.card_sections import (
+    data_text,
+    limits_text,
+    scored_examples,
+    scores_table,
+    snippet,
+    story,
+    training_text,
+)
 from kdfeatures.kinds import kind_of
 from kdfeatures.lineage import base_models
 from kdfeatures.official import DATASET, is_partial
@@ -85,7 +93,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
 
 def _eval_results(results: Mapping[str, Any], task: Task, pipeline: str) -> Iterator[EvalResult]:
     for split, metrics in results["student"]["metrics"].items():
-        if is_partial(task, split, results.get("examples", {}).get(split)):
+        if is_partial(task, split, scored_examples(results, split)):
             continue  # a score on a part must not stand beside those of others on the whole
         for metric, value in metrics.items():
             if value is None or not math.isfinite(value):

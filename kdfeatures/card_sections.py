@@ -88,13 +88,13 @@ def training_text(results: Mapping[str, Any], task: Task) -> str:
 def data_text(results: Mapping[str, Any], task: Task) -> str:
     """Say what it was trained on, how much of it, and with which seed; stage by stage where they differ."""
     hub = results.get("hub")
-    told = [_trained_on(results, results["config"], task, hub)]
+    runs = [(results, results["config"], task)]
     if results.get("stages"):
         depths = [results[whose]["layers"] or 0 for whose in ("student", "teacher")]
         configs = [cfg for _, cfg, *_ in stages_of(OmegaConf.create(dict(results["config"])), *depths)]
         plain = [OmegaConf.to_container(cfg) for cfg in configs]
-        tasks = [Task.from_config(config["task"]) for config in plain]
-        told = [_trained_on(*of_stage, hub) for of_stage in zip(results["stages"], plain, tasks, strict=True)]
+        runs = list(zip(results["stages"], plain, [Task.from_config(config["task"]) for config in plain], strict=True))
+    told = [_trained_on(*one, hub) for one in runs]
     if len(set(told)) == 1:
         return f"Trained on {told[0]}, seed {results['seed']}."
     return " ".join(f"Stage {n}: {one}." for n, one in enumerate(told, 1)) + f" Seed {results['seed']}."
@@ -117,6 +117,11 @@ def _trained_on(counts: Mapping[str, Any], config: Mapping[str, Any], task: Task
     return f"{examples} of {task.name}{where}{added}{f', {copies} altered copies of them' if copies else ''}"
 
 
+def scored_examples(results: Mapping[str, Any], split: str) -> int | None:
+    """Return how many examples of a split were scored; None for a run of a version that did not count them."""
+    return results.get("examples", {}).get(split)
+
+
 def limits_text(results: Mapping[str, Any], task: Task, language: str | None) -> str:
     """Say what is not known about the model."""
     config, splits = results["config"], list(results["student"]["metrics"])
@@ -132,7 +137,7 @@ def limits_text(results: Mapping[str, Any], task: Task, language: str | None) ->
             also = f", and the checkpoint was chosen on {where}"
         lines.append(f"There is no test score: it was scored on {' and '.join(splits)} only{also}.")
     for split in splits:
-        scored = results.get("examples", {}).get(split)
+        scored = scored_examples(results, split)
         if is_partial(task, split, scored):
             whole = official_count(task, split)
             lines.append(f"It was scored on {scored} of the {whole} examples of {split}, so that is no GLUE score.")

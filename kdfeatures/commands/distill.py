@@ -179,14 +179,15 @@ def _conclude(
     for file in last.iterdir():
         if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
             shutil.copyfile(file, output_dir / file.name)
+    found = [dict.fromkeys(EXAMPLES, 0) | result for result in found]  # older stages did not count all of them
     of_stages = [
-        {"name": name} | {key: result.get(key, 0) for key in OF_STAGE} | {"metrics": result["student"]["metrics"]}
+        {"name": name} | {key: result[key] for key in OF_STAGE} | {"metrics": result["student"]["metrics"]}
         for name, result in zip(names, found, strict=True)
     ]
     results = found[-1] | {
         "mapping": sorted({tuple(pair) for result in found for pair in result["mapping"]}),
         "student": found[-1]["student"] | {"path": str(output_dir)},
-        **{of: max(result.get(of, 0) for result in found) for of in EXAMPLES},
+        **{of: max(result[of] for result in found) for of in EXAMPLES},
         "seconds": {of: sum(result["seconds"][of] for result in found) for of in ("train", "total")},
         "stages": of_stages,
         "config": OmegaConf.to_container(cfg, resolve=True),
