@@ -129,17 +129,20 @@ def _check(grid: GridConfig) -> None:
         values = getattr(grid, name)
         if not values or len(set(values)) != len(values):
             raise UserError(f"{name}={values} must name one or more, each once.")
-    for group, wanted in (("task", grid.tasks), ("recipe", grid.recipes)):
+    for where, group, wanted in (
+        ("", "task", grid.tasks),
+        ("", "recipe", grid.recipes),
+        ("per_task: ", "task", grid.per_task),  # of more tasks than those of this call, too
+    ):
         known = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         for name in wanted:
             if name not in known:
-                raise UserError(f"unknown {group} '{name}'{nearest(name, known)}; choose from {', '.join(known)}.")
+                raise UserError(
+                    f"{where}unknown {group} '{name}'{nearest(name, known)}; choose from {', '.join(known)}."
+                )
     for name in grid.controls:
         if name not in CONTROLS:
             raise UserError(f"unknown control '{name}'{nearest(name, CONTROLS)}; choose from {', '.join(CONTROLS)}.")
-    for name in grid.per_task:
-        if name not in grid.tasks:
-            raise UserError(f"per_task.{name}: tasks={grid.tasks} has no such task{nearest(name, grid.tasks)}.")
     for name in grid.arms:
         if name in (*CONTROLS, *grid.recipes, TEACHER):
             raise UserError(f"arms.{name}: the grid has its own {name}; choose another name.")
