@@ -30,7 +30,9 @@ FINAL_NORMS = {
 def test_features_equal_the_eager_reference(family, lengths, training):
     if family == "funnel" and lengths == (1,):
         pytest.skip("transformers' Funnel cannot embed the positions of a single token")
-    model, batch = undropped(family).train(training), tiny_batch(lengths)
+    # transformers' eager ModernBERT answers padded texts in float64 with NaN
+    precision = torch.float32 if family == "modernbert" and len(lengths) == 3 else torch.float64
+    model, batch = undropped(family).to(precision).train(training), tiny_batch(lengths)
     eager = copy.deepcopy(model)
     eager.set_attn_implementation("eager")
     with capture(model, hidden=[0, 1, 2, 3, "final"], attention=[1, 2, 3]) as features:
