@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, BertConfig, DataCollatorWithPadding, PreTrainedModel
 
 from benchmarks.harness import append_rows, time_ratios
-from kdfeatures.cache import CacheConfig, CachedCollator, FeatureCache, needed, with_rows
-from kdfeatures.distiller import Distiller
-from kdfeatures.embedded import tokenizer
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.cache import CachedCollator, FeatureCache, needed, with_rows
+from kdfeatures.config.cache import CacheConfig
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionScoreMSE, HardLabel, HiddenMSE, LogitKD, RelationKL
-from kdfeatures.mapping import uniform
-from kdfeatures.objective import Objective, Term
-from kdfeatures.projection import LinearProjections
+from kdfeatures.mapping.rules import uniform
 
 BATCH, LENGTH, EXAMPLES, ROUNDS = 16, 128, 128, 15
 PAIRS = uniform(6, 12, embeddings=True)

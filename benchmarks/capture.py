@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel, BertConfig
 
 from benchmarks.harness import append_rows, keep_freed_memory, peak_mebibytes, time_ratios
-from kdfeatures.capture import capture, extract
+from kdfeatures.capture.context import capture, extract
 
 BATCH = 4
 ROUNDS = {64: 100, 128: 60, 512: 25}  # by length: short passes need more for the same certainty

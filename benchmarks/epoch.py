@@ -21,7 +21,7 @@ from benchmarks.harness import append_rows
 from benchmarks.job import Job, random_classifier, training_step
 from benchmarks.peers.ours import features
 from benchmarks.peers.textbrewer import textbrewer
-from kdfeatures.buckets import LengthBucketSampler
+from kdfeatures.training.samplers import LengthBucketSampler
 
 EXAMPLES, BATCH, LONGEST, THREADS = 2000, 16, 128, 2
 

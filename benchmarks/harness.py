@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kdfeatures.results import device_name, versions
-from kdfeatures.timing import Spread, alternating_seconds, ratios
+from kdfeatures.evaluation.timing import Spread, alternating_seconds, ratios
+from kdfeatures.runs.results import device_name, versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
-from kdfeatures.mapping import Pair
-from kdfeatures.projection import LinearProjections
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.mapping.rules import Pair
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TEMPERATURE = 2.0

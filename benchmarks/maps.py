@@ -14,11 +14,11 @@ import torch
 
 from benchmarks.harness import append_rows, keep_freed_memory, peak_mebibytes, time_ratios
 from benchmarks.job import TEMPERATURE, Job, Variant, random_batch, random_job, training_step
-from kdfeatures.distiller import Distiller
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import HiddenMSE, LogitKD
-from kdfeatures.maps import AttentionMap, LearnedMap, MovingMap, RandomMap, TransportMap
-from kdfeatures.objective import Objective, Term
-from kdfeatures.projection import LinearProjections
+from kdfeatures.mapping import AttentionMap, LearnedMap, MovingMap, RandomMap, TransportMap
 
 SHAPES, ROUNDS = ((16, 64), (16, 128)), 9
 LAYERS = 6, 12

@@ -14,12 +14,12 @@ import yaml
 from transformers import AutoTokenizer
 
 from benchmarks.harness import append_rows
-from kdfeatures.buckets import LengthBucketSampler
-from kdfeatures.budget import TokenBudgetBatches
-from kdfeatures.columns import token_counts
-from kdfeatures.data import encode, load_task, split_of
-from kdfeatures.paths import conf_dir
-from kdfeatures.tasks import Task
+from kdfeatures.config.paths import conf_dir
+from kdfeatures.data.load import encode, load_task, split_of
+from kdfeatures.tasks.columns import token_counts
+from kdfeatures.tasks.task import Task
+from kdfeatures.training.budget import TokenBudgetBatches
+from kdfeatures.training.samplers import LengthBucketSampler
 
 TASKS, MAX_LENGTH, BATCH, BUDGETS = ("sst2", "mrpc", "rte", "cola"), 128, 32, (1024, 4096)
 

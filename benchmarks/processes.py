@@ -22,13 +22,13 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 from transformers.data.data_collator import default_data_collator
 
 from benchmarks.harness import append_rows
-from kdfeatures.distiller import Distiller
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD
-from kdfeatures.mapping import Pair
-from kdfeatures.objective import Objective, Term
-from kdfeatures.projection import LinearProjections
-from kdfeatures.sharding import CONFIG, shard_by_layer
-from kdfeatures.trainer import DistillationTrainer
+from kdfeatures.mapping.rules import Pair
+from kdfeatures.training.fsdp import CONFIG, shard_by_layer
+from kdfeatures.training.trainer import DistillationTrainer
 
 VARIANTS = {"one process": 1, "two processes, DDP": 2, "two processes, FSDP": 2}
 BATCH, LENGTH, WARM_UPS, STEPS, ROUNDS = 64, 64, 2, 5, 3

@@ -9,7 +9,7 @@ import csv
 
 from benchmarks.harness import RESULTS
 from benchmarks.step import JOBS
-from kdfeatures.results import markdown
+from kdfeatures.runs.results import markdown
 
 ROOT = RESULTS.parent.parent
 README, PLOT = ROOT / "README.md", ROOT / "docs" / "step.png"

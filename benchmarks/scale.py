@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdfeatures.results import markdown
+from kdfeatures.runs.results import markdown
 
 TOKENS = 1e9  # of the corpus, real ones
 LENGTH = 128  # tokens of a sequence

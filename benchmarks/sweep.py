@@ -19,8 +19,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.harness import append_rows
-from kdfeatures.cli import main as kdfeatures
-from kdfeatures.embedded import load, tokenizer
+from kdfeatures.cli.main import main as kdfeatures
+from kdfeatures.data.synthetic import load, tokenizer
 
 RUNS, EPOCHS, EXAMPLES, SENTENCES, REPEATS = 4, 2, 96, 6, 2
 ALL_LAYERS = [

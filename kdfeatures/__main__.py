@@ -1,6 +1,6 @@
 """python -m kdfeatures."""
 
-from kdfeatures.cli import main
+from kdfeatures.cli.main import main
 
 if __name__ == "__main__":
     main()

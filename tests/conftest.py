@@ -17,7 +17,7 @@ if not torch.cuda.is_available():
 from datasets import disable_progress_bars
 from transformers.utils import logging
 
-from kdfeatures import embedded
+from kdfeatures.data import synthetic as embedded
 
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
 disable_progress_bars()

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from tiny import tiny_batch, tiny_classifier
+from support.tiny import tiny_batch, tiny_classifier
 
-from kdfeatures.capture import capture
+from kdfeatures.capture.context import capture
 from kdfeatures.features import AttentionStates, Features
 
 

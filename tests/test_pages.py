@@ -4,14 +4,14 @@ import re
 import shlex
 
 import pytest
-from composing import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from shared_data import ROOT
-from tiny import tiny_classifier
+from support.composing import compose
+from support.shared_data import ROOT
+from support.tiny import tiny_classifier
 
-from kdfeatures import cli
-from kdfeatures.embedded.tokenizer import tokenizer
-from kdfeatures.help import SUMMARIES
+from kdfeatures.cli import main as cli
+from kdfeatures.cli.help import SUMMARIES
+from kdfeatures.data.synthetic.tokenizer import tokenizer
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 

@@ -7,10 +7,10 @@ import copy
 from transformers import PreTrainedModel
 
 from benchmarks.job import RELATION_HEADS, TEMPERATURE, Job, Variant
-from kdfeatures.distiller import Distiller
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD, RelationKL
-from kdfeatures.objective import Objective, Term
-from kdfeatures.teachers import make_ready
+from kdfeatures.models.teachers import make_ready
 
 
 def features(job: Job) -> Variant:

@@ -12,24 +12,19 @@ A shard is some quantities of some examples. It appears whole, by renaming a fin
 layers or examples become further shards. Every file carries a checksum (kdfeatures.cache.arrays).
 """
 
-from kdfeatures.cache.collate import CachedCollator, CachedTeachers, with_rows
+from kdfeatures.cache.collator import CachedCollator, CachedTeachers, with_rows
 from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.cache.settings import CacheConfig, MoreLayers, cache_settings, check_cacheable
 from kdfeatures.cache.store import FeatureCache
 
 __all__ = [
     "LOGITS",
     "OPERANDS",
-    "CacheConfig",
     "CachedCollator",
     "CachedFeatures",
     "CachedTeachers",
     "FeatureCache",
-    "MoreLayers",
     "Quantity",
-    "cache_settings",
-    "check_cacheable",
     "logits_for",
     "needed",
     "with_rows",

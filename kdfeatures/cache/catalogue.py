@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from kdfeatures.cache.arrays import BrokenFile, open_array
-from kdfeatures.cache.attention_form import AttentionForm, widest
 from kdfeatures.cache.quantities import OPERANDS, Quantity
 from kdfeatures.cache.reader import Places
 from kdfeatures.cache.shards import Shard, read_shard, remove_if_broken, shards_in
+from kdfeatures.distillation.attention_form import AttentionForm, widest
 
 
 class Catalogue:

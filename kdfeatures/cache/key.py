@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.results import versions
+from kdfeatures.runs.results import versions
 
 FORMAT = 1  # of the files; raise it when they change
 DIGEST = 16  # bytes: with 10^12 examples two share one with a chance of 10^-15

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kdfeatures.kinds import kind_of
-from kdfeatures.objective import MAIN, Objective
-from kdfeatures.tasks import Task
+from kdfeatures.distillation.objective import MAIN, Objective
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.task import Task
 
 
 class Quantity(NamedTuple):

@@ -11,14 +11,14 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache.catalogue import Catalogue
-from kdfeatures.cache.fill import Filler
 from kdfeatures.cache.key import digests_of, folder_name, identity, input_columns
 from kdfeatures.cache.plan import tasks_for
 from kdfeatures.cache.quantities import Quantity, in_order
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.cache.settings import CacheConfig
+from kdfeatures.cache.writer import Filler
+from kdfeatures.config.cache import CacheConfig
 from kdfeatures.errors import UserError
-from kdfeatures.whole_files import write_whole
+from kdfeatures.files import write_whole
 
 
 class FeatureCache:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kdfeatures.cache.attention_form import AttentionForm, form_of
 from kdfeatures.cache.key import MASK
 from kdfeatures.cache.quantities import OPERANDS, Quantity, described, layers_of
+from kdfeatures.capture.recorder import Recorder
+from kdfeatures.distillation.attention_form import AttentionForm, form_of
 from kdfeatures.errors import UserError
-from kdfeatures.recorder import Recorder
 
 
 class TeacherPass:

@@ -23,18 +23,18 @@ All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """
 
 from kdfeatures.losses.attention import AttentionKL, AttentionLoss, AttentionScoreMSE
+from kdfeatures.losses.attention_transfer import EnergyMap
 from kdfeatures.losses.cka import LinearCKA
-from kdfeatures.losses.decoupled import DecoupledKD
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
-from kdfeatures.losses.energy import EnergyMap
-from kdfeatures.losses.flow import FlowMSE
-from kdfeatures.losses.gram_matrices import FeatureGramMSE, TokenGramMSE
+from kdfeatures.losses.dkd import DecoupledKD
+from kdfeatures.losses.fsp import FlowMSE
+from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
 from kdfeatures.losses.masked import MaskedLanguageModel
 from kdfeatures.losses.relation import RelationKL, ValueRelation
-from kdfeatures.losses.relational import RKDAngle, RKDDistance
+from kdfeatures.losses.rkd import RKDAngle, RKDDistance
 
 __all__ = [
     "AttentionKL",

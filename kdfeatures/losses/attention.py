@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.losses.pairwise import relation_kl, score_mse
+from kdfeatures.losses.kernels.pairwise import relation_kl, score_mse
 
 
 class AttentionLoss(nn.Module):

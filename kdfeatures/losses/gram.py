@@ -1,74 +1,66 @@
-"""Sums over token pairs from Gram matrices, in O(L d^2) and without an L x L matrix."""
+"""Losses between Gram matrices of hidden states: over tokens (NST), and over features.
+
+A squared distance of two Gram matrices is a sum of three squared norms, each of which has two forms, over rows or over
+columns: the smaller is computed, so that no (L, L) matrix is held when L > D and no (D, D) matrix when D >= L.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from kdfeatures.losses.parts import Gradients, Part
-
-# Below this share of the sum's terms the difference has lost two digits, and is computed anew in float64.
-CANCELLED = 0.01
+from kdfeatures.losses.hidden import HiddenLoss
+from kdfeatures.masking import sequence_mean
 
 
-def gram_pays(length: int, width_s: int, width_t: int) -> bool:
-    """Whether Gram matrices need fewer operations than L x L scores, value and gradient together.
+def gram_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return || a a' - b b' ||_F^2 over the last two axes; a: (..., n, d_a), b: (..., n, d_b).
 
-    Multiplications by head; 60 for each score stand for the passes over it.
+    For n > d_a, d_b as || a'a ||^2 + || b'b ||^2 - 2 || a'b ||^2, whose rounding error is relative to these norms:
+    it may be a little below 0 where a = b. Its gradient there is as exact as that of the other form.
     """
-    both = width_s + width_t
-    return 2 * both**2 + 2 * both * width_s < length * (both + 2 * width_s + 60)
+    # autocast would run the matmuls in half precision although the operands are float32
+    with torch.autocast(a.device.type, enabled=False):
+        if a.shape[-2] <= max(a.shape[-1], b.shape[-1]):
+            return (a @ a.mT - b @ b.mT).square().sum((-2, -1))
+        within_a, within_b, across = a.mT @ a, b.mT @ b, a.mT @ b
+    return sum(sign * x.square().sum((-2, -1)) for sign, x in ((1, within_a), (1, within_b), (-2, across)))
 
 
-def add_squares(part: Part, gradients: Gradients | None, centered: bool) -> tuple[Tensor, Tensor]:
-    """As `blocks.add_blocks` with the squared difference of the scores, for a part where all real pairs count.
+class TokenGramMSE(HiddenLoss):
+    """Mean over real token pairs of (S S' / D_s - T T' / D_t)^2, NST as TextBrewer has it (`nst`, `mmd_loss`).
 
-    With X = scale_s Q_s and Y = scale_t Q_t the squares sum up to <X'X, K_s'K_s> - 2 <Y'X, K_t'K_s> + <Y'Y, K_t'K_t>,
-    whose derivative is 2 X (K_s'K_s) - 2 Y (K_t'K_s) by X, and 2 K_s (X'X) - 2 K_t (Y'X) by K_s. centered: as in
-    `pairwise.score_mse`; the rows of K_s and K_t then lose their mean.
+    It is NST's squared MMD with the polynomial kernel (x'y)^2 (arXiv:1707.01219), divided by n^2 and without the
+    unit length that the paper gives each feature first. Widths may differ. Unlike FeatureGramMSE it compares
+    how tokens relate to each other; unlike RelationKL it has no softmax, so that it also matches the size of h.
+    Given a mask, TextBrewer 0.2.1 divides by the padded length instead of the width.
     """
-    found = _add_squares(part, gradients, centered, part.left_s.dtype)
-    if found is None:
-        found = _add_squares(part, gradients, centered, torch.float64)
-    counts = torch.full_like(found, part.length) if part.real is None else part.real.sum(1)
-    return found, part.left_s.shape[1] * counts**2
+
+    reduces = "mean over L x L, then B"
+    counts = "pairs of real tokens"
+    projects: ClassVar[bool] = False
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        sums = gram_distance(student * student.shape[-1] ** -0.5, teacher * teacher.shape[-1] ** -0.5)
+        return sequence_mean(sums / real.sum(-1).clamp(min=1) ** 2, real.any(-1))
 
 
-def _add_squares(part: Part, gradients: Gradients | None, centered: bool, dtype: torch.dtype) -> Tensor | None:
-    """Return the sums (b,), or None when too little is left of them in `dtype`; the gradients are then untouched."""
-    batch, heads, length, _ = part.left_s.shape
-    right_s, right_t = part.right_s.to(dtype), part.right_t.to(dtype)
-    if centered:
-        right_s, right_t = _centered(right_s, part.real), _centered(right_t, part.real)
-    # (b * H, n, d): views of the model's own tensors when a sequence is alone
-    q_s, q_t, k_s, k_t = (x.flatten(0, 1) for x in (part.left_s.to(dtype), part.left_t.to(dtype), right_s, right_t))
-    of_queries, of_keys = _grams(q_s, q_t), _grams(k_s, k_t)
-    own, mixed, target = (
-        torch.linalg.vecdot(*(x.reshape(batch, -1) for x in grams)) for grams in zip(of_queries, of_keys, strict=True)
-    )
-    squares, product = part.scale_s**2, part.scale_s * part.scale_t
-    terms = squares * own + part.scale_t**2 * target
-    totals = terms - 2 * product * mixed
-    if dtype == torch.float32 and totals.device.type != "mps" and (totals < CANCELLED * terms).any():
-        return None  # on mps there is no float64 to compute it in
-    if gradients is not None:
-        for given, x_s, x_t, (own, mixed, _) in (
-            (gradients.left, q_s, q_t, of_keys),
-            (gradients.right, k_s, k_t, of_queries),
-        ):
-            found = torch.bmm(x_s, own.mul_(2 * squares)).baddbmm_(x_t, mixed, alpha=-2 * product)
-            given[part.batch, :, :length] += found.unflatten(0, (batch, heads))
-    return totals.clamp(min=0).to(part.left_s.dtype)
+class FeatureGramMSE(HiddenLoss):
+    """Mean over the D x D entries of (S'S / n - T'T / n)^2, n the real tokens: a layer's Gram matrix.
 
+    The style loss of Gatys et al. (arXiv:1508.06576), and FlowMSE (FSP) of a layer to itself. Compares features after
+    projection, so widths must agree by then. Unlike TokenGramMSE it forgets which token is which; unlike HiddenMSE it
+    does not ask for equal states.
+    """
 
-def _grams(states_s: Tensor, states_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return S'S, T'S and T'T."""
-    return torch.bmm(states_s.mT, states_s), torch.bmm(states_t.mT, states_s), torch.bmm(states_t.mT, states_t)
+    reduces = "mean over D x D, then B"
 
-
-def _centered(states: Tensor, real: Tensor | None) -> Tensor:
-    """Return `states`, (b, H, n, d), without the mean of their real rows; the others are zero and stay so."""
-    if real is None:
-        return states - states.mean(-2, keepdim=True)
-    keep = real[:, None, :, None]
-    return states - states.sum(-2, keepdim=True) / keep.sum(-2, keepdim=True).clamp(min=1) * keep
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+        """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
+        student, teacher, real = self.real_states(student, teacher, mask)
+        size = real.sum(-1).clamp(min=1) ** 2 * student.shape[-1] ** 2
+        return sequence_mean(gram_distance(student.mT, teacher.mT) / size, real.any(-1))

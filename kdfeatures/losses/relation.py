@@ -11,7 +11,7 @@ from torch import Tensor
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.losses.attention import AttentionLoss
-from kdfeatures.losses.pairwise import relation_kl
+from kdfeatures.losses.kernels.pairwise import relation_kl
 
 Operand = Literal["query", "key", "value"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from caching import small_cache
-from runs_for_tests import small_dataset, small_distiller
+from support.caching import small_cache
+from support.runs_for_tests import small_dataset, small_distiller
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from launching import in_two_processes
-from runs_for_tests import small_distiller, small_trainer
+from support.launching import in_two_processes
+from support.runs_for_tests import small_distiller, small_trainer
 
 
 @pytest.mark.slow

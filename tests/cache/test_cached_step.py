@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from caching import collators, shards, small_cache
-from runs_for_tests import small_dataset, small_distiller, small_trainer
-from tiny import tiny_classifier, undropped
+from support.caching import collators, shards, small_cache
+from support.runs_for_tests import small_dataset, small_distiller, small_trainer
+from support.tiny import tiny_classifier, undropped
 from transformers import DataCollatorWithPadding
 
 from kdfeatures.cache import CachedCollator, needed, with_rows
-from kdfeatures.distiller import Distiller
-from kdfeatures.embedded import tokenizer
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE, LogitMSE, RelationKL, ValueRelation
-from kdfeatures.mapping import Pair
-from kdfeatures.objective import Objective, Term
+from kdfeatures.mapping.rules import Pair
 
 
 def loss_and_gradients(distiller, batch):

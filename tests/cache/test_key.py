@@ -3,12 +3,12 @@ import copy
 import pytest
 import torch
 from datasets import Dataset
-from tiny import tiny_classifier
+from support.tiny import tiny_classifier
 from tokenizers.normalizers import Strip
 
 from kdfeatures.cache.key import digests_of, folder_name, identity
-from kdfeatures.embedded import tokenizer
-from kdfeatures.teachers import make_ready
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.models.teachers import make_ready
 
 COLUMNS = ["input_ids", "token_type_ids", "attention_mask"]
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from caching import shards, small_cache
-from launching import side_by_side
-from tiny import tiny_classifier, undropped
+from support.caching import shards, small_cache
+from support.launching import side_by_side
+from support.tiny import tiny_classifier, undropped
 
 from kdfeatures.cache import LOGITS, Quantity
 from kdfeatures.cache.shards import locked

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loss_cases import BATCHWISE, COMPARING, LOGITS, MASKED, SCALE_S
+from support.loss_cases import BATCHWISE, COMPARING, LOGITS, MASKED, SCALE_S
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import SoftCrossEntropy

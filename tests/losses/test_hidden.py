@@ -1,6 +1,6 @@
 import pytest
 import torch
-from loss_cases import BATCHWISE, HIDDEN
+from support.loss_cases import BATCHWISE, HIDDEN
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenCosine, HiddenMSE, LayerNormMSE, NormalizedClsMSE

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from references import cross_entropy, regression
+from support.references import cross_entropy, regression
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HardLabel

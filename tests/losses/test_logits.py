@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from references import cross_entropy, regression
+from support.references import cross_entropy, regression
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import (

@@ -1,0 +1,117 @@
+"""All heads of chosen layers of two models, compared over text: matched on one half of it, reported on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kdfeatures.analysis.batches import Batch, real_of, to_device
+from kdfeatures.analysis.head_matching import HeadMatching, match_heads
+from kdfeatures.analysis.head_similarity import HeadSimilarity, shuffled
+from kdfeatures.capture.families import encoder_of
+from kdfeatures.capture.measuring import measured
+from kdfeatures.errors import UserError
+from kdfeatures.features import AttentionStates
+from kdfeatures.mapping.rules import Pair
+
+
+class HeadComparison(NamedTuple):
+    """The heads of one pair of layers by one measure; matrices are (H_s, H_t), float64.
+
+    matching     fitted to `fitted`, the similarity on one half of the texts
+    similarity   on the other half, where no pair looks better because it was chosen
+    null         on the other half too, with the teacher reading another text of the batch: what positions and special
+                 tokens alone give
+    """
+
+    matching: HeadMatching
+    fitted: Tensor
+    similarity: Tensor
+    null: Tensor
+
+    @property
+    def matched(self) -> float:
+        """The mean similarity of the matched pairs on the half that they were not fitted to."""
+        return _mean(self.matching.on(self.similarity))
+
+    @property
+    def matched_null(self) -> float:
+        """The same for other texts."""
+        return _mean(self.matching.on(self.null))
+
+    @property
+    def any_pair(self) -> float:
+        """The mean over all pairs of heads, which a random matching would have on average."""
+        return self.similarity.mean().item()
+
+
+@torch.no_grad()
+def compare_heads(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    batches: Iterable[Batch],
+    *,
+    measures: Sequence[str],
+    pairs: Iterable[tuple[int, int]] | None = None,
+) -> dict[str, dict[Pair, HeadComparison]]:
+    """Return for every measure and pair of layers how alike their heads are, and which belong together.
+
+        batches = text_batches(texts, tokenizer, batch_size=8)
+        found = compare_heads(student, teacher, batches, measures=["divergence"], pairs=[(1, 2), (3, 6)])
+        found["divergence"][3, 6].matching.pairs     # (student head, teacher head), from 0
+
+    measures: of kdfeatures.analysis.head_similarity.MEASURES. pairs: (student layer, teacher layer), from 1; None
+    compares all layers with all. Every other batch, from the first, is for fitting. One pass of each model in eval
+    mode. Depths, widths and head counts may differ.
+    batches: inputs that fit both models (kdfeatures.analysis.batches), of two texts or more. Raises UserError for fewer
+    than two batches, unknown measures, layers that do not exist, and where a measure cannot see a model's scores.
+    """
+    depths = [len(encoder_of(model).layers) for model in (student, teacher)]
+    chosen = [Pair(*pair) for pair in (product(*(range(1, n + 1) for n in depths)) if pairs is None else pairs)]
+    layers_s, layers_t = ({pair[side] for pair in chosen} for side in (0, 1))
+    keys = list(product(measures, chosen))
+    parts = {part: {key: HeadSimilarity(key[0]) for key in keys} for part in ("fitted", "similarity", "null")}
+    with (
+        measured(student, attention=sorted(layers_s)) as see_student,
+        measured(teacher, attention=sorted(layers_t)) as see_teacher,
+    ):
+        count = 0
+        for count, batch in enumerate(batches, 1):
+            real = real_of(batch)
+            found_s = _on_cpu(see_student(to_device(batch, student)).attention)
+            found_t = _on_cpu(see_teacher(to_device(batch, teacher)).attention)
+            others = {layer: shuffled(states, real) for layer, states in found_t.items()}
+            for measure, pair in keys:
+                own, other = found_s[pair.student], found_t[pair.teacher]
+                if count % 2:
+                    parts["fitted"][measure, pair].update(own, other, real)
+                    continue
+                parts["similarity"][measure, pair].update(own, other, real)
+                unrelated, mask = others[pair.teacher]
+                parts["null"][measure, pair].update(own, unrelated, real & mask)
+    if count < 2:
+        raise UserError(f"heads are matched on some batches and reported on others, but there is {count}; give more.")
+    return {measure: {pair: _compared(parts, measure, pair) for pair in chosen} for measure in measures}
+
+
+def _compared(parts: dict[str, dict], measure: str, pair: Pair) -> HeadComparison:
+    fitted, similarity, null = (parts[part][measure, pair].compute() for part in ("fitted", "similarity", "null"))
+    return HeadComparison(match_heads(fitted), fitted, similarity, null)
+
+
+def _on_cpu(found: dict[int, AttentionStates]) -> dict[int, AttentionStates]:
+    return {
+        layer: states._replace(
+            **{name: value.cpu() for name, value in states._asdict().items() if isinstance(value, Tensor)}
+        )
+        for layer, states in found.items()
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

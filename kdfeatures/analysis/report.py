@@ -1,0 +1,144 @@
+"""What a page says of two models and, where it is known, of the student before its distillation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kdfeatures.analysis.batches import Batch
+from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
+from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
+from kdfeatures.analysis.heatmaps import Panel, heat_maps
+from kdfeatures.analysis.html_page import data_url
+from kdfeatures.mapping.rules import Pair
+
+Cells = Sequence[tuple[int, int]]  # (row, column)
+MEANINGS = {
+    "divergence": "1 less the Jensen-Shannon divergence (in bits) of the two attention maps: 1 is the same map, 0 no "
+    "overlap.",
+    "correlation": "Correlation of the attention scores before softmax, each row less its mean: 1 is the same pattern, "
+    "negative the opposite one.",
+    "cka": "Debiased linear CKA of what the heads put out, probabilities times values, token by token: 1 is equal up "
+    "to rotation and scale, 0 unrelated.",
+}
+
+
+class Measured(NamedTuple):
+    """Layers and heads, by measure and pair of layers, against the teacher's; those of before are None without it."""
+
+    layers: LayerComparison
+    heads: dict[str, dict[Pair, HeadComparison]]
+    layers_before: LayerComparison | None
+    heads_before: dict[str, dict[Pair, HeadComparison]] | None
+
+
+def measure(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    before: PreTrainedModel | None,
+    batches: Sequence[Batch],
+    *,
+    measures: Sequence[str],
+    pairs: Sequence[Pair],
+) -> Measured:
+    """Compare the student, and the one before if there is one, with the teacher on the same texts."""
+    found: list[Any] = []
+    for model in (student, before):
+        if model is None:
+            found += [None, None]
+            continue
+        found.append(compare_layers(model, teacher, batches))
+        found.append(compare_heads(model, teacher, batches, measures=measures, pairs=pairs))
+    return Measured(*found)
+
+
+def draw_layers(found: Measured, pairs: Sequence[Pair], path: Path) -> str:
+    """Draw the similarity of all layers, with the mapped ones outlined, and return a description."""
+    before = found.layers_before and (found.layers_before.similarity, pairs)
+    panels = _panels((found.layers.similarity, pairs), before, found.layers.null)
+    heat_maps(panels, path, rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
+    return f"CKA of student and teacher layers. {_said(panels, pairs)}"
+
+
+def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Draw the similarity of all heads by one measure; return what the page shows of each pair, by its key."""
+    after, before = found.heads[name], found.heads_before and found.heads_before[name]
+    panels = {}
+    for pair, own in after.items():
+        then = before and (before[pair].similarity, before[pair].matching.pairs)
+        panels[pair] = _panels((own.similarity, own.matching.pairs), then, own.null)
+    values = torch.cat([torch.from_numpy(panel.matrix).flatten() for own in panels.values() for panel in own])
+    limits = (values.min().item(), values.max().item())
+    shown = {}
+    for pair, own in after.items():
+        file = folder / f"heads_{name}_{pair.student}_{pair.teacher}.png"
+        heat_maps(panels[pair], file, rows="student head", columns="teacher head", start=0, limits=limits)
+        described = f"Similarity of heads, student layer {pair.student}, teacher layer {pair.teacher}, by {name}."
+        alt = f"{described} {_said(panels[pair], own.matching.pairs)}"
+        shown[key_of(pair)] = {"png": data_url(file), "alt": alt} | matched(own, before and before[pair])
+    return shown
+
+
+def key_of(pair: Pair) -> str:
+    """Return how data name a pair of layers."""
+    return f"{pair.student}-{pair.teacher}"
+
+
+def matched(after: HeadComparison, before: HeadComparison | None) -> dict[str, Any]:
+    """Return the matched heads of one pair of layers, similarities of the half of the texts they were not fitted to."""
+    then = {}
+    if before is not None:
+        partners = zip(before.matching.pairs, before.matching.on(before.similarity), strict=True)
+        then = {s: {"before_teacher": t, "before_similarity": value} for (s, t), value in partners}
+    nothing = dict.fromkeys(("before_teacher", "before_similarity")) if before is not None else {}
+    own = after.matching
+    values = own.on(after.similarity), own.margins_on(after.similarity), own.on(after.null)
+    return {
+        "pairs": [
+            {"student": s, "teacher": t, "similarity": value, "margin": _finite(margin), "null": null}
+            | then.get(s, nothing)
+            for (s, t), value, margin, null in zip(own.pairs, *values, strict=True)
+        ],
+        "unmatched_student": own.unmatched_student,
+        "unmatched_teacher": own.unmatched_teacher,
+    }
+
+
+def summary_of(found: Measured) -> list[dict[str, str]]:
+    """Return the table of means over matched heads, a row for every measure and pair of layers."""
+    rows = []
+    for name, by_pair in found.heads.items():
+        for pair, own in by_pair.items():
+            row = {"measure": name, "student ← teacher": f"{pair.student} ← {pair.teacher}"}
+            models = {"": own}
+            if found.heads_before is not None:
+                models = {"before: ": found.heads_before[name][pair], "after: ": own}
+            for when, one in models.items():
+                for what, value in (("matched", one.matched), ("other texts", one.matched_null), ("any", one.any_pair)):
+                    row[f"{when}{what}"] = f"{round(value, 2) + 0.0:.2f}"
+            rows.append(row)
+    return rows
+
+
+def _panels(after: tuple[Tensor, Cells], before: tuple[Tensor, Cells] | None, null: Tensor) -> list[Panel]:
+    """Return a matrix and its outlined cells, those before distillation to the left, and the null to the right."""
+    shown = {"student": after} if before is None else {"before distillation": before, "after distillation": after}
+    shown["other texts"] = (null, after[1])
+    return [Panel(title, matrix.numpy(), marked) for title, (matrix, marked) in shown.items()]
+
+
+def _said(panels: Sequence[Panel], marked: Cells) -> str:
+    """Say what the outlined cells hold: those of each panel on average, and of the second to last one by one."""
+    means = [f"{panel.title} {panel.matrix[tuple(zip(*panel.marked, strict=True))].mean():.2f}" for panel in panels]
+    single = [f"{s} with {t} {panels[-2].matrix[s, t]:.2f}" for s, t in marked]
+    return f"Mean of the outlined cells: {', '.join(means)}. {panels[-2].title.capitalize()}: {', '.join(single)}."
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # a single teacher head has no next one

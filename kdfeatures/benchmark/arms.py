@@ -1,0 +1,75 @@
+"""The arms of a grid as overrides of `kdfeatures distill`: recipes under test, controls, and the user's own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from kdfeatures.benchmark.equal_steps import check_steps, same_steps
+from kdfeatures.benchmark.run import compose
+from kdfeatures.benchmark.settings import Settings, key_of
+from kdfeatures.benchmark.without_layers import on_layers, without_layers
+from kdfeatures.cli.commands import distill
+from kdfeatures.distillation.objective import MAIN
+from kdfeatures.errors import UserError, nearest
+
+OTHER = "other_texts"  # the teacher of the control `permuted`
+
+
+def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, list[str]]:
+    """Return the overrides of each arm for a task, controls first; raises UserError for one that could not be run.
+
+    teacher: a folder or Hub id whose config is the teacher's; None for the one that a generated task makes.
+    Overrides of terms and stages are of the recipe, and of the controls made from it: hard and pseudo have other terms.
+    An arm in stages gets as many steps as the others (kdfeatures/benchmark/equal_steps.py).
+    """
+    grid, shared = settings.grid, [one for one in settings.shared if not _of_terms(one)]
+    terms = [one for one in settings.shared if _of_terms(one)]
+    if terms and len(grid.recipes) > 1:
+        raise UserError(f"{terms[0]} is for the terms of one recipe, but there are {len(grid.recipes)}; use arms.NAME.")
+    own = grid.per_task.get(task, [])
+    model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
+
+    @functools.cache  # composing takes longer than all else here
+    def planned(*overrides: str) -> tuple[DictConfig, list[distill.Plan]]:
+        cfg = compose("distill", [*overrides, *model])
+        return cfg, distill.check(cfg, Path("unused"))
+
+    def arm(*overrides: str) -> list[str]:
+        cfg, plans = planned(*overrides)
+        check_steps(cfg)
+        return [*overrides, *same_steps(cfg, plans, overrides)]
+
+    first = [f"recipe={grid.recipes[0]}", *shared, *terms, *own]
+    found: dict[str, list[str]] = {}
+    for control in grid.controls:
+        if control == "permuted":
+            moved = _on_other_texts(*planned(*first))
+            if moved:
+                found[f"{grid.recipes[0]}, other texts"] = [*arm(*first), *moved]
+        elif control == "logits":
+            removed = without_layers(*planned(*first))
+            found[control] = arm(f"recipe={control}", *shared, *own) if removed is None else arm(*first, *removed)
+        else:
+            found[control] = arm(f"recipe={control}", *shared, *own)
+    found |= {name: arm(f"recipe={name}", *shared, *terms, *own) for name in grid.recipes}
+    found |= {name: arm(*shared, *overrides, *own) for name, overrides in grid.arms.items()}
+    if grid.baseline not in found:
+        raise UserError(
+            f"baseline={grid.baseline} is no arm{nearest(grid.baseline, found)}; there is {', '.join(found)}."
+        )
+    return found
+
+
+def _of_terms(override: str) -> bool:
+    key = key_of(override)
+    return key.startswith(("losses", "stages")) or "@" in key
+
+
+def _on_other_texts(cfg: DictConfig, plans: Sequence[distill.Plan]) -> list[str]:
+    """Return what makes all terms on layers learn from a teacher that reads other texts; nothing without such terms."""
+    found = [f"{place}.teacher={OTHER}" for place, term in on_layers(cfg, plans).items() if term.teacher == MAIN]
+    return found and [f"+teachers.{OTHER}={{path: '${{teacher.path}}', weight: 0.0, permuted: true}}", *found]

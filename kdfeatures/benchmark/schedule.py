@@ -1,0 +1,181 @@
+"""The order of a grid's runs: a task's teacher, then for each arm the choice of a learning rate, then all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdfeatures.benchmark.arms import arms_of
+from kdfeatures.benchmark.run import PLAN, Cell, compose
+from kdfeatures.benchmark.settings import TEACHER, Settings, key_of
+from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
+from kdfeatures.errors import UserError
+from kdfeatures.models.load import load_config
+from kdfeatures.pipelines.inputs import SELECTION
+from kdfeatures.runs.folder import is_finished
+
+EXPORT = "export"  # in a student's folder
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The runs of one arm on one task; teachers are runs that must be there first: the students' and the trials'."""
+
+    task: str
+    arm: str
+    teachers: tuple[Cell, ...]
+    trials: tuple[Cell, ...]
+    runs: dict[float, tuple[Cell, ...]]  # by learning rate: those of one rate will be run
+    is_exported: bool = False
+    teacher_saw_trials: bool = False
+
+    def stages(self) -> Iterator[tuple[Cell, ...]]:
+        """Yield runs that can be run in any order; what comes next is known once they are finished."""
+        if self.teachers:
+            yield self.teachers
+        if self.trials:
+            yield self.trials
+        yield self.chosen
+        yield self.exports
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The rate with the best score on held-out training examples, the smaller of equals; None until it is known.
+
+        A rate with which the student diverged is the worst.
+        """
+        if not self.trials:
+            return next(iter(self.runs))
+        scored = [cell for cell in self.trials if cell.is_finished]
+        if not scored or not all(cell.is_settled for cell in self.trials):
+            return None
+        return max(sorted(scored, key=lambda cell: cell.learning_rate), key=_score).learning_rate
+
+    def is_done(self, cell: Cell) -> bool:
+        """True for a run that is finished, and for a trial that diverged where another tells which rate to take."""
+        if cell.is_finished:
+            return True
+        return cell in self.trials and cell.is_settled and any(one.is_finished for one in self.trials)
+
+    @property
+    def chosen(self) -> tuple[Cell, ...]:
+        """The runs over all seeds; none before the learning rate is known."""
+        rate = self.learning_rate
+        return () if rate is None else self.runs[rate]
+
+    @property
+    def exports(self) -> tuple[Cell, ...]:
+        """What writes and scores each finished student as ONNX and int8; none where that is not asked for."""
+        return tuple(_exporting(cell) for cell in self.chosen if cell.is_finished) if self.is_exported else ()
+
+    @property
+    def planned(self) -> int:
+        """How many runs there will be, those of teachers aside."""
+        return len(self.trials) + len(next(iter(self.runs.values()))) * (2 if self.is_exported else 1)
+
+
+def units_of(settings: Settings, output_dir: Path) -> list[Unit]:
+    """Return the units of a grid, task by task; raises UserError for a teacher that is not there and cannot be made."""
+    missing = [
+        task for task in settings.grid.tasks if not _has_teacher(settings, task) and not _is_made(settings, task)
+    ]
+    if missing:
+        raise UserError(
+            f"teacher.root={settings.root} has no folder {', '.join(missing)}; leave them out of tasks, or give "
+            "model.path=FOLDER_OR_HUB_ID of an encoder to fine-tune."
+        )
+    if settings.encoder is not None:
+        load_config(settings.encoder, "model.path")
+    return [unit for task in settings.grid.tasks for unit in _units(settings, task, output_dir)]
+
+
+def _units(settings: Settings, task: str, output_dir: Path) -> list[Unit]:
+    folder, trials = settings.root / task, output_dir / "trials" / task
+    has_teacher = _has_teacher(settings, task)
+    is_given = has_teacher and (settings.has_teachers or not (folder / PLAN).exists())
+    made = [] if is_given else [_finetuning(settings, task, folder)]
+    of_trials = TrialTeacher(folder, None, has_seen=False)
+    if len(settings.grid.learning_rates) > 1:
+        held = _finetuning(settings, task, trials / TEACHER, _held_out(settings))
+        of_trials = trial_teacher(settings, task, held, folder)
+        made += [] if of_trials.made is None else [of_trials.made]
+    arms = arms_of(settings, task, str(folder) if has_teacher else settings.encoder)
+    return [
+        Unit(
+            task,
+            arm,
+            tuple(made),
+            _trials(settings, task, arm, overrides, of_trials.folder, trials),
+            _runs(settings, task, arm, overrides, output_dir / "runs" / task),
+            is_exported=settings.grid.export and arm in settings.grid.recipes,
+            teacher_saw_trials=of_trials.has_seen,
+        )
+        for arm, overrides in arms.items()
+    ]
+
+
+def _trials(
+    settings: Settings, task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path
+) -> tuple[Cell, ...]:
+    rates, seed = settings.grid.learning_rates, settings.grid.seeds[0]
+    if len(rates) == 1:
+        return ()
+    own = (*overrides, *_held_out(settings))
+    return tuple(_distilling(task, arm, own, teacher, place, seed, rate) for rate in rates)
+
+
+def _runs(
+    settings: Settings, task: str, arm: str, overrides: Sequence[str], place: Path
+) -> dict[float, tuple[Cell, ...]]:
+    grid = settings.grid
+    return {
+        rate: tuple(_distilling(task, arm, overrides, settings.root / task, place, seed, rate) for seed in grid.seeds)
+        for rate in grid.learning_rates
+    }
+
+
+def _distilling(
+    task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path, seed: int, rate: float
+) -> Cell:
+    name = arm.replace(",", "").replace(" ", "_").replace("/", "_")
+    own = (f"task={task}", f"teacher.path='{teacher}'", *overrides, f"seed={seed}", f"trainer.learning_rate={rate}")
+    return Cell("distill", own, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate)
+
+
+def _has_teacher(settings: Settings, task: str) -> bool:
+    """True where a teacher is there whole: one that was given, or that a grid has finished."""
+    folder = settings.root / task
+    return (folder / "config.json").exists() and (is_finished(folder) or not (folder / PLAN).exists())
+
+
+def _is_made(settings: Settings, task: str) -> bool:
+    return settings.encoder is not None or compose("finetune", [f"task={task}"]).task.embedded is not None
+
+
+def _finetuning(settings: Settings, task: str, folder: Path, more: Sequence[str] = ()) -> Cell:
+    """A teacher's own run, on the data of the students; all else is what `finetune` says."""
+    data = _of_data([*settings.shared, *settings.grid.per_task.get(task, [])])
+    seed = settings.grid.seeds[0]
+    model = [] if settings.encoder is None else [f"model.path='{settings.encoder}'"]
+    overrides = (f"task={task}", *model, *data, f"seed={seed}", *settings.grid.finetune, *more)
+    return Cell("finetune", overrides, folder, task, TEACHER, seed)
+
+
+def _held_out(settings: Settings) -> tuple[str, str]:
+    return f"data.held_out={settings.grid.held_out}", f"split={SELECTION}"
+
+
+def _of_data(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides of what a model is trained and scored on."""
+    return [one for one in overrides if key_of(one).split(".")[0] in ("data", "split")]
+
+
+def _exporting(cell: Cell) -> Cell:
+    overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *_of_data(cell.overrides))
+    return Cell("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
+
+
+def _score(cell: Cell) -> float:
+    results = cell.results()
+    return results["student"]["metrics"][SELECTION][results["metric"]]

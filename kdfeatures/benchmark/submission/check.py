@@ -1,0 +1,147 @@
+"""Find everything in a zip that the GLUE server would refuse, or score as something else than was meant."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from kdfeatures.benchmark.submission.files import FILES, HEADER, HIGHEST, LOWEST, SubmissionFile
+from kdfeatures.errors import UserError, nearest
+
+LARGEST = 64 * 2**20  # bytes of one file; the longest, QQP, has under 4 MiB
+DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
+
+
+class Checked(NamedTuple):
+    """What is in a zip. rows: by the name of a file, None where it cannot be read; problems: by name, "" of the zip."""
+
+    rows: dict[str, int | None]
+    problems: dict[str, list[str]]
+
+
+def check_submission(file: Path) -> list[str]:
+    """Return every problem of a zip, a line each; none when the server takes it.
+
+    Equal problems of a file's rows are one line that counts them and shows the first. Raises UserError when there is no
+    such file.
+    """
+    return told(checked(file))
+
+
+def told(found: Checked) -> list[str]:
+    """Return the problems that were found, a line each, with the name of the file."""
+    return [f"{name}.tsv: {problem}" if name else problem for name, own in found.problems.items() for problem in own]
+
+
+def checked(file: Path) -> Checked:
+    """Return the same for each of the 11 files."""
+    if not file.is_file():
+        raise UserError(f"{file} is no file; name the zip to check.")
+    rows: dict[str, int | None] = {one.name: None for one in FILES}
+    problems: dict[str, list[str]] = {"": [], **{one.name: [] for one in FILES}}
+    try:
+        with zipfile.ZipFile(file) as opened:
+            entries = opened.infolist()
+            problems[""] += _strangers([entry.filename for entry in entries])
+            for one in FILES:
+                own = [entry for entry in entries if PurePosixPath(entry.filename).name == one.member]
+                rows[one.name], problems[one.name] = _file(opened, own, one)
+    except UNREADABLE as error:
+        problems[""].append(f"{file} is not a zip file: {error}")
+    return Checked(rows, {name: own for name, own in problems.items() if own})
+
+
+def row_problems(file: SubmissionFile, lines: Sequence[str]) -> list[str]:
+    """Return what is wrong with the lines below the header, but for their number."""
+    shapeless, misplaced, strange = [], [], []
+    for row, line in enumerate(lines):
+        index, tab, answer = line.partition("\t")
+        if not tab or "\t" in answer:
+            shapeless.append(row)
+            continue
+        if index != str(row):
+            misplaced.append(row)
+        if not _accepts(file, answer):
+            strange.append(row)
+    accepted = f"one of {', '.join(file.answers)}" if file.answers else f"a number from {LOWEST:g} to {HIGHEST:g}"
+    return [
+        *_told(shapeless, "is not an index, a tab and a prediction", lambda row: repr(lines[row][:40])),
+        *_told(misplaced, "has an index out of place", lambda row: f"{_part(lines[row], 0)} instead of {row}"),
+        *_told(strange, f"answers something else than {accepted}", lambda row: _part(lines[row], 1)),
+    ]
+
+
+def _strangers(names: list[str]) -> list[str]:
+    known = [one.member for one in FILES]
+    found = []
+    for name in dict.fromkeys(names):
+        inner = PurePosixPath(name)
+        if name.endswith("/"):
+            found.append(f"'{name}' is a folder; zip the files without one")
+        elif inner.name not in known:
+            found.append(f"'{name}' is no file of a submission{nearest(inner.name, known)}")
+    return found
+
+
+def _file(
+    opened: zipfile.ZipFile, entries: list[zipfile.ZipInfo], file: SubmissionFile
+) -> tuple[int | None, list[str]]:
+    if not entries:
+        return None, ["is missing"]
+    entry = min(entries, key=lambda entry: entry.filename != file.member)
+    problems = [f"is there {len(entries)} times"] if len(entries) > 1 else []
+    if entry.filename != file.member:
+        problems.append(f"lies in a folder, '{entry.filename}'; zip the files without it")
+    if entry.file_size > LARGEST:
+        return None, [*problems, f"has {entry.file_size} bytes, which no answers to {file.rows} examples have"]
+    try:
+        content = opened.read(entry)
+    except UNREADABLE as error:
+        return None, [*problems, f"cannot be read: {error}"]
+    rows, found = _content(content, file)
+    return rows, problems + found
+
+
+def _content(content: bytes, file: SubmissionFile) -> tuple[int | None, list[str]]:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        return None, [f"is not UTF-8: byte {content[error.start]:#04x} at {error.start}"]
+    problems = []
+    if text.startswith("\ufeff"):
+        problems.append("begins with a byte order mark")
+    if "\r" in text:
+        problems.append("has the line ends of Windows (CRLF) or old Macs (CR), not LF")
+    lines = re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff"))
+    if lines[-1] == "":
+        lines.pop()
+    header = lines[0] if lines else ""
+    if header != HEADER:
+        problems.append(f"begins with {header[:40]!r}, not with the header {HEADER!r}")
+    # without a header the first line is an answer already
+    below = lines if header.split("\t")[0] == "0" else lines[1:]
+    if len(below) != file.rows:
+        problems.append(f"has {len(below)} rows, not {file.rows}")
+    return len(below), problems + row_problems(file, below)
+
+
+def _accepts(file: SubmissionFile, answer: str) -> bool:
+    if file.answers:
+        return answer in file.answers
+    return DECIMAL.fullmatch(answer) is not None and LOWEST <= float(answer) <= HIGHEST
+
+
+def _part(line: str, which: int) -> str:
+    return repr(line.split("\t")[which][:40])
+
+
+def _told(rows: Sequence[int], what: str, shown: Callable[[int], str]) -> list[str]:
+    if not rows:
+        return []
+    return [f"row {rows[0]} {what}: {shown(rows[0])}{f' ({len(rows)} rows do)' if len(rows) > 1 else ''}"]

@@ -1,0 +1,105 @@
+"""kdfeatures glue: teachers, students of all arms and seeds on all tasks, and one table; goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.benchmark.progress import Progress
+from kdfeatures.benchmark.report import Report
+from kdfeatures.benchmark.run import Cell, compose
+from kdfeatures.benchmark.schedule import Unit, units_of
+from kdfeatures.benchmark.settings import Settings
+from kdfeatures.benchmark.submission.from_grid import check_submission, submit
+from kdfeatures.config.schema import DataConfig, section
+from kdfeatures.data.load import load_task, split_of
+from kdfeatures.errors import UserError
+from kdfeatures.models.export.requirements import require_packages
+from kdfeatures.pipelines.inputs import DATA_SEED
+from kdfeatures.runs.results import write_results
+from kdfeatures.tasks.task import Task
+
+PATIENCE = 5.0  # seconds between two looks at runs that other processes are at
+
+
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+    """Run all that is missing, broken runs once more, and write table.md, table.csv, plot.png and results.json.
+
+    Several processes may work on one folder: each run is one's. Raises UserError at the end when runs broke off, and
+    names them; all others are in the table by then.
+    """
+    if cfg.existing != "resume":
+        raise UserError(
+            f"existing={cfg.existing}: a grid goes on where it was; for another, choose another output_dir."
+        )
+    settings = Settings.read(cfg, list(HydraConfig.get().overrides.task), output_dir)
+    units = units_of(settings, output_dir)
+    _check(units, settings, cfg, output_dir)
+    runs = sum(unit.planned for unit in units)
+    print(f"{len(settings.grid.tasks)} tasks, {len(units) // len(settings.grid.tasks)} arms: {runs} runs.", flush=True)
+    report = Report(units, settings, cfg, output_dir)
+    broken = _run_all(units, report)
+    results = {"command": "glue"} | (report.finish() or {})
+    write_results(output_dir, results)
+    if broken:
+        raise UserError(
+            f"{len(broken)} of {runs} runs broke off; error.txt in each folder says why, and the next call tries them "
+            f"again: {', '.join(str(cell.folder) for cell in broken)}"
+        )
+    if settings.grid.submission is not None:
+        results["submission"] = submit(units, settings, cfg, output_dir)
+        write_results(output_dir, results)
+    return results
+
+
+def _check(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+    """Raise UserError for what would stop a run: settings that changed since it began, data that are not there."""
+    if settings.grid.export:
+        require_packages()
+    data = section(cfg, "data", DataConfig)
+    for name in settings.grid.tasks:
+        task = Task.from_config(OmegaConf.to_container(compose("distill", [f"task={name}"]).task))
+        raw = load_task(task, data.path, seed=DATA_SEED)
+        for split in ("train", cfg.split):
+            split_of(raw, task, split)
+    if settings.grid.submission is not None:
+        check_submission(units, settings, cfg, output_dir)
+    for unit in units:
+        for cell in (*unit.trials, *(one for runs in unit.runs.values() for one in runs)):
+            cell.check()
+    for cell in {cell for unit in units for cell in unit.teachers}:
+        cell.check()
+
+
+def _run_all(units: Sequence[Unit], report: Report) -> list[Cell]:
+    """Run what is missing, and return the runs that broke off; waits for those that other processes are at."""
+    progress, tried = Progress(units), {}
+    while True:
+        waiting = [_advance(unit, tried, progress, report) for unit in units]
+        if not any(waiting):
+            return [cell for unit, cell in tried.values() if not unit.is_done(cell)]
+        time.sleep(PATIENCE)
+
+
+def _advance(unit: Unit, tried: dict[Path, tuple[Unit, Cell]], progress: Progress, report: Report) -> bool:
+    """Run what can be run of a unit and was not tried; return whether another process is at some of it."""
+    busy = False
+    for stage in unit.stages():
+        for cell in stage:
+            if unit.is_done(cell) or cell.folder in tried:
+                continue
+            start = time.monotonic()
+            if not cell.run():
+                busy = True
+                continue
+            tried[cell.folder] = unit, cell
+            print(progress.line(cell, time.monotonic() - start), flush=True)
+            report.update()
+        if not all(unit.is_done(cell) for cell in stage):
+            break  # what comes next needs these
+    return busy

@@ -1,0 +1,43 @@
+"""kdfeatures submission: check a zip of predictions before the GLUE server does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from kdfeatures.benchmark.submission import FILES, Checked, checked, told
+from kdfeatures.errors import UserError
+from kdfeatures.runs.results import markdown
+
+
+def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+    """Print a table of the 11 files and every problem of the zip `file`; raises UserError when there is any."""
+    if cfg.file is None:
+        raise UserError("nothing to check: say which zip, kdfeatures submission FILE.")
+    found = checked(Path(cfg.file))
+    problems = told(found)
+    print(f"\n{_table(found)}")
+    if problems:
+        print("\n" + "\n".join(problems))
+        count = f"{len(problems)} problems, the first: " if len(problems) > 1 else ""
+        raise UserError(f"the GLUE server would refuse {cfg.file}: {count}{problems[0]}.")
+    print(f"\n{cfg.file} is what the GLUE server takes.")
+    return {"command": "submission", "file": str(cfg.file), "rows": found.rows}
+
+
+def _table(found: Checked) -> str:
+    lines = []
+    for one in FILES:
+        rows, own = found.rows[one.name], found.problems.get(one.name, [])
+        state = "not read" if rows is None else "ok"
+        lines.append(
+            {
+                "file": one.member,
+                "rows": "" if rows is None else str(rows),
+                "needed": str(one.rows),
+                "state": own[0] if own else state,
+            }
+        )
+    return markdown(lines)

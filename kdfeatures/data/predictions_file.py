@@ -1,0 +1,160 @@
+"""Files of a teacher's answers: parquet, CSV, JSON or JSON lines, a row for each example.
+
+They have a column `id` and one of these (the first that is there counts):
+
+    logits          a list of C numbers in the order of task.labels, or a column each: logits.LABEL
+    probabilities   likewise; each row sums to 1
+    label           the name or the id of a class, which is then certain; for regression the score
+
+A file holds the training split, or names the split of every row in a column `split`. A folder holds a file for each
+split: train.*, validation.*, ... as `split=` names them, and pool.* for data.pool.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datasets import Dataset
+
+from kdfeatures.data.sources import read_file
+from kdfeatures.errors import UserError
+from kdfeatures.tasks.task import FILE_ENDINGS, SPLITS, Task
+
+POOL = "pool"  # what the examples of data.pool are called beside the task's splits
+KINDS = ("logits", "probabilities", "label")
+TOLERANCE = 0.01  # of a sum of probabilities, which may be rounded
+IMPOSSIBLE = -1e3  # for log 0: e^-1000 is 0 at any temperature up to 9, and unlike infinity it gives no NaN
+
+
+class Answers(NamedTuple):
+    """The answers of one split: ids, and logits (answers, C), float32, in the task's label order.
+
+    softened: they are logarithms of given probabilities or labels, so that only their softmax means anything.
+    """
+
+    ids: list[str]
+    logits: np.ndarray
+    softened: bool
+
+
+def read_answers(path: Path, task: Task, option: str) -> dict[str, Answers]:
+    """Read a file or folder, which errors call `option`; returns the answers by split.
+
+    Raises UserError for a missing file or column, an id that occurs twice in a split, another number of classes, and
+    numbers that are no logits or probabilities.
+    """
+    return {split: _answers(table, task, f"{option} ({split})") for split, table in _by_split(path, option).items()}
+
+
+def write_answers(path: Path, ids: Sequence[str], logits: np.ndarray) -> None:
+    """Write logits (examples, C), in the task's label order, as a parquet file that `read_answers` takes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Dataset.from_dict({"id": list(ids), "logits": logits.tolist()}).to_parquet(path)
+
+
+def _by_split(path: Path, option: str) -> dict[str, Dataset]:
+    if not path.is_dir():
+        table = _table(path, option)
+        if "split" not in table.column_names:
+            return {"train": table}
+        of_rows = np.asarray(table["split"][:])
+        return {split: table.select(np.flatnonzero(of_rows == split)) for split in dict.fromkeys(of_rows.tolist())}
+    found: dict[str, Dataset] = {}
+    for split in (*SPLITS, POOL):
+        files = [path / f"{split}{ending}" for ending in FILE_ENDINGS if (path / f"{split}{ending}").is_file()]
+        if len(files) > 1:
+            raise UserError(f"{option} has both {files[0].name} and {files[1].name}; leave one of them.")
+        if files:
+            found[split] = _table(files[0], option)
+    if not found:
+        raise UserError(f"{option} is a folder without train.parquet, or a file of another split or ending.")
+    return found
+
+
+def _table(path: Path, option: str) -> Dataset:
+    table = read_file(path, ("id", "label"), option)
+    if not len(table) or "id" not in table.column_names:
+        there = ", ".join(table.column_names) or "nothing"
+        raise UserError(f"{option}: '{path}' needs a column 'id' and rows; it has {len(table)} rows of {there}.")
+    return table
+
+
+def _answers(table: Dataset, task: Task, where: str) -> Answers:
+    ids = [str(one) for one in table["id"][:]]
+    for one, count in Counter(ids).most_common(1):
+        if count > 1:
+            raise UserError(f"{where} has {count} rows with the id {one}; leave one of them.")
+    kind = next((one for one in KINDS if _columns(table, one)), None)
+    if kind is None:
+        raise UserError(f"{where} has none of the columns {', '.join(KINDS)}; it has {', '.join(table.column_names)}.")
+    if kind == "label":
+        return Answers(ids, _of_labels(table["label"][:], ids, task, where), softened=not task.is_regression)
+    if kind == "probabilities" and task.is_regression:
+        raise UserError(f"{where} has probabilities, but task '{task.name}' is a regression; give its scores as label.")
+    values = _numbers(table, kind, ids, task, where)
+    if kind == "logits":
+        return Answers(ids, values.astype(np.float32), softened=False)
+    sums = values.sum(1)
+    for n in np.flatnonzero((values < 0).any(1) | (np.abs(sums - 1) > TOLERANCE)):
+        raise UserError(
+            f"{where}: the probabilities of id {ids[n]} are {values[n].tolist()}, with the sum {sums[n]:.4g}; they "
+            "must be 0 or more and sum to 1."
+        )
+    with np.errstate(divide="ignore"):
+        logits = np.maximum(np.log(values / sums[:, None]), IMPOSSIBLE)
+    return Answers(ids, logits.astype(np.float32), softened=True)
+
+
+def _columns(table: Dataset, kind: str) -> list[str]:
+    each = () if kind == "label" else tuple(name for name in table.column_names if name.startswith(f"{kind}."))
+    return [kind] if kind in table.column_names else list(each)
+
+
+def _numbers(table: Dataset, kind: str, ids: Sequence[str], task: Task, where: str) -> np.ndarray:
+    """Return what a column of lists, or a column for each class, holds: float64 (answers, C)."""
+    if kind in table.column_names:
+        rows = table[kind][:]
+    else:
+        given, wanted = _columns(table, kind), [f"{kind}.{label}" for label in task.labels]
+        if sorted(given) != sorted(wanted):
+            raise UserError(f"{where} has the columns {', '.join(given)}, but the task's are {', '.join(wanted)}.")
+        rows = list(zip(*(table[name][:] for name in wanted), strict=True))
+    for one, row in zip(ids, rows, strict=True):
+        if not isinstance(row, (list, tuple)):
+            raise UserError(f"{where}: {kind} of id {one} is no list; in a CSV give a column for each: {kind}.LABEL.")
+        if len(row) != task.num_labels:
+            names = ", ".join(task.labels) or "a score"
+            raise UserError(
+                f"{where}: id {one} has {len(row)} {kind}, but task '{task.name}' has {task.num_labels} ({names})."
+            )
+        if not all(type(x) in (int, float) and np.isfinite(x) for x in row):
+            raise UserError(f"{where}: {kind} of id {one} are {list(row)}, but must be finite numbers.")
+    return np.asarray(rows, dtype=np.float64)
+
+
+def _of_labels(labels: Sequence[Any], ids: Sequence[str], task: Task, where: str) -> np.ndarray:
+    if task.is_regression:
+        return np.array([[_score(label, one, where)] for one, label in zip(ids, labels, strict=True)], dtype=np.float32)
+    known = {name: n for n, name in enumerate(task.labels)}
+    if not any(name.isdecimal() for name in task.labels):  # stars 1 to 5 are names, and no ids
+        known |= {str(n): n for n in range(len(task.labels))}
+    logits = np.full((len(ids), len(task.labels)), IMPOSSIBLE, dtype=np.float32)
+    for row, (one, label) in enumerate(zip(ids, labels, strict=True)):
+        if str(label) not in known:
+            raise UserError(f"{where}: id {one} has the label {label!r}; task '{task.name}' takes {', '.join(known)}.")
+        logits[row, known[str(label)]] = 0.0
+    return logits
+
+
+def _score(label: Any, one: str, where: str) -> float:
+    try:
+        score = float(label)
+    except (TypeError, ValueError):
+        score = float("nan")
+    if not np.isfinite(score):
+        raise UserError(f"{where}: id {one} has the label {label!r}, but a regression needs a finite number.")
+    return score

@@ -1,0 +1,51 @@
+"""A user's own text without labels, for the teacher to label: data.pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import Dataset
+
+from kdfeatures.data.sources import read_file
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.tasks.columns import HIDDEN
+from kdfeatures.tasks.task import Task
+
+
+def read_pool(path: str, task: Task) -> Dataset:
+    """Return the rows of a file in the form of the task's own, to be encoded likewise; every label is hidden.
+
+    CSV, JSON, JSON lines or parquet with the task's text columns, whose labels, if there are any, are not read; or
+    .txt with a text a line, where empty lines do not count. Raises UserError for a missing file or column, columns
+    without text, .txt for a task of two texts, and no rows at all.
+    """
+    option = f"data.pool={path}"
+    rows = _lines(Path(path), task, option) if Path(path).suffix == ".txt" else read_file(Path(path), task.text, option)
+    for column in task.text if len(rows) else ():
+        if column not in rows.column_names:
+            raise UserError(
+                f"{option} has no column '{column}'{nearest(column, rows.column_names)} (it has "
+                f"{', '.join(rows.column_names)}), but task '{task.name}' reads {', '.join(task.text)}."
+            )
+        kind = getattr(rows.features[column], "dtype", "nested")
+        if "string" not in kind:
+            raise UserError(f"{option}: column '{column}' must hold text, but holds {kind}.")
+    if not len(rows):
+        raise UserError(f"{option} has no examples; leave it out.")
+    rows = rows.remove_columns([task.label]) if task.label in rows.column_names else rows
+    return rows.add_column(task.label, [float(HIDDEN) if task.is_regression else HIDDEN] * len(rows))
+
+
+def _lines(path: Path, task: Task, option: str) -> Dataset:
+    if len(task.text) > 1:
+        raise UserError(
+            f"{option} has one text a line, but task '{task.name}' reads {', '.join(task.text)}; give a CSV or JSON "
+            "lines with these columns."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{option} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    return Dataset.from_dict({task.text[0]: [line for line in lines if line.strip()]})

@@ -1,0 +1,173 @@
+"""What an objective does, term by term, as data: results.json keeps it, and kdfeatures.runs.loss_tables prints it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from kdfeatures.alignment.projections import projections_for
+from kdfeatures.capture.families import family_of
+from kdfeatures.distillation.objective import MAIN, ON_HIDDEN, Objective, Term
+from kdfeatures.distillation.schedules import Schedule
+
+UNSAID = "it does not say"  # of a loss that is not the package's own
+
+
+def describe_objective(
+    objective: Objective,
+    student: PreTrainedConfig,
+    teacher: PreTrainedConfig | None,
+    classes: int,
+    *,
+    others: Mapping[str, PreTrainedConfig] | None = None,
+    rows: str = "B",
+) -> dict[str, Any]:
+    """Return what the objective does with models of these configs; classes: C of all outputs.
+    rows: what a row of them is of, in a word: B texts, or tokens.
+
+    teacher: None for stored outputs, as it is in what is returned. others: further teachers by name.
+
+    {student, teacher: {layers, hidden_size, heads}, others: {name: the same and its share of the averaged
+    distribution}, terms, projections, first_batch: None}
+    terms: {name: {loss, settings, of, layers, compared, map, student, teacher, weight, share, over_pairs, reduces,
+        counts, temperature}}, of: the teacher whose layers are compared; layers: mapped pairs, empty for outputs, of a
+        map that moves its candidates, of which `compared` are those of the first step; map: such a map in words, None
+        for a fixed one; student, teacher: the shapes compared, in the letters of kdfeatures.features; weight: a number,
+        or a schedule in words; share: of the balance, None without one; temperature: None for a loss that has none.
+    projections: {kind, learned: {name: parameters}, frozen: {name: numbers}}
+    first_batch: as `first_batch` returns it, once there was one.
+    """
+    terms, teachers = {}, {MAIN: teacher, **(others or {})}
+    for name, term in objective.terms.items():
+        projections = projections_for(objective.projections, term.teacher)
+        of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
+        terms[name] = {
+            "loss": type(term.loss).__name__,
+            "settings": _settings(term),
+            **describe_layers(term),
+            "student": of_student,
+            "teacher": of_teacher,
+            "weight": str(term.weight) if isinstance(term.weight, Schedule) else term.weight,
+            "share": None if objective.balance is None else objective.balance.share(name),
+            "over_pairs": term.over_pairs if term.pairs else None,
+            "reduces": getattr(term.loss, "reduces", UNSAID),
+            "counts": getattr(term.loss, "counts", UNSAID),
+            "temperature": _temperature(term),
+        }
+    return {
+        "student": _size(student),
+        "teacher": None if teacher is None else _size(teacher),
+        "others": {
+            name: _size(config) | {"share": objective.shares.get(name, 0.0)} for name, config in (others or {}).items()
+        },
+        "terms": terms,
+        "projections": _projections(objective.projections),
+        "first_batch": None,
+    }
+
+
+def describe_layers(term: Term) -> dict[str, Any]:
+    """Return the part of a term's description that says which layers it compares: of, layers, compared and map."""
+    return {
+        "of": term.teacher,
+        "layers": [list(pair) for pair in term.pairs],
+        "compared": [list(pair) for pair in term.compared],
+        "map": None if term.map is None else f"{term.map.rule}, {term.map.told}",
+    }
+
+
+def first_batch(
+    objective: Objective, rows: Sequence[Sequence[float]], *, step: int, shape: Sequence[int]
+) -> dict[str, Any]:
+    """Return {step, texts, tokens, terms, total} of what measure_terms found, and a last row for the weighted sum.
+
+    terms: {name: {value, weight, gradient, projections}}, the value unweighted, the norms of the gradient on student
+    and projections those of weight * value. total: the same of the sum, without a weight. Of several processes, values
+    and norms are means of those of each one's own batch; texts and tokens are of this one's.
+    """
+    terms = {}
+    for (name, weight), (value, student, projections) in zip(objective.weights.items(), rows[:-1], strict=True):
+        terms[name] = {
+            "value": value,
+            "weight": weight,
+            "gradient": weight * student,
+            "projections": weight * projections,
+        }
+    total = dict(zip(("value", "gradient", "projections"), rows[-1], strict=True))
+    return {"step": step, "texts": shape[0], "tokens": shape[1], "terms": terms, "total": total}
+
+
+def _size(config: PreTrainedConfig) -> dict[str, int]:
+    return {
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "heads": config.num_attention_heads,
+    }
+
+
+def _settings(term: Term) -> dict[str, Any]:
+    """Return the loss's own arguments, as far as it keeps them under their names, and what brings heads together.
+
+    The temperature is told apart.
+    """
+    names = [name for name in inspect.signature(type(term.loss)).parameters if name != "temperature"]
+    own = {name: getattr(term.loss, name) for name in names if hasattr(term.loss, name)}
+    return own if term.heads is None else own | {"heads": term.heads.rule}
+
+
+def _temperature(term: Term) -> str | None:
+    own = getattr(term.loss, "temperature", None)
+    if own is None:
+        return None
+    value = f"{own:g}" if term.temperature is None else str(term.temperature)
+    factor = getattr(term.loss, "temperature_factor", UNSAID)
+    return f"T = {value}, factor {factor}"
+
+
+def _shapes(
+    term: Term,
+    projections: nn.Module,
+    student: PreTrainedConfig,
+    teacher: PreTrainedConfig | None,
+    outputs: tuple[str, int],
+) -> tuple[str, str]:
+    takes = term.loss.takes
+    if takes == "attention":
+        counts = [family_of(config).heads(config) for config in (student, teacher)]
+        heads = [term.loss.compared_heads(n) for n in (counts if term.heads is None else term.heads.compared)]
+        operands = " ".join(name[0] for name in term.loss.operands)
+        return tuple(f"{operands} (B, {n}, L, L)" for n in heads)
+    if takes in ON_HIDDEN:
+        widths = student.hidden_size, teacher.hidden_size
+        found = [f"(B, L, {width})" for width in widths]
+        if term.loss.projects:
+            # all pairs have these widths
+            after = _projected(projections, term, widths)
+            found = [
+                f"{of} -> (B, L, {to})" if to != width else of
+                for of, to, width in zip(found, after, widths, strict=True)
+            ]
+        return tuple(found)
+    rows, classes = outputs
+    logits, labels = f"({rows}, {classes})", f"labels ({rows})"
+    return logits, {"labels": labels, "logits": logits}.get(takes, f"{logits}, {labels}")
+
+
+@torch.no_grad()
+def _projected(projections: nn.Module, term: Term, widths: tuple[int, int]) -> list[int]:
+    states: list[Tensor] = [torch.zeros(1, 1, width) for width in widths]
+    return [x.shape[-1] for x in projections(term.pairs[0], *states)]
+
+
+def _projections(projections: nn.Module) -> dict[str, Any]:
+    learned: dict[str, int] = {}
+    for name, parameter in projections.named_parameters():
+        owner = name.rpartition(".")[0] or name
+        learned[owner] = learned.get(owner, 0) + parameter.numel()
+    frozen = {name: buffer.numel() for name, buffer in projections.named_buffers()}
+    return {"kind": type(projections).__name__, "learned": learned, "frozen": frozen}

@@ -1,0 +1,85 @@
+"""A mix of teacher layers as the target of each student layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.mapping.dynamic import WatchedMap
+from kdfeatures.masking import blank_padding, real_tokens, token_mean
+
+POOLS = ("cls", "mean")
+
+
+class AttentionMap(WatchedMap):
+    """Layer m learns from C_m = sum_i w_mi h_i with w_m = softmax(<g_m, g_i> / temperature), ALP-KD (arXiv:2012.14022).
+
+    h_i: the teacher's hidden states (B, L, D) of all layers but the embeddings. g: a vector of each text and layer, on
+    both sides: with pool="cls" that of position 0, as in the paper, with "mean" the mean of its real tokens. So each
+    text has weights of its own, which all of its tokens share. The paper compares [CLS] alone; here any loss on hidden
+    states may, normalized_cls (position 0) being the nearest to it. Gradients reach the student through w, too.
+    temperature: 1 in the paper. Hidden states are long vectors, so that w then lies almost always on one layer; a
+    transformer's own attention divides by the square root of the width.
+    Student and teacher must have one width, or be projected to it, as `check` says.
+    """
+
+    rule = "attention"
+    serves: ClassVar = ("hidden",)
+    told = "a mix of all teacher layers, by similarity"
+    sees = "student layer"
+
+    def __init__(
+        self,
+        student_layers: int,
+        teacher_layers: int,
+        *,
+        pool: Literal["cls", "mean"],
+        temperature: float,
+        embeddings: bool,
+    ) -> None:
+        if pool not in POOLS:
+            raise UserError(f"mapping.pool={pool} is unknown{nearest(pool, POOLS)}; choose cls or mean.")
+        if not 0 < temperature < math.inf:
+            raise UserError(f"mapping.temperature={temperature} must be a finite number above 0.")
+        super().__init__(student_layers, teacher_layers, embeddings=embeddings)
+        self.pool, self.temperature = pool, temperature
+
+    def check(self, option: str, loss: nn.Module, student_width: int, teacher_width: int) -> None:
+        super().check(option, loss, student_width, teacher_width)
+        if not loss.projects and student_width != teacher_width:
+            raise UserError(
+                f"{option} compares widths {student_width} (student) and {teacher_width} (teacher) without a "
+                "projection, but mapping=attention weighs layers by dot products; give the term a map of its own, "
+                f"'+mapping@{option}.mapping=uniform'."
+            )
+
+    def compare(
+        self,
+        layer: int,
+        student: Tensor,
+        teachers: Sequence[Tensor],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        mask: Tensor,
+    ) -> Tensor:
+        real = real_tokens(mask, student)
+        # what padding holds must not reach the weights' gradient through the mix, where a loss can no longer mask it
+        teachers = [blank_padding(states, real) for states in teachers]
+        weights = self.weights_of(blank_padding(student, real), teachers, real)
+        self.note(slice(layer - 1, layer), weights.detach().mean(0))
+        mixed = sum(weights[:, i, None, None] * states for i, states in enumerate(teachers))
+        return loss(student, mixed)
+
+    def weights_of(self, student: Tensor, teachers: Sequence[Tensor], real: Tensor) -> Tensor:
+        """Return w, (B, N). student, teachers: (B, L, D) with blank padding. real: (B, L)."""
+        own, others = self._pooled(student, real), torch.stack([self._pooled(states, real) for states in teachers], 1)
+        # autocast would run the products in half precision although the operands are float32
+        with torch.autocast(own.device.type, enabled=False):
+            return ((others @ own[..., None]).squeeze(-1) / self.temperature).softmax(1)
+
+    def _pooled(self, states: Tensor, real: Tensor) -> Tensor:
+        return states[:, 0] if self.pool == "cls" else token_mean(states, real)

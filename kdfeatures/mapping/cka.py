@@ -1,0 +1,85 @@
+"""The map that follows from how similar the layers of teacher and student are before training."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import TrainingArguments
+
+from kdfeatures.errors import UserError
+from kdfeatures.mapping.dynamic import MovingMap
+from kdfeatures.mapping.rules import Pair
+
+
+class CkaMap(MovingMap):
+    """The map with the largest sum of CKA(m, f(m)) among all f with f(1) <= f(2) <= ... <= f(M), f(m) from 1 to N.
+
+    CKA: debiased and linear, of hidden states with tokens as samples (kdfeatures.analysis.compare_layers), of the
+    student as it begins. Until `fit` all pairs are candidates. A student that copies teacher layers is most similar to
+    those; for random weights it says little more than that inputs are alike, and mapping=uniform is the better guess.
+    examples: how many training examples are measured.
+    """
+
+    rule = "cka"
+    serves: ClassVar = ("hidden", "attention", "flow")
+    told = "the most similar teacher layers, measured before training"
+    moves = False
+
+    def __init__(self, student_layers: int, teacher_layers: int, *, examples: int, embeddings: bool) -> None:
+        if examples < 4:
+            raise UserError(f"mapping.examples={examples} must be at least 4.")
+        super().__init__(student_layers, teacher_layers, embeddings=embeddings)
+        self.examples = examples
+        self.register_buffer("similarity", torch.full(self.shape, torch.nan))
+        self.register_buffer("chosen", torch.zeros(student_layers, dtype=torch.long))
+
+    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
+        super().check_training(arguments, streaming=streaming)
+        if streaming:
+            raise UserError(
+                "mapping=cka is measured on chosen examples, which a stream cannot give; use mapping=uniform, or "
+                "data.streaming=false."
+            )
+
+    def fit(self, similarity: Tensor) -> None:
+        """Take the CKA of all pairs, (M, N), and choose the map."""
+        self.similarity.copy_(similarity)
+        self.chosen.copy_(torch.tensor(best_monotone(similarity.tolist())))
+
+    def compared(self) -> tuple[Pair, ...]:
+        if not self.chosen.any():
+            return self.pairs
+        chosen = {(0, 0), *enumerate(self.chosen.tolist(), 1)}
+        return tuple(pair for pair in self.pairs if pair in chosen)
+
+    def weights(self) -> Tensor:
+        layers = torch.arange(1, self.shape[1] + 1, device=self.chosen.device)
+        return (layers == self.chosen[:, None]).float()
+
+    def measured(self) -> dict[str, Any]:
+        return {"similarity": [[round(value, 4) for value in row] for row in self.similarity.tolist()]}
+
+
+def best_monotone(similarity: list[list[float]]) -> list[int]:
+    """Return f(1) <= ... <= f(M), from 1, with the largest sum of similarity[m - 1][f(m) - 1]; the lowest of equals.
+
+    By dynamic programming over S(m, i), the best sum of the first m layers with f(m) <= i. O(M N).
+    """
+    sums = [0.0] * len(similarity[0])
+    ends: list[list[int]] = []  # of layer m: where it ends best among the first i
+    for row in similarity:
+        best, reached, end = float("-inf"), [], []
+        for i, value in enumerate(row):
+            if sums[i] + value > best:
+                best, here = sums[i] + value, i
+            reached.append(best)
+            end.append(here)
+        sums = reached
+        ends.append(end)
+    found, limit = [], len(similarity[0]) - 1
+    for end in reversed(ends):
+        limit = end[limit]
+        found.append(limit + 1)
+    return found[::-1]

@@ -1,0 +1,73 @@
+"""Optimal transport between the layers of student and teacher."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.optimize import linprog
+from torch import Tensor
+
+from kdfeatures.mapping.dynamic import WatchedMap
+
+CHEAPEST = 1e-3  # of the mean unit cost: no layer counts as cheaper, so that none takes all the weight
+
+
+class TransportMap(WatchedMap):
+    """M sum_mi f_mi L_mi with the plan f of least cost, BERT-EMD (arXiv:2010.06133).
+
+    L_mi is the term's loss for the pair (m, i). f minimises sum f_mi L_mi with f >= 0, row sums u_m and column sums
+    v_i, the weights of student and teacher layers, each summing to 1. It is detached: gradients reach L alone. The
+    factor M gives the term the size that it has with a map of M pairs; over_pairs=mean divides by it again.
+    update: after every batch u_m becomes proportional to u_m / sum_i f_mi L_mi, and v_i likewise: layers that are cheap
+    to match gain. As in the paper all begin equal. Its code averages the weights of attention and hidden states; here
+    each term has its own. Some versions of that code put the new weights through a softmax, which is left out here.
+    Of several processes each solves for its own batch, with the first one's u and v. With accumulated gradients, u and
+    v change with every batch. A step reads the costs, so a GPU waits for its host once for each term.
+    """
+
+    rule = "emd"
+    sees = "all"
+    serves: ClassVar = ("hidden", "attention")
+    told = "all teacher layers, by the flow of optimal transport"
+
+    def __init__(self, student_layers: int, teacher_layers: int, *, update: bool, embeddings: bool) -> None:
+        super().__init__(student_layers, teacher_layers, embeddings=embeddings)
+        self.update = update
+        self.register_buffer("student_weights", torch.full((student_layers,), 1 / student_layers))
+        self.register_buffer("teacher_weights", torch.full((teacher_layers,), 1 / teacher_layers))
+
+    @torch.compiler.disable
+    def plan(self, costs: Tensor) -> Tensor:
+        given = costs.double().cpu().numpy()
+        student, teacher = (w.double().cpu().numpy() for w in (self.student_weights, self.teacher_weights))
+        flow = transport_plan(given, student / student.sum(), teacher / teacher.sum())
+        if self.update and np.isfinite(given).all():
+            spent = flow * given
+            self.student_weights.copy_(torch.from_numpy(_cheap_first(spent.sum(1) / student)))
+            self.teacher_weights.copy_(torch.from_numpy(_cheap_first(spent.sum(0) / teacher)))
+        weights = torch.from_numpy(flow * len(flow)).to(costs)
+        self.note(slice(None), weights.to(self.seen))
+        return weights
+
+
+def _cheap_first(unit_costs: np.ndarray) -> np.ndarray:
+    """Return weights in proportion to 1 / cost that sum to 1."""
+    inverse = 1 / np.maximum(unit_costs, max(CHEAPEST * unit_costs.mean(), np.finfo(np.float32).tiny))
+    return inverse / inverse.sum()
+
+
+def transport_plan(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return f (M, N) >= 0 with these row and column sums, which both sum to 1, that minimises sum f * costs.
+
+    For costs that are not finite it is the product of the sums, so that a diverged loss stays one.
+    """
+    students, teachers = costs.shape
+    if not np.isfinite(costs).all():
+        return np.outer(rows, columns)
+    sums = np.concatenate([np.kron(np.eye(students), np.ones(teachers)), np.kron(np.ones(students), np.eye(teachers))])
+    scale = np.abs(costs).max() or 1.0  # the solver's tolerances are absolute
+    # the last column's sum follows from the others
+    found = linprog((costs / scale).ravel(), A_eq=sums[:-1], b_eq=np.concatenate([rows, columns])[:-1], method="highs")
+    return np.maximum(found.x, 0).reshape(costs.shape)

@@ -1,0 +1,131 @@
+"""Load a teacher, and refuse one that has nothing to teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.evaluation.metrics import accuracy, majority_score, predictions_from_logits
+from kdfeatures.models.load import load_tokenizer, load_trained
+from kdfeatures.tasks.label_order import align_labels
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.task import Task
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of a run: where it is from, the model, and the columns that put its logits into the task's label order.
+
+    model: None for stored outputs. columns: None for a task without labels.
+    shuffled: see shuffle_weights. permuted: see kdfeatures.distillation.controls.
+    """
+
+    path: str
+    model: PreTrainedModel | None
+    columns: list[int] | None
+    shuffled: bool = False
+    permuted: bool = False
+
+
+def load_teacher(
+    path: str, task: Task, *, force: bool, option: str = "teacher.path"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[int] | None]:
+    """Return teacher, tokenizer and the columns that put its logits into the task's label order; None without labels.
+
+    Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
+    takes it as it is.
+    """
+    model = load_trained(path, option, kind_of(task), force=force)
+    columns = None
+    if task.has_labels:
+        columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
+    return model, load_tokenizer(path, option), columns
+
+
+def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTrainedModel:
+    """Put a loaded teacher, in place, into the precision and form in which it shall run.
+
+    After the student is built: layers copied from it shall not be rounded. Raises UserError for an unknown dtype.
+    """
+    check_dtype(dtype)
+    teacher.to(getattr(torch, dtype))
+    if compiled:
+        teacher.compile(dynamic=True)  # batches differ in length
+    return teacher
+
+
+@torch.no_grad()
+def shuffle_weights(teacher: PreTrainedModel) -> None:
+    """Put the entries of every parameter into random order, in place and always the same one.
+
+    A control: a teacher with the sizes and the scales of the real one that knows nothing. Whatever a student gains by
+    matching its layers is not knowledge.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for parameter in teacher.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator)
+        parameter.copy_(parameter.flatten()[order].view_as(parameter))
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise UserError unless a teacher can run in `dtype`."""
+    if dtype not in PRECISIONS:
+        raise UserError(
+            f"teacher.dtype={dtype} is unknown{nearest(dtype, PRECISIONS)}; choose from {', '.join(PRECISIONS)}."
+        )
+
+
+def check_teacher(
+    logits: np.ndarray, labels: np.ndarray, task: Task, split: str, *, whose: str = "the teacher"
+) -> None:
+    """Raise UserError when the teacher, called `whose`, answers no better than a constant would.
+
+    logits: (examples or words, C) in the task's label order. Classification: accuracy against the majority class.
+    Regression: squared error against that of the mean score, so a teacher on another scale is noticed as well.
+    """
+    predictions = predictions_from_logits(logits, task)
+    if task.is_regression:
+        error, constant = np.mean((predictions - labels) ** 2), np.var(labels)
+        if error < constant:
+            return
+        found = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
+    else:
+        right, constant = accuracy(predictions, labels), majority_score(labels)
+        if right > constant:
+            return
+        found = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
+    raise UserError(
+        f"{whose} is no better than a constant on {task.name} {split} ({found}); fine-tune it for the task, or "
+        "distil it all the same with teacher.force=true."
+    )
+
+
+def check_tokenizers(
+    teacher: PreTrainedTokenizerBase,
+    other: PreTrainedTokenizerBase,
+    path: str,
+    *,
+    option: str = "student.path",
+    than: str = "the teacher",
+) -> None:
+    """Raise UserError unless both tokenizers give the same ids: features are compared token by token.
+
+    path and option: where the other is from. than: what errors call the teacher.
+    """
+    if teacher.get_vocab() != other.get_vocab():
+        raise UserError(
+            f"{option}={path} has another tokenizer than {than} ({len(other)} against {len(teacher)} entries, or other "
+            "ids); models are compared token by token, so choose one with the same tokenizer."
+        )
+    probe = "It's 3.5% Naïve — kdfeatures, isn't it?"
+    if teacher(probe)["input_ids"] != other(probe)["input_ids"]:
+        raise UserError(
+            f"{option}={path} shares the vocabulary of {than} but splits text differently (casing or special tokens); "
+            "choose one with the same tokenizer."
+        )

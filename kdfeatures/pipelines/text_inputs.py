@@ -1,0 +1,108 @@
+"""The same as kdfeatures.pipelines.inputs.TaskData for text without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from datasets import Dataset, IterableDataset
+from omegaconf import DictConfig
+from transformers import PreTrainedTokenizerBase
+
+from kdfeatures.config.schema import DataConfig
+from kdfeatures.data.corpus import Texts, held_out, in_memory, load_text
+from kdfeatures.data.subsets import subset
+from kdfeatures.errors import UserError
+from kdfeatures.tasks.mlm_masking import with_fixed_masks
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.task import Task
+
+OWN = "own"  # of the training examples: those of the task
+
+
+@dataclass(frozen=True)
+class TextData:
+    """The splits of a text, encoded on demand with one tokenizer."""
+
+    task: Task
+    raw: Mapping[str, Texts]
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+    @classmethod
+    def load(cls, task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TextData:
+        """Load the text; see kdfeatures.data.corpus for what may be wrong with it."""
+        raw = load_text(task, data.path, streaming=data.streaming)
+        if kind_of(task).scores:
+            raw = held_out(raw, task)
+        return cls(task, raw, tokenizer, data.max_length)
+
+    def split(self, name: str) -> Dataset:
+        """Return an encoded split for scoring, in memory and with the same masks in every run; UserError without it."""
+        if self.task.splits.get(name) not in self.raw:
+            raise UserError(
+                f"the text has no split '{name}'; give a file whose name begins with it, or for 'validation' "
+                "task.reading.held_out=500."
+            )
+        texts = in_memory(self.raw[self.task.splits[name]])
+        if not len(texts):
+            raise UserError(f"the split '{name}' of the text has no texts but blank ones.")
+        examples = kind_of(self.task).encode(texts, self.tokenizer, self.task, self.max_length)
+        return with_fixed_masks(examples, self.tokenizer, self.task.reading.masked)
+
+    def validation(self) -> Dataset | None:
+        """Return the encoded validation split, or None when nothing is scored or there is none."""
+        present = self.task.splits.get("validation") in self.raw
+        return self.split("validation") if present and kind_of(self.task).scores else None
+
+    def reported(self, split: str) -> dict[str, Dataset]:
+        """Return the split to report; none when nothing is scored."""
+        return {split: self.split(split)} if kind_of(self.task).scores else {}
+
+    def train(
+        self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None
+    ) -> dict[str, Dataset | IterableDataset]:
+        """Return the training examples of `data.train_examples` texts; a stream is mixed anew in each epoch.
+
+        They are all OWN, there is no other part of them.
+        """
+        if self.task.splits["train"] not in self.raw:
+            raise UserError(f"the text has no files for training; it has the splits {', '.join(self.raw)}.")
+        texts = self.raw[self.task.splits["train"]]
+        if isinstance(texts, IterableDataset):
+            chosen = texts if data.train_examples is None else texts.take(data.train_examples)
+            stream = kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+            return {OWN: stream.shuffle(seed=seed, buffer_size=self.task.reading.shuffle)}
+        if not len(texts):
+            raise UserError("the training text has no texts but blank ones.")
+        chosen = subset(texts, data.train_examples, seed)
+        return {OWN: kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)}
+
+
+def check_reading(task: Task, data: DataConfig) -> None:
+    """Raise UserError for data settings that a task of this kind does not read."""
+    if task.has_labels and data.streaming:
+        raise UserError(
+            f"data.streaming=true reads text without labels, but task '{task.name}' has labels; leave it out."
+        )
+    if task.kind != "sequence" and data.pool is not None:
+        raise UserError(f"data.pool={data.pool} adds whole texts, which task '{task.name}' does not label.")
+    if not task.has_labels and data.labelled is not None:
+        raise UserError(f"data.labelled={data.labelled} has no effect on task '{task.name}', which has no labels.")
+    if not task.has_labels and data.held_out is not None:
+        raise UserError(
+            f"data.held_out={data.held_out} has no effect on text; task.reading.held_out is how many texts to keep."
+        )
+
+
+def check_stream(data: DataConfig, cfg: DictConfig) -> None:
+    """Raise UserError for settings that need to know how long a stream is, or to read it twice."""
+    if not data.streaming:
+        return
+    if cfg.trainer.max_steps < 1:
+        raise UserError("data.streaming=true does not know how long an epoch is; set trainer.max_steps.")
+    if cfg.trainer.tokens_per_batch is not None:
+        raise UserError(
+            f"trainer.tokens_per_batch={cfg.trainer.tokens_per_batch} sorts examples by length, which a stream cannot; "
+            "set trainer.per_device_train_batch_size, or data.streaming=false."
+        )

@@ -1,0 +1,196 @@
+"""results.json, what every run leaves behind, and the short table printed from it.
+
+Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missing values are null:
+    schema            1
+    command           finetune | distill | explain | evaluate | export | inspect | glue
+    task, recipe      names; recipe is null but for distill
+    mapping           the run's pairs [[student layer, teacher layer], ...], of a map that moves its candidates; null
+                      but for distill
+    maps              of terms whose map moves or was measured, by name: {rule, epochs}. epochs: {step, weights} at the
+                      end of every epoch, for a map that moves; weights: a row for each student layer from 1, a column
+                      for each teacher layer from 1. Of mapping=cka also the similarity, likewise
+    heads             of terms that compare attention scores, by name: {rule} and by pair of layers, such as `1_to_2`,
+                      what was matched, {pairs: [[student head, teacher head], ...] from 0, similarity: of each, on
+                      texts that they were not matched on}, or the learned mix, a row for each teacher head
+    seed              of student initialisation, shuffling and subsets
+    split             the split that `metrics` are of
+    metric            the name of the metric that models are compared by; null where nothing is scored
+    teacher, student  {path, model_type, layers, hidden_size, heads, parameters, metrics}; finetune and evaluate fill
+                      `student` only. metrics: {split: {metric: value}}. Of stored outputs the sizes are null, and
+                      splits for which none are stored have no metrics
+    teachers          of a run with several, the main one included: {name, share, shuffled, permuted, mapping} and the
+                      entries of `teacher`; share of the averaged distribution. What stands outside (mapping, teacher,
+                      retained) is the main one's. ensemble: {split: {metric: value}} of the averaged distribution
+    retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
+    examples          {split: how many the metrics are of}
+    train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used;
+                      pool_examples: those of data.pool; augmented_examples: altered copies. Of stages the largest
+    seconds           {train, total}, wall clock
+    losses            the mean unweighted value of every term in the last logging window
+    padding           the share of padded positions in the training batches; null where nothing was trained
+    report            with explain=true, what each term does and its gradient on the first batch, as
+                      kdfeatures/distillation/summary.py says; otherwise null
+    stages            of a run in stages: {name, seconds, losses, mapping, maps, heads, padding, report, metrics} and
+                      the counts of training examples of each, metrics of the student as it was then; what stands
+                      outside is of the last, seconds of all
+    processes         how many trained together
+    base_models       ids of the Hub's models that it comes from, through the runs that made its teacher, too
+    hub               the paths of the configuration that are ids of the Hub
+    versions          of kdfeatures, python, torch, transformers, datasets
+    device            name of the device trained on
+    config            the resolved configuration
+Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
+Of export: command, task, split, metric, path, examples {split: n}, versions, device, config; formats: {torch, onnx,
+int8}, of each metrics {split: {metric: fraction}}, difference of the main one to torch {split: [value, low, high]}
+(null for words), bytes, and latency, throughput and their ratios to torch [median, 20th, 80th percentile], as
+kdfeatures/models/costs.py says.
+Of glue: command, rows (kdfeatures/benchmark/collect.py: of each task and arm scores by seed, mean, std, metrics,
+retained, difference to the baseline with low and high, learning_rate, trials, minutes), means (of each arm over
+tasks), costs (of teacher and student), submission (its file, what was predicted and what filled), versions, devices,
+config.
+Of inspect: command, config, versions; before: how the student began; layers: {similarity, null, before} of all layers
+of student (rows) and teacher; heads: {measure: {"student layer-teacher layer": the matched heads and their means}}.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kdfeatures.files import write_whole
+from kdfeatures.models.load import parameter_count
+
+FILE = "results.json"
+SCHEMA = 1
+NOT_SHARES = ("perplexity",)  # metrics that percent mean nothing for
+
+
+def describe_model(path: str, model: PreTrainedModel, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the entry of one model."""
+    return {
+        "path": path,
+        "model_type": model.config.model_type,
+        "layers": model.config.num_hidden_layers,
+        "hidden_size": model.config.hidden_size,
+        "heads": model.config.num_attention_heads,
+        "parameters": parameter_count(model),
+        "metrics": metrics,
+    }
+
+
+def describe_outputs(path: str, metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the entry of a teacher that is stored outputs: what only a model has is None."""
+    unknown = dict.fromkeys(("layers", "hidden_size", "heads", "parameters"))
+    return {"path": path, "model_type": "stored outputs", **unknown, "metrics": metrics}
+
+
+def retained(student: float, teacher: float) -> float | None:
+    """Return the share of the teacher's metric that the student keeps; None where the share has no meaning."""
+    return student / teacher if teacher > 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a run depends on."""
+    named = {name: _version(name) for name in ("kdfeatures", "torch", "transformers", "datasets")}
+    return named | {"python": platform.python_version()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a checkout that is on the path but was not installed
+        return "unknown"
+
+
+def device_name() -> str:
+    """Return the accelerator's name, or that of the CPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return what the CPU calls itself and how many threads torch uses."""
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else f"{platform.processor() or platform.machine()} CPU"
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write results.json at once: a reader sees the old file or the new one, never half of it."""
+    text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
+    write_whole(folder / FILE, text)
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN, and a diverged loss is one
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read a results.json."""
+    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+
+def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
+    """Return a markdown table, the teachers first, then a row per run; with a task column when tasks differ.
+
+    names: of the runs; without them, or where one is empty, a run is called by its recipe.
+    """
+    rows, seen = [], set()
+    for run in results:
+        if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in seen:
+            seen.add((run["task"], run["teacher"]["path"]))
+            rows.append(_row("teacher", run["teacher"], run, None))
+    for run, name in zip(results, names or [""] * len(results), strict=True):
+        rows.append(_row(name or run["recipe"] or run["command"], run["student"], run, run["retained"]))
+    if len({run["task"] for run in results}) == 1:
+        for row in rows:
+            del row["task"]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return markdown([{name: row.get(name, "") for name in names} for row in rows])
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows with equal keys as an aligned markdown table; all columns but the first are right-aligned."""
+    names = list(rows[0])
+    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(names), rule, *(line([row[name] for name in names]) for row in rows)])
+
+
+def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: float | None) -> dict[str, str]:
+    row = {"model": name, "task": run["task"], "size": model["model_type"], "parameters": ""}
+    if model["layers"] is not None:
+        row["size"] = f"{model['layers']} x {model['hidden_size']}"
+        row["parameters"] = f"{model['parameters'] / 1e6:.2f}M"
+    for split, metrics in model["metrics"].items():
+        for metric, value in metrics.items():
+            row[f"{metric} ({split})"] = f"{value:.2f}" if metric in NOT_SHARES else f"{100 * value:.1f}"
+    if kept is not None:
+        row["retained"] = f"{100 * kept:.1f}%"
+    if name != "teacher":
+        row["seed"] = str(run["seed"])
+    return row

@@ -1,0 +1,110 @@
+"""Text without labels: masked language models, and encoders without a head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, IterableDataset
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from kdfeatures.evaluation.predict import logit_batches
+from kdfeatures.tasks.base import Kind
+from kdfeatures.tasks.chunking import TEXTS_AT_ONCE, reader
+from kdfeatures.tasks.columns import IGNORED, encoded
+from kdfeatures.tasks.mlm_masking import MaskingCollator
+from kdfeatures.tasks.task import MASKED_ACCURACY, Task
+
+
+class PlainTextKind(Kind):
+    """For terms that read no output: models are encoders without a head, text is as it is, nothing is scored."""
+
+    auto = AutoModel
+    pipeline = "feature-extraction"
+    untrained = "is not the encoder that its config.json describes"
+    remedy = "Give a checkpoint with all layers."
+    per_token = True
+    scores = False
+
+    def encode(
+        self, dataset: Dataset | IterableDataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int
+    ) -> Dataset | IterableDataset:
+        """Return examples of at most max_length tokens, as the task's `reading` says; a stream stays one."""
+        read = reader(tokenizer, task.text[0], max_length, blocks=task.reading.blocks)
+        if isinstance(dataset, IterableDataset):
+            return dataset.map(read, batched=True, batch_size=TEXTS_AT_ONCE, remove_columns=list(task.text))
+        return encoded(dataset, lambda texts, _: read(texts))
+
+    def collator(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
+    ) -> DataCollatorWithPadding:
+        return DataCollatorWithPadding(tokenizer)
+
+
+class MaskedTextKind(PlainTextKind):
+    """For terms that read outputs: models have an MLM head, text is masked.
+
+    Answers are (masked tokens, 2): the cross-entropy of the token that was masked, and whether it is ranked first.
+    """
+
+    auto = AutoModelForMaskedLM
+    pipeline = "fill-mask"
+    untrained = "has no masked-language-model head"
+    remedy = "Give one that has, or take terms that read no outputs, such as recipe=tinybert_general."
+    scores = True
+    repeats = False
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> MaskingCollator:
+        return MaskingCollator(tokenizer, task.reading.masked, seed=seed, rows=rows)
+
+    def answers(
+        self,
+        model: PreTrainedModel,
+        dataset: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        columns: Sequence[int] | None,
+        *,
+        batch_size: int,
+        title: str,
+    ) -> np.ndarray:
+        labels = dataset["labels"][:]
+        found: list[Tensor] = [torch.empty(0)] * len(dataset)
+        for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
+            for row, real, own in zip(rows, mask, logits, strict=True):
+                truth = torch.tensor(labels[row], device=own.device)
+                masked = truth != IGNORED
+                found[row] = _judged(own[real][masked], truth[masked]).cpu()
+        return torch.cat(found).numpy()
+
+    def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
+        """Over all masked tokens of the split; the perplexity is the exponential of their mean cross-entropy."""
+        return _scored(answers)
+
+    def kept(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The answers of all tokens, (B, L, 2): the vocabulary is too wide to gather."""
+        return _judged(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
+
+    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+        return _scored(output.predictions[output.label_ids != IGNORED])
+
+
+def _scored(answers: np.ndarray) -> dict[str, float]:
+    loss, accuracy = (float(value) for value in answers.mean(0, dtype=np.float64))
+    return {MASKED_ACCURACY: accuracy, "perplexity": math.exp(min(loss, 700.0))}  # beyond, a float has no room
+
+
+def _judged(logits: Tensor, labels: Tensor) -> Tensor:
+    logits = logits.float()
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    return torch.stack([losses, (logits.argmax(-1) == labels).float()], dim=-1)

@@ -1,0 +1,123 @@
+"""One label for a text or a pair of texts: classification and regression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import ClassLabel, Dataset, Value
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from kdfeatures.errors import UserError
+from kdfeatures.evaluation.metrics import predictions_from_logits, score
+from kdfeatures.evaluation.predict import predict_logits
+from kdfeatures.tasks.base import Kind
+from kdfeatures.tasks.columns import HIDDEN, IGNORED, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.label_order import reordered
+from kdfeatures.tasks.task import Task
+
+
+class SequenceKind(Kind):
+    """Text columns and one label column: ids or names of classes, or numbers; labels are (examples,)."""
+
+    auto = AutoModelForSequenceClassification
+    pipeline = "text-classification"
+    untrained = "was never fine-tuned for classification"
+    per_token = False
+
+    def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
+        """Labels become ClassLabel with the task's names, or float32."""
+        check_columns(dataset, task, split)
+        for column in task.text:
+            kind = getattr(dataset.features[column], "dtype", "nested")
+            if "string" not in kind:
+                raise UserError(f"column '{column}' of split '{split}' must hold text, but holds {kind}")
+        feature, labels = dataset.features[task.label], dataset[task.label][:]
+        if task.is_regression:
+            wanted, values = Value("float32"), [_score(label, row, split) for row, label in enumerate(labels)]
+        else:
+            wanted = ClassLabel(names=list(task.labels))
+            if isinstance(feature, ClassLabel):
+                check_classes(feature.names, task)
+            # a column of stars 1 to 5 names its classes by numbers, which are then no ids
+            ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
+            values = [class_id(label, row, split, task, ids=ids) for row, label in enumerate(labels)]
+        if feature == wanted:
+            return dataset
+        return dataset.remove_columns(task.label).add_column(task.label, values, feature=wanted)
+
+    def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
+        """Tokenise to columns input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
+
+        Examples are cut to max_length tokens and not padded: the collator pads each batch. labels: class id, -100
+        where hidden; for regression a float, NaN where the whole split is hidden.
+        Raises UserError for a missing text, naming its row, and for a max_length that leaves no room for text.
+        """
+        special = tokenizer.num_special_tokens_to_add(pair=len(task.text) == 2)
+        if max_length < special + len(task.text):
+            raise UserError(f"max_length={max_length} leaves no room for text beside {special} special tokens")
+        labels = _model_labels(dataset[task.label][:], task)
+
+        def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
+            for column in task.text:
+                if None in rows[column]:
+                    row = indices[rows[column].index(None)]
+                    raise UserError(f"column '{column}' has no text in row {row}; remove the row or give it text")
+            inputs = tokenizer(*(rows[column] for column in task.text), truncation=True, max_length=max_length)
+            return {**inputs, "labels": [labels[index] for index in indices]}
+
+        return encoded(dataset, tokenize)
+
+    def collator(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
+    ) -> DataCollatorWithPadding:
+        return DataCollatorWithPadding(tokenizer)
+
+    def answers(
+        self,
+        model: PreTrainedModel,
+        dataset: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        columns: Sequence[int] | None,
+        *,
+        batch_size: int,
+        title: str,
+    ) -> np.ndarray:
+        return reordered(predict_logits(model, dataset, tokenizer, batch_size=batch_size, title=title), columns)
+
+    def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
+        return logits
+
+    def truth(self, dataset: Dataset) -> np.ndarray:
+        return np.asarray(dataset["labels"][:])
+
+    def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
+        return score(task.metrics, predictions_from_logits(answers, task), self.truth(dataset))
+
+    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        return score(task.metrics, predictions_from_logits(logits, task), output.label_ids)
+
+    def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
+        for index, found in enumerate(predictions_from_logits(answers, task)):
+            yield {"index": index, "prediction": f"{found:.3f}" if task.is_regression else task.labels[found]}
+
+
+def _model_labels(labels: list, task: Task) -> list:
+    if not task.is_regression:
+        return [IGNORED if label == HIDDEN else label for label in labels]
+    # -1 may be a true score; only a split that holds nothing else hides its scores
+    return [float("nan")] * len(labels) if set(labels) == {float(HIDDEN)} else labels
+
+
+def _score(label: Any, row: int, split: str) -> float:
+    if isinstance(label, bool) or not isinstance(label, (int, float)) or label != label:
+        raise UserError(f"row {row} of split '{split}' has the label {label!r}; regression needs a number")
+    return float(label)

@@ -1,0 +1,196 @@
+"""A task is one row of facts: where its data lie, which columns to read, its classes and its metrics.
+
+The rows are the files of conf/task/; a new task is one YAML there and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
+from typing import Any
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.evaluation.entity_f1 import is_bio
+from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
+from kdfeatures.tasks.reading import Reading
+
+SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
+SOURCES = ("dataset", "files", "embedded")
+KINDS = ("sequence", "tokens", "text")
+ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
+MASKED_ACCURACY = "masked_accuracy"  # of kind text only
+
+
+@dataclass(frozen=True)
+class Task:
+    """The facts of one task; raises UserError when they contradict each other.
+
+    name     what results are filed under
+    kind     sequence: one label a text, or pair of texts; tokens: one label a word; text: no labels
+    text     one or two text columns; for tokens one column of lists of words
+    label    the label column; for tokens lists of as many labels; None for text
+    labels   class names in the order of their ids; empty means regression
+    metrics  names from `kdfeatures.evaluation.metrics.METRICS`; with several, models are selected by their mean
+    splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
+             (MNLI mismatched), `selection` what choices are made on, by default data.held_out of the training
+             examples. Left empty with `files`, whose keys are the splits.
+
+    reading  for text: how it becomes examples
+
+    Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split ->
+    path of a user's own file) or `embedded` (the name of a generated task). For text it is data.path.
+    """
+
+    name: str
+    text: tuple[str, ...]
+    label: str | None
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    splits: Mapping[str, str]
+    config: str | None = None
+    dataset: str | None = None
+    files: Mapping[str, str] | None = None
+    embedded: str | None = None
+    kind: str = "sequence"
+    reading: Reading | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        return self.label is not None
+
+    @property
+    def is_regression(self) -> bool:
+        return self.has_labels and not self.labels
+
+    @property
+    def without_outputs(self) -> Task:
+        """The same text for models without a head, which nothing scores."""
+        return replace(self, kind="plain_text", metrics=())
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of a classifier for this task: one per class, 1 for regression."""
+        return len(self.labels) or 1
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Task:
+        """Build a task from the mapping of a conf/task file; raises UserError for unknown or missing keys."""
+        known = [field.name for field in fields(cls)]
+        is_text = config.get("kind") == "text"
+        for key in config:
+            if key not in known:
+                raise UserError(f"unknown task key '{key}'{nearest(key, known)} (known: {', '.join(known)})")
+        needed = ("name", "text") if is_text else ("name", "text", "label", "labels", "metrics")
+        missing = [key for key in needed if _is_missing(config, key)]
+        splits, files = config.get("splits") or {}, config.get("files") or {}
+        missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
+        missing += [f"files.{split}" for split in files if _is_missing(files, split)]
+        if missing:
+            raise UserError(f"the task lacks {', '.join(missing)}; set task.{missing[0]}=...")
+        facts = dict(config)
+        for key in ("text", "labels", "metrics"):
+            facts[key] = _names(key, config[key])
+        if files and splits:
+            raise UserError("task.files already names the splits; leave task.splits empty")
+        if config.get("reading") is not None:
+            facts["reading"] = Reading.from_config(config["reading"])
+        facts["files"] = dict(files) or None
+        facts["splits"] = dict(splits) or {split: split for split in files}
+        return cls(**facts)
+
+    def __post_init__(self) -> None:
+        if self.kind not in (*KINDS, "plain_text"):
+            raise UserError(
+                f"task '{self.name}' has the unknown kind '{self.kind}'{nearest(self.kind, KINDS)} "
+                f"(known: {', '.join(KINDS)})"
+            )
+        if not 1 <= len(self.text) <= (2 if self.kind == "sequence" else 1):
+            wanted = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {wanted}")
+        if (self.kind in ("text", "plain_text")) == self.has_labels:
+            raise UserError(
+                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
+            )
+        if not self.has_labels:
+            self._check_text()
+            return
+        if self.label in self.text:
+            raise UserError(f"task '{self.name}' has '{self.label}' both as text column and as label column")
+        if len(self.labels) == 1 or len(set(self.labels)) != len(self.labels):
+            raise UserError(
+                f"task '{self.name}' has labels {list(self.labels)}; give two or more different class names, "
+                "or none for regression"
+            )
+        if self.kind == "tokens" and not self.labels:
+            raise UserError(f"task '{self.name}' of kind tokens has no labels; give task.labels the class names")
+        self._check_metrics()
+        self._check_source()
+
+    def _check_text(self) -> None:
+        given = [key for key in ("labels", *SOURCES) if getattr(self, key)]
+        if given:
+            raise UserError(f"task '{self.name}' of kind text takes no task.{given[0]}; its text is data.path")
+        if self.reading is None:
+            raise UserError(f"task '{self.name}' of kind text lacks the section reading of conf/task/text.yaml")
+        wanted = (MASKED_ACCURACY,) if self.kind == "text" else ()
+        if self.metrics != wanted:
+            raise UserError(f"task '{self.name}' of kind text has the metric {MASKED_ACCURACY} and no other")
+
+    def _check_metrics(self) -> None:
+        known = (*METRICS, ENTITY_F1) if self.kind == "tokens" else tuple(METRICS)
+        if not self.metrics:
+            raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(known)}")
+        for metric in self.metrics:
+            if metric not in known:
+                raise UserError(
+                    f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, known)} "
+                    f"(known: {', '.join(known)})"
+                )
+            if (metric in REGRESSION_METRICS) != self.is_regression:
+                kind = "regression (no labels)" if self.is_regression else f"{len(self.labels)} classes"
+                fitting = [name for name in METRICS if (name in REGRESSION_METRICS) == self.is_regression]
+                raise UserError(f"metric '{metric}' does not fit task '{self.name}', {kind}; use {', '.join(fitting)}")
+        if "f1" in self.metrics and len(self.labels) != 2:
+            raise UserError(
+                f"metric 'f1' scores class 1 of 2, but task '{self.name}' has {len(self.labels)} classes; use f1_macro"
+            )
+        strange = [label for label in self.labels if not is_bio(label)]
+        if ENTITY_F1 in self.metrics and strange:
+            raise UserError(
+                f"metric '{ENTITY_F1}' reads the labels O, B-TYPE and I-TYPE, but task '{self.name}' has "
+                f"'{strange[0]}'; use accuracy or f1_macro"
+            )
+
+    def _check_source(self) -> None:
+        given = [source for source in SOURCES if getattr(self, source)]
+        if len(given) != 1:
+            raise UserError(
+                f"task '{self.name}' needs exactly one source of data: dataset, files or embedded; "
+                f"it has {', '.join(given) or 'none'}"
+            )
+        for split, path in (self.files or {}).items():
+            if PurePath(path).suffix not in FILE_ENDINGS:
+                raise UserError(f"task.files.{split}='{path}' must end in {', '.join(FILE_ENDINGS)}")
+        if not self.splits:
+            raise UserError(f"task '{self.name}' names no splits; give task.splits some of {', '.join(SPLITS)}")
+        for split in self.splits:
+            if split not in SPLITS:
+                known = ", ".join(SPLITS)
+                raise UserError(f"unknown split '{split}'{nearest(split, SPLITS)} (known: {known})")
+
+
+def _is_missing(config: Mapping[str, Any], key: str) -> bool:
+    # "???" is how a YAML marks a value that the user must give
+    return key not in config or config[key] is None or config[key] == "???"
+
+
+def _names(key: str, values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        values = [values]
+    for value in values:
+        if isinstance(value, bool):
+            # YAML reads a bare yes, no, on or off as a truth value
+            raise UserError(f"task.{key} holds the truth value {value}; put names such as 'no' in quotes")
+    return tuple(str(value) for value in values)

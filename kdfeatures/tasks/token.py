@@ -1,0 +1,167 @@
+"""One label for every word of a text: named entities, parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow.compute
+from datasets import ClassLabel, Dataset, List
+from transformers import (
+    AutoModelForTokenClassification,
+    DataCollatorForTokenClassification,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from kdfeatures.errors import UserError
+from kdfeatures.evaluation.entity_f1 import entity_f1
+from kdfeatures.evaluation.metrics import METRICS, predictions_from_logits, score
+from kdfeatures.evaluation.predict import logit_batches
+from kdfeatures.tasks.base import Kind
+from kdfeatures.tasks.columns import HIDDEN, IGNORED, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.label_order import reordered
+from kdfeatures.tasks.task import ENTITY_F1, Task
+from kdfeatures.tasks.word_alignment import first_pieces
+
+
+class TokensKind(Kind):
+    """A column of words and one of labels, ids or names. Encoded `labels` are (L,) for an example: the class id at the
+    first piece of each word, HIDDEN where the word's class is not known, and IGNORED at all other tokens.
+
+    Answers are (words, C): words behind max_length have none.
+    """
+
+    auto = AutoModelForTokenClassification
+    pipeline = "token-classification"
+    untrained = "was never fine-tuned for token classification"
+    per_token = True
+
+    def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
+        """Labels become lists of ClassLabel with the task's names."""
+        check_columns(dataset, task, split)
+        (column,) = task.text
+        for name, what in ((column, "words"), (task.label, "labels")):
+            if not isinstance(dataset.features[name], List):
+                raise UserError(
+                    f"column '{name}' of split '{split}' must hold a list of {what} for each text; JSON lines and "
+                    "parquet can, CSV cannot"
+                )
+        if getattr(dataset.features[column].feature, "dtype", None) != "string":
+            raise UserError(f"column '{column}' of split '{split}' must hold lists of words (strings)")
+        feature, labels = dataset.features[task.label].feature, dataset[task.label][:]
+        if isinstance(feature, ClassLabel):
+            check_classes(feature.names, task)
+        for row, (words, own) in enumerate(zip(dataset[column][:], labels, strict=True)):
+            if not words or own is None or len(words) != len(own):
+                raise UserError(
+                    f"row {row} of split '{split}' has {len(words or ())} words and {len(own or ())} labels; give "
+                    "every word one, and leave out empty rows"
+                )
+        wanted = List(ClassLabel(names=list(task.labels)))
+        if dataset.features[task.label] == wanted:
+            return dataset
+        ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
+        values = [[class_id(label, row, split, task, ids=ids) for label in own] for row, own in enumerate(labels)]
+        return dataset.remove_columns(task.label).add_column(task.label, values, feature=wanted)
+
+    def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
+        """Tokenise to input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
+
+        Words behind max_length tokens are cut off. Raises UserError for a max_length that leaves no room for a word,
+        and for a tokenizer that does not tell which word a token is of.
+        """
+        special = tokenizer.num_special_tokens_to_add()
+        if max_length < special + 1:
+            raise UserError(f"max_length={max_length} leaves no room for words beside {special} special tokens")
+        labels = dataset[task.label][:]
+        (column,) = task.text
+
+        def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
+            inputs, firsts = first_pieces(rows[column], tokenizer, max_length)
+            own = [
+                [IGNORED if word is None else labels[index][word] for word in words]
+                for index, words in zip(indices, firsts, strict=True)
+            ]
+            return {**inputs, "labels": own}
+
+        return encoded(dataset, tokenize)
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> TokenCollator:
+        return TokenCollator(tokenizer, rows=rows)
+
+    def answers(
+        self,
+        model: PreTrainedModel,
+        dataset: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        columns: Sequence[int] | None,
+        *,
+        batch_size: int,
+        title: str,
+    ) -> np.ndarray:
+        labels, counts = _flat_labels(dataset)
+        starts = np.cumsum(counts) - counts
+        found: list[np.ndarray] = [np.empty(0)] * len(dataset)
+        for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
+            for row, real, own in zip(rows, mask, logits, strict=True):
+                is_scored = labels[starts[row] : starts[row] + counts[row]] != IGNORED
+                found[row] = own[real].float().cpu().numpy()[is_scored]
+        return reordered(np.concatenate(found), columns)
+
+    def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
+        return logits[_flat_labels(dataset)[0] != IGNORED]
+
+    def truth(self, dataset: Dataset) -> np.ndarray:
+        labels, _ = _flat_labels(dataset)
+        return labels[labels != IGNORED]
+
+    def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
+        """Words whose class is not known are left out."""
+        labels, counts = _flat_labels(dataset)
+        known = np.add.reduceat(labels >= 0, np.cumsum(counts) - counts, dtype=np.int64)
+        truth = self.truth(dataset)
+        return _scored(answers[truth != HIDDEN], truth[truth != HIDDEN], known, task)
+
+    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        is_scored = output.label_ids != IGNORED
+        return _scored(logits[is_scored], output.label_ids[is_scored], is_scored.sum(1), task)
+
+    def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
+        labels, counts = _flat_labels(dataset)
+        words = np.add.reduceat(labels != IGNORED, np.cumsum(counts) - counts, dtype=np.int64)
+        found = iter(predictions_from_logits(answers, task))
+        for index, count in enumerate(words):
+            for word in range(count):
+                yield {"index": index, "word": word, "prediction": task.labels[next(found)]}
+
+
+class TokenCollator:
+    """Pads inputs and labels. `rows`, (B, L), tells which tokens begin a word, labelled or not."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, rows: bool) -> None:
+        self.pad = DataCollatorForTokenClassification(tokenizer)
+        self.rows = rows
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = self.pad(examples)
+        if self.rows:
+            batch["rows"] = batch["labels"] != IGNORED
+        batch["labels"] = batch["labels"].masked_fill(batch["labels"] == HIDDEN, IGNORED)
+        return batch
+
+
+def _scored(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray, task: Task) -> dict[str, float]:
+    own = {ENTITY_F1: partial(entity_f1, tags=task.labels, lengths=lengths)}
+    return score(task.metrics, predictions_from_logits(logits, task), labels, METRICS | own)
+
+
+def _flat_labels(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of all tokens, (tokens,), and the tokens of each example, (examples,)."""
+    column = dataset.with_format("arrow")["labels"][:]
+    counts = pyarrow.compute.list_value_length(column).to_numpy()
+    return pyarrow.compute.list_flatten(column).to_numpy(), counts

@@ -1,0 +1,116 @@
+"""The Trainer of a run, and the run itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from datasets import Dataset
+from omegaconf import DictConfig
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    ProgressCallback,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_callback import PrinterCallback
+
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.errors import UserError
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.task import Task
+from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
+from kdfeatures.training.length_batched import BucketedTrainer
+from kdfeatures.training.trainer import DistillationTrainer
+
+
+def make_trainer(
+    model: torch.nn.Module,
+    arguments: TrainingArguments,
+    settings: DictConfig,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Dataset,
+    validation: Dataset | None,
+    on_first_batch: Callable[[dict[str, Any]], None] | None = None,
+) -> Trainer:
+    """Return the Trainer of a Distiller or of a plain classifier. validation: None when the data have none.
+
+    on_first_batch: for a Distiller, see DistillationTrainer.
+    """
+    if validation is None and arguments.eval_strategy != "no":
+        raise UserError(
+            f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
+            "set trainer.eval_strategy=no."
+        )
+    kind = kind_of(task)
+    if arguments.fsdp:
+        shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
+    options = {
+        "args": arguments,
+        "tokens_per_batch": settings.tokens_per_batch,
+        "train_dataset": train,
+        "eval_dataset": validation,
+        "data_collator": kind.collator(tokenizer, task, rows=isinstance(model, Distiller), seed=arguments.seed),
+        "processing_class": tokenizer,
+        "compute_metrics": partial(kind.trainer_scores, task=task),
+        "preprocess_logits_for_metrics": kind.kept,
+    }
+    if settings.early_stopping_patience is not None:
+        if not arguments.load_best_model_at_end:
+            raise UserError(
+                f"trainer.early_stopping_patience={settings.early_stopping_patience} needs "
+                "trainer.load_best_model_at_end=true."
+            )
+        options["callbacks"] = [EarlyStoppingCallback(settings.early_stopping_patience)]
+    if isinstance(model, Distiller):
+        trainer = DistillationTrainer(
+            model,
+            projection_learning_rate=settings.projection_learning_rate,
+            projection_weight_decay=settings.projection_weight_decay,
+            on_first_batch=on_first_batch,
+            **options,
+        )
+    else:
+        trainer = BucketedTrainer(model, **options)
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    if not arguments.disable_tqdm:
+        trainer.add_callback(_Progress)
+    return trainer
+
+
+def train(trainer: Trainer, checkpoint: str | None) -> float:
+    """Train, from a checkpoint if there is one, save model and trainer state, and return the seconds it took.
+
+    All processes return once the model is saved.
+    """
+    check_checkpoint(checkpoint, fsdp=trainer.is_fsdp_enabled)
+    start = time.monotonic()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    seconds = time.monotonic() - start
+    trainer.save_model()
+    trainer.save_state()
+    trainer.accelerator.wait_for_everyone()
+    return seconds
+
+
+def last_losses(trainer: Trainer) -> dict[str, float]:
+    """Return the mean unweighted value of every term since the last but one log, by name."""
+    windows = [
+        {name.removeprefix("loss/"): value for name, value in entry.items() if name.startswith("loss/")}
+        for entry in trainer.state.log_history
+    ]
+    return next((terms for terms in reversed(windows) if terms), {})
+
+
+class _Progress(ProgressCallback):
+    """A progress bar that shows the loss, and leaves the log to the log files."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4g}", refresh=False)

@@ -1,0 +1,60 @@
+"""FSDP2 for a student: which modules it shards, on which devices, and the whole student afterwards.
+
+The teacher is frozen and outside the Distiller's parameters, so every process has all of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch import nn
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from kdfeatures.capture.families import encoder_of
+from kdfeatures.errors import UserError
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.task import Task
+
+CHECKPOINT = "pytorch_model_fsdp.bin"  # in a checkpoint that the Trainer wrote under FSDP
+# Layers stay whole between forward and backward: FSDP gathers a layer again when a gradient reaches its output, and
+# that of captured q, k, v does not come by there.
+CONFIG = {"version": 2, "reshard_after_forward": False, "state_dict_type": "FULL_STATE_DICT"}
+
+
+def shard_by_layer(model: nn.Module, student: PreTrainedModel) -> None:
+    """Let accelerate shard each of the student's layers apart, all else in `model` together.
+
+    A family that calls one layer several times (ALBERT) is sharded as one piece.
+    """
+    layers = encoder_of(student).layers
+    repeats = len(set(map(id, layers))) < len(layers)
+    model._no_split_modules = [] if repeats else sorted({type(layer).__name__ for layer in layers})
+
+
+def use_fsdp_on_cpu(accelerator: Accelerator, arguments: TrainingArguments) -> None:
+    """Make accelerate take FSDP for CPU processes too. It would run DDP instead, and not say so."""
+    plugin = FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
+    if accelerator.mixed_precision != "no":
+        plugin.set_mixed_precision(accelerator.mixed_precision)
+    accelerator.state.fsdp_plugin = plugin
+    accelerator.state.distributed_type = DistributedType.FSDP
+    # every AcceleratorState() copies this one over its own
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+
+def check_checkpoint(checkpoint: str | None, *, fsdp: bool) -> None:
+    """Raise UserError for a checkpoint written with the other value of trainer.fsdp."""
+    if checkpoint is not None and (Path(checkpoint) / CHECKPOINT).exists() != fsdp:
+        raise UserError(
+            f"{checkpoint} was written with trainer.fsdp={str(not fsdp).lower()}; resume with the same, or start anew "
+            "with existing=overwrite."
+        )
+
+
+def whole(model: PreTrainedModel, trainer: Trainer, task: Task) -> PreTrainedModel:
+    """Return the trained model for use in one process: itself, or the copy that was saved when it is sharded."""
+    if not trainer.is_fsdp_enabled:
+        return model
+    return kind_of(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)

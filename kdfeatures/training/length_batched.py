@@ -1,0 +1,114 @@
+"""The Trainer that fine-tuning and distillation share: batches of like length, their padding counted, FSDP anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer, TrainerCallback
+
+from kdfeatures.tasks.columns import token_counts
+from kdfeatures.training.budget import TokenBudgetBatches
+from kdfeatures.training.fsdp import use_fsdp_on_cpu
+from kdfeatures.training.samplers import LengthBucketSampler
+
+
+class BucketedTrainer(Trainer):
+    """A Trainer with batches of like length whose order can be resumed exactly, in any number of processes.
+
+    train_sampling_strategy="group_by_length" takes LengthBucketSampler. tokens_per_batch takes TokenBudgetBatches
+    instead, for each process, and per_device_train_batch_size is not used. The loss is a mean over a batch's examples,
+    so a batch's loss is then multiplied by its size over the mean size: each example weighs the same over an epoch, as
+    it does in batches of one size. A step on many short examples then has a larger gradient than one on few long ones,
+    which max_grad_norm cuts more often and Adam's running averages see.
+
+    The log has `padding`, the share of padded positions in the training batches since the last log, over all
+    processes, and `positions`, the number of positions B x L it is a share of.
+    """
+
+    def __init__(self, *args, tokens_per_batch: int | None = None, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._sampler: LengthBucketSampler | TokenBudgetBatches | None = None
+        if tokens_per_batch is not None:
+            self._sampler = TokenBudgetBatches(
+                token_counts(self.train_dataset), tokens_per_batch, self.args.seed, multiple_of=self._batches_of_a_step
+            )
+        self._counts = torch.zeros(2, dtype=torch.long, device=self.args.device)  # real tokens, positions
+        self.add_callback(_Epochs(self))
+
+    @property
+    def _batches_of_a_step(self) -> int:
+        return self.args.gradient_accumulation_steps * self.args.world_size
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            use_fsdp_on_cpu(self.accelerator, self.args)
+            self.is_fsdp_enabled = True
+
+    def get_train_dataloader(self) -> DataLoader:
+        if not isinstance(self._sampler, TokenBudgetBatches):
+            return super().get_train_dataloader()
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self._sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        step = self.args.train_batch_size * self._batches_of_a_step
+        self._sampler = LengthBucketSampler(token_counts(dataset), step, self.args.seed)
+        return self._sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the sampler. The Trainer itself does not reach one below both a skip and a shard of batches."""
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
+
+    def batch_weight(self, inputs: dict[str, Any]) -> float:
+        """Return what a training batch's mean over examples is multiplied by: 1 unless batches differ in size."""
+        if not isinstance(self._sampler, TokenBudgetBatches):
+            return 1.0
+        return len(inputs["input_ids"]) / self._sampler.mean_size
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if not model.training:
+            return result
+        mask = inputs["attention_mask"]
+        self._counts[0] += mask.sum()
+        self._counts[1] += mask.numel()
+        return result * self.batch_weight(inputs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs or "train_loss" in logs:  # a window, or the end of training
+            real, positions = self.accelerator.reduce(self._counts, "sum").tolist()
+            if positions:
+                logs |= {"padding": round(1 - real / positions, 6), "positions": positions}
+            self._counts = torch.zeros_like(self._counts)
+        super().log(logs, start_time)
+
+
+def padding_share(trainer: Trainer) -> float | None:
+    """Return the share of padded positions in all logged training batches, those before a resume included."""
+    windows = [entry for entry in trainer.state.log_history if "padding" in entry]
+    positions = sum(entry["positions"] for entry in windows)
+    return sum(entry["padding"] * entry["positions"] for entry in windows) / positions if positions else None
+
+
+class _Epochs(TrainerCallback):
+    def __init__(self, trainer: BucketedTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs) -> None:
+        self.trainer.set_epoch(int(state.epoch or 0))

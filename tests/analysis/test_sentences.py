@@ -1,0 +1,66 @@
+import base64
+
+import pytest
+import torch
+from datasets import Dataset
+from support.tiny import decided, tiny_classifier
+
+from kdfeatures.analysis.head_similarity import MEASURES
+from kdfeatures.analysis.report import MEANINGS
+from kdfeatures.analysis.sentences import attention_maps, check_page, example_sentences, own_sentences
+from kdfeatures.capture.context import extract
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.errors import UserError
+
+TEXTS = ["the dogs that the cat saw slept", "the dog slept", "a cat slept", "the cats slept"]
+
+
+def examples():
+    return Dataset.from_dict(dict(tokenizer()(TEXTS)))
+
+
+def test_the_page_explains_every_measure():
+    assert MEANINGS.keys() == MEASURES.keys()
+
+
+def test_the_first_examples_that_are_short_enough_are_shown():
+    found = example_sentences(examples(), tokenizer(), count=2, longest=5)
+    assert [sentence.text for sentence in found] == TEXTS[1:3]
+    assert found[0].tokens == ("[CLS]", "the", "dog", "slept", "[SEP]")
+    assert found[0].inputs["input_ids"].shape == (1, 5)
+    assert example_sentences(examples(), tokenizer(), count=0, longest=1) == []
+
+
+def test_maps_are_the_probabilities_in_one_byte_a_value():
+    torch.manual_seed(0)
+    model = decided(tiny_classifier())
+    sentence = example_sentences(examples(), tokenizer(), count=1, longest=99)[0]
+    ids = sentence.inputs["input_ids"] % 99
+    sentence = sentence._replace(inputs={**sentence.inputs, "input_ids": ids})
+    (text,) = attention_maps(model, [sentence], [2])[2]
+    length = ids.shape[1]
+    steps = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8).view(4, length, length)
+    with torch.no_grad():
+        expected = extract(model, attention=[2], **sentence.inputs).probabilities(2)[0]
+    assert ((steps / 255) ** 2 - expected).abs().max() < 1 / 255
+
+
+def test_texts_of_the_readers_own():
+    single, pair = own_sentences(["the dog slept", ["the dog", "a cat"]], tokenizer(), max_length=9)
+    assert single.tokens == ("[CLS]", "the", "dog", "slept", "[SEP]")
+    assert pair.tokens == ("[CLS]", "the", "dog", "[SEP]", "a", "cat", "[SEP]")
+    assert pair.inputs["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="no example has at most inspect.sentence_tokens=3 tokens; the shortest has 5"):
+        example_sentences(examples(), tokenizer(), count=2, longest=3)
+    with pytest.raises(UserError, match=r"inspect.texts\[1\] has 10 tokens, more than data.max_length=8"):
+        own_sentences(["the dog", TEXTS[0]], tokenizer(), max_length=8)
+    for wrong in (3, None, ["a", "b", "c"], [1, 2], []):
+        with pytest.raises(UserError, match="where a text, or a list of two, should be"):
+            own_sentences([wrong], tokenizer(), max_length=8)
+    sentences = example_sentences(examples(), tokenizer(), count=4, longest=99)
+    with pytest.raises(UserError, match="maps of 4 sentences takes about 2 MiB, more than inspect.max_page_mib=1;"):
+        check_page(sentences, 24, figures=20, max_mib=1)
+    check_page(sentences, 24, figures=4, max_mib=1)

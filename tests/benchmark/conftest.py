@@ -1,0 +1,31 @@
+import hydra
+import pytest
+from support.composing import share_compositions
+
+from kdfeatures.benchmark.settings import Settings
+from kdfeatures.config.paths import conf_dir
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_compositions():
+    with pytest.MonkeyPatch.context() as patch:
+        share_compositions(patch)
+        yield
+
+
+@pytest.fixture
+def composing():
+    """What a command has while its job runs: Hydra, set up to compose further configs."""
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+@pytest.fixture
+def settings(composing, tmp_path):
+    """A function from overrides to the settings of a grid on the generated tasks."""
+
+    def made(*overrides: str) -> Settings:
+        given = ["tasks=[agreement]", *overrides]
+        return Settings.read(hydra.compose("glue", given), given, tmp_path)
+
+    return made

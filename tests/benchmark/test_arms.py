@@ -1,0 +1,97 @@
+"""Arms as overrides: what each takes of what the user said, and the control that reads other texts."""
+
+from pathlib import Path
+
+import pytest
+
+from kdfeatures.benchmark.arms import arms_of
+from kdfeatures.benchmark.run import compose
+from kdfeatures.cli.commands import distill
+from kdfeatures.errors import UserError
+
+ALL = ["student.layers=2", "trainer.bf16=true"]
+
+
+def test_controls_come_first_and_all_arms_share_what_is_not_of_terms(settings):
+    found = arms_of(settings(*ALL, "recipes=[tinybert_joint,minilmv2_joint]"), "agreement", None)
+    assert list(found) == [
+        "hard", "pseudo", "logits", "tinybert_joint, other texts", "tinybert_joint", "minilmv2_joint"
+    ]  # fmt: skip
+    assert all(set(ALL) <= set(overrides) for overrides in found.values())
+    assert [overrides[0] for overrides in found.values()][:3] == [
+        "recipe=hard",
+        "recipe=pseudo",
+        "recipe=tinybert_joint",
+    ]
+
+
+def test_overrides_of_terms_are_of_the_recipe_alone(settings):
+    weigh = "losses.hidden.weight=0.5"
+    found = arms_of(settings(weigh), "agreement", None)
+    assert [arm for arm, overrides in found.items() if weigh in overrides] == [
+        "logits",
+        "tinybert_joint, other texts",
+        "tinybert_joint",
+    ]
+    with pytest.raises(UserError, match=f"{weigh} is for the terms of one recipe, but there are 2"):
+        arms_of(settings(weigh, "recipes=[tinybert_joint,minilmv2_joint]"), "agreement", None)
+
+
+def test_arms_of_ones_own_and_of_one_task(settings):
+    made = settings("+arms.far=['recipe=tinybert_joint','mapping=last']", "+per_task.agreement=['data.max_length=16']")
+    found = arms_of(made, "agreement", None)
+    assert found["far"] == ["recipe=tinybert_joint", "mapping=last", "data.max_length=16"]
+    assert all("data.max_length=16" in overrides for overrides in found.values())
+
+
+@pytest.mark.parametrize("recipe", ["tinybert_joint", "minilmv2_joint", "tinybert", "minilmv2", "mobilebert"])
+def test_on_other_texts_every_term_on_layers_and_no_other_has_that_teacher(settings, recipe):
+    found = arms_of(settings(f"recipes=[{recipe}]"), "agreement", None)
+    cfg = compose("distill", [*found[f"{recipe}, other texts"], "task=agreement", "teacher.path=DIR"])
+    assert cfg.teachers.other_texts == {"path": "DIR", "weight": 0.0, "permuted": True}
+    terms = dict(cfg.losses) | {name: term for stage in cfg.stages.values() for name, term in stage.losses.items()}
+    moved = {name for name, term in terms.items() if term.get("teacher") == "other_texts"}
+    assert moved and moved == {"hidden", "attention", "relations", "feature"} & terms.keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "logits"),
+    [("tinybert_joint", "SoftCrossEntropy"), ("tinybert", "SoftCrossEntropy"), ("mobilebert", "LogitKD"),
+     ("fitnets", "LogitKD"), ("pkd", "LogitKD")],
+)  # fmt: skip
+def test_logits_are_the_recipe_without_its_terms_on_layers_for_as_many_steps(settings, recipe, logits):
+    found = arms_of(settings(f"recipes=[{recipe}]"), "agreement", None)
+    cfg = compose("distill", [*found["logits"], "task=agreement"])
+    (plan,) = distill.check(cfg, Path("unused"))
+    losses = {name: type(term.loss).__name__ for name, term in plan.objective.terms.items()}
+    assert losses.pop("logits") == logits and losses in ({}, {"labels": "HardLabel"})
+    whole = compose("distill", [*found[recipe], "task=agreement"])
+    trained = sum(one.stage.cfg.trainer.num_train_epochs for one in distill.check(whole, Path("unused")))
+    assert plan.stage.cfg.trainer.num_train_epochs == pytest.approx(trained, rel=1e-4)
+
+
+def test_where_a_recipe_reads_no_logits_they_are_hintons(settings):
+    found = arms_of(settings("recipes=[minilm]"), "agreement", None)
+    assert found["logits"] == ["recipe=logits"]
+
+
+def test_an_arm_that_no_run_could_be_is_refused_before_any_runs(settings):
+    narrow = ["student.hidden_size=100", "student.heads=4", "student.init=random"]
+    with pytest.raises(UserError, match="must divide both attention widths"):
+        arms_of(settings("recipes=[tinybert_joint,minilmv2_joint]", *narrow), "agreement", None)
+
+
+def test_a_recipe_without_layers_has_no_such_control(settings):
+    assert list(arms_of(settings("recipes=[rkd]", "controls=[hard,permuted]"), "agreement", None)) in (
+        ["hard", "rkd"],
+        ["hard", "rkd, other texts", "rkd"],
+    )
+    assert list(arms_of(settings("recipes=[logits]", "controls=[hard,permuted]"), "agreement", None)) == [
+        "hard",
+        "logits",
+    ]
+
+
+def test_a_baseline_that_is_no_arm_is_refused(settings):
+    with pytest.raises(UserError, match="baseline=hrd is no arm; did you mean 'hard'"):
+        arms_of(settings("baseline=hrd"), "agreement", None)

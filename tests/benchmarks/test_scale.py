@@ -1,0 +1,61 @@
+import csv
+
+import pytest
+from support.shared_data import ROOT
+
+from benchmarks import scale
+
+PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+def filed(name, *keys):
+    """Return the rows of benchmarks/results/<name>.csv, the newest where `keys` agree."""
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(encoding="utf-8") as stream:
+        return list({tuple(row[key] for key in keys): row for row in csv.DictReader(stream)}.values())
+
+
+def cells(start):
+    line = next(line for line in PAGE.splitlines() if line.startswith(f"| {start} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("table", [scale.time_table, scale.cache_table, scale.memory_table])
+def test_the_pages_arithmetic_follows_from_its_formulas(table):
+    assert table() in PAGE
+
+
+def test_the_page_names_what_the_arithmetic_assumes():
+    for said in (
+        f"{scale.TOKENS:.0e}".replace("+0", "") + " real tokens",
+        f"sequences of {scale.LENGTH}",
+        f"{scale.EPOCHS} epochs",
+        f"{scale.PEAK / 1e12:.0f} TFLOP/s",
+        f"{100 * scale.UTILISATION:.0f}% are reached",
+        f"${scale.PRICE} a GPU hour",
+        f"one node of {scale.GPUS} GPUs",
+    ):
+        assert said in PAGE, said
+
+
+def test_a_forward_pass_costs_twice_the_layers_weights_and_attention():
+    size = scale.Size(6, 768)
+    embeddings = (scale.VOCABULARY + scale.POSITIONS) * 768
+    assert size.forward == 2 * (size.parameters - embeddings) + 6 * 2 * 2 * scale.LENGTH * 768
+
+
+def test_the_padding_shares_are_those_that_were_measured():
+    rows = filed("padding", "task", "batches")
+    for task in dict.fromkeys(row["task"] for row in rows):
+        measured = [row for row in rows if row["task"] == task]
+        expected = [task, measured[0]["mean_tokens"], *(f"{100 * float(row['padding']):.1f}%" for row in measured)]
+        assert cells(task) == expected
+
+
+def test_the_figures_of_two_processes_are_those_that_were_measured():
+    for row in filed("processes", "variant", "batch"):
+        ratios = [
+            f"{float(row[f'{what}_ratio']):.2f} [{float(row[f'{what}_p20']):.2f}, {float(row[f'{what}_p80']):.2f}]"
+            for what in ("time", "cpu")
+        ]
+        expected = [row["variant"], row["batch"], *ratios, row["examples_per_second"], row["peak_mib_a_process"]]
+        assert f"| {' | '.join(expected)} |" in PAGE

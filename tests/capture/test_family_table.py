@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+from support.family_table import HEADER, described, largest_difference, refused
+
+from kdfeatures.capture.families import FAMILIES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "capture.md").read_text(encoding="utf-8").splitlines()
+
+
+def rows():
+    start = PAGE.index(HEADER[0]) + len(HEADER)
+    return PAGE[start : PAGE.index("", start)]
+
+
+def test_the_readme_lists_every_family_of_the_code_and_no_other():
+    told = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows() if row not in refused()]
+    assert [cells[:4] for cells in told] == [described(family) for family in FAMILIES]
+    assert all(float(cells[4]) <= 1e-5 for cells in told)
+
+
+def test_the_readme_lists_what_is_refused_and_why():
+    assert rows()[len(FAMILIES) :] == refused()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_differences_are_as_small_as_the_readme_says(family):
+    told = next(float(row.split("|")[-2]) for row in rows() if row.startswith(f"| {family} |"))
+    assert largest_difference(family) <= max(4 * told, 1e-6)  # another processor rounds otherwise

@@ -1,0 +1,59 @@
+"""A small distillation by maps that move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from support.tiny import tiny_classifier
+from torch import nn
+
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.losses import HiddenMSE
+from kdfeatures.mapping import AttentionMap, LearnedMap, MovingMap, RandomMap, TransportMap
+
+RULES = ("random", "attention", "emd", "learned")
+
+
+def moving_map(rule: str, students: int = 2, teachers: int = 3, *, embeddings: bool = True, **own) -> MovingMap:
+    """Return the map of a name, with options of its own if given."""
+    made = {
+        "random": (RandomMap, {"seed": 3, "every": None}),
+        "attention": (AttentionMap, {"pool": "mean", "temperature": 4.0}),
+        "emd": (TransportMap, {"update": True}),
+        "learned": (LearnedMap, {"learning_rate": 0.05}),
+    }
+    maker, options = made[rule]
+    return maker(students, teachers, embeddings=embeddings, **(options | own))
+
+
+def moving_distiller(
+    moving: MovingMap | Mapping[str, MovingMap],
+    loss: nn.Module | None = None,
+    *,
+    seed: int = 0,
+    over_pairs: str = "sum",
+) -> Distiller:
+    """Return a 2 x 16 student of a 3 x 24 teacher, 4 heads each; a term on attention has no embeddings.
+
+    moving: the map of its only term, "layers", or of several, {name of the term: its map}.
+    """
+    torch.manual_seed(seed)
+    teacher = tiny_classifier(layers=3, width=24, heads=4)
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    student = tiny_classifier(layers=2, width=16, heads=4, **rates)
+    loss = HiddenMSE() if loss is None else loss
+    terms = {}
+    for name, own in ({"layers": moving} if isinstance(moving, MovingMap) else moving).items():
+        pairs = tuple(pair for pair in own.pairs if loss.takes != "attention" or pair.student > 0)
+        terms[name] = Term(loss, 1.0, pairs, over_pairs, map=own)
+    pairs = [pair for term in terms.values() for pair in term.pairs]
+    projections = LinearProjections(pairs, 16, 24, shared=False, bias=True, always=False)
+    return Distiller(student, teacher, Objective(terms, projections), [0, 1])
+
+
+def distiller_of_every_map() -> Distiller:
+    """Return the distiller with a term for each rule, of the rule's name."""
+    return moving_distiller({rule: moving_map(rule) for rule in RULES})

@@ -1,0 +1,94 @@
+"""A small distillation run on generated data: the pieces that tests of distiller and trainer share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from support.tiny import VOCABULARY, tiny_classifier
+from transformers import DataCollatorWithPadding, TrainerCallback, TrainingArguments
+
+from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.losses import HardLabel, HiddenMSE, LogitKD, RelationKL
+from kdfeatures.mapping.rules import Pair
+from kdfeatures.training.trainer import DistillationTrainer
+
+PAIRS = (Pair(0, 0), Pair(1, 2), Pair(2, 3))
+
+
+def small_distiller(*, dropout: float = 0.0, seed: int = 0, terms: tuple[str, ...] = ()) -> Distiller:
+    """Return a 2 x 16 student (2 heads) of a 3 x 24 teacher (4 heads), with all kinds of terms, or those named."""
+    torch.manual_seed(seed)
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    teacher = tiny_classifier(layers=3, width=24, heads=4)
+    student = tiny_classifier(layers=2, width=16, heads=2, **rates)
+    made = {
+        "labels": Term(HardLabel(), 0.5),
+        "logits": Term(LogitKD(temperature=2.0), 0.5),
+        "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
+        "relations": Term(RelationKL(heads=4), 0.1, (Pair(2, 3),)),
+    }
+    made = {name: made[name] for name in terms} if terms else made
+    projections = LinearProjections(PAIRS, 16, 24, shared=False, bias=True, always=False)
+    return Distiller(student, teacher, Objective(made, projections), [0, 1])
+
+
+def small_dataset(examples: int = 48) -> Dataset:
+    """Return tokenised examples of many lengths with learnable labels."""
+    generator = torch.Generator().manual_seed(7)
+    rows = []
+    for _ in range(examples):
+        length = int(torch.randint(4, 13, (1,), generator=generator))
+        ids = torch.randint(5, VOCABULARY, (length,), generator=generator).tolist()
+        rows.append({"input_ids": ids, "attention_mask": [1] * length, "labels": int(ids[1] > VOCABULARY // 2)})
+    return Dataset.from_list(rows)
+
+
+def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **settings) -> DistillationTrainer:
+    """Return a trainer with everything but `settings` fixed; those of projections and tokens_per_batch are its own."""
+    own = {name: settings.pop(name) for name in list(settings) if name.startswith(("projection_", "tokens_per_batch"))}
+    arguments = {
+        "output_dir": str(folder),
+        "use_cpu": True,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 2,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": 5,
+        "data_seed": 5,
+    } | settings
+    words = tokenizer()
+    return DistillationTrainer(
+        model,
+        TrainingArguments(**arguments),
+        train_dataset=small_dataset(examples),
+        eval_dataset=small_dataset(16),
+        data_collator=DataCollatorWithPadding(words),
+        processing_class=words,
+        **own,
+    )
+
+
+class StopAt(TrainerCallback):
+    """Ends training after a step, as a kill would, with the schedule still meant for the whole run."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= self.step
+        return control
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    """Return copies of all that a trainer trains."""
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}

@@ -1,0 +1,33 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.shared_data import glue_task
+from support.tiny import tiny_batch, tiny_config
+
+from kdfeatures.tasks.registry import kind_of
+from kdfeatures.training.fsdp import whole
+
+TEXT = glue_task("text")
+
+
+def trainer(folder, *, sharded):
+    return SimpleNamespace(is_fsdp_enabled=sharded, args=SimpleNamespace(output_dir=folder, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    "task", [glue_task("rte"), glue_task("ud_ewt"), TEXT, TEXT.without_outputs], ids=lambda task: kind_of(task).pipeline
+)
+def test_of_a_sharded_student_the_saved_one_is_whole_with_the_head_of_its_task(tmp_path, task):
+    student = kind_of(task).auto.from_config(tiny_config("bert", num_labels=max(len(task.labels), 1))).eval()
+    student.save_pretrained(tmp_path)
+    made = whole(None, trainer(tmp_path, sharded=True), task).eval()
+    assert type(made) is type(student)
+    batch = tiny_batch()
+    with torch.no_grad():
+        torch.testing.assert_close(made(**batch)[0], student(**batch)[0])
+
+
+def test_a_student_that_is_not_sharded_is_whole_itself(tmp_path):
+    student = object()
+    assert whole(student, trainer(tmp_path, sharded=False), TEXT) is student
