@@ -18,8 +18,7 @@ from kdfeatures.config.paths import conf_dir
 from kdfeatures.data.load import encode, load_task, split_of
 from kdfeatures.tasks.columns import token_counts
 from kdfeatures.tasks.task import Task
-from kdfeatures.training.budget import TokenBudgetBatches
-from kdfeatures.training.samplers import LengthBucketSampler
+from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 
 TASKS, MAX_LENGTH, BATCH, BUDGETS = ("sst2", "mrpc", "rte", "cola"), 128, 32, (1024, 4096)
 

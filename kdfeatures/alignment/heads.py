@@ -161,10 +161,10 @@ class LearnedHeads(HeadAlignment):
 class HungarianHeads(HeadAlignment):
     """Each student head with the teacher head that is most like it, one to one; what is left over is not compared.
 
-    `fit` is told the matching of each pair before training (kdfeatures.training.head_fit): the summed similarity under
-    `measure` (kdfeatures.analysis.head_similarity) on `examples` training examples is the largest possible. It is then
-    fixed: a student that copies teacher layers keeps their heads; for one with random weights it is little more than a
-    drawn order.
+    `fit` is told the matching of each pair before training (kdfeatures.training.calibration): the summed similarity
+    under `measure` (kdfeatures.analysis.head_similarity) on `examples` training examples is the largest possible. It
+    is then fixed: a student that copies teacher layers keeps their heads; for one with random weights it is little
+    more than a drawn order.
     """
 
     rule = "hungarian"

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from kdfeatures.analysis.batches import Batch, real_of, to_device
 from kdfeatures.analysis.head_matching import HeadMatching, match_heads
 from kdfeatures.analysis.head_similarity import HeadSimilarity, shuffled
+from kdfeatures.capture.context import measured
 from kdfeatures.capture.families import encoder_of
-from kdfeatures.capture.measuring import measured
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.mapping.rules import Pair

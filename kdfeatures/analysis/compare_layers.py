@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from kdfeatures.analysis.batches import Batch, real_of, to_device
 from kdfeatures.analysis.hsic import kernels_of, unbiased_hsics
+from kdfeatures.capture.context import measured
 from kdfeatures.capture.families import encoder_of
-from kdfeatures.capture.measuring import measured
 from kdfeatures.errors import UserError
 
 

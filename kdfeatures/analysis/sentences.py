@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.analysis.batches import Batch, to_device
-from kdfeatures.capture.measuring import measured
+from kdfeatures.capture.context import measured
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.columns import token_counts
 

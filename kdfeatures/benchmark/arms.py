@@ -11,10 +11,41 @@ from omegaconf import DictConfig
 from kdfeatures.benchmark.equal_steps import check_steps, same_steps
 from kdfeatures.benchmark.run import compose
 from kdfeatures.benchmark.settings import Settings, key_of
-from kdfeatures.benchmark.without_layers import on_layers, without_layers
 from kdfeatures.cli.commands import distill
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.cli.commands.distill import Plan
+from kdfeatures.distillation.objective import MAIN, Term
 from kdfeatures.errors import UserError, nearest
+
+LAYERS = ("hidden", "attention", "flow")  # what losses on layers take
+
+
+def on_layers(cfg: DictConfig, plans: Sequence[Plan]) -> dict[str, Term]:
+    """Return a run's terms on layers by the option that holds them, such as stages.intermediate.losses.hidden."""
+    return {
+        _place(cfg, plan, name): term
+        for plan in plans
+        for name, term in plan.objective.terms.items()
+        if term.loss.takes in LAYERS
+    }
+
+
+def without_layers(cfg: DictConfig, plans: Sequence[Plan]) -> list[str] | None:
+    """Return the overrides that take these terms away, and the stages that have no other.
+
+    None where that leaves nothing that reads the teacher's logits: MiniLM's second stage has labels alone.
+    """
+    outputs = [[term.loss for term in plan.objective.terms.values() if term.loss.takes not in LAYERS] for plan in plans]
+    if not any("logits" in loss.takes for losses in outputs for loss in losses):
+        return None
+    empty = {plan.stage.key for plan, losses in zip(plans, outputs, strict=True) if not losses}
+    stages = [f"stages.{key}" for key in empty]
+    terms = [place for place in on_layers(cfg, plans) if not place.startswith(tuple(f"{stage}." for stage in stages))]
+    return [f"~{place}" for place in (*sorted(stages), *terms)]
+
+
+def _place(cfg: DictConfig, plan: Plan, name: str) -> str:
+    return f"losses.{name}" if name in cfg.losses else f"stages.{plan.stage.key}.losses.{name}"
+
 
 OTHER = "other_texts"  # the teacher of the control `permuted`
 

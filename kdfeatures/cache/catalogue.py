@@ -11,7 +11,7 @@ from kdfeatures.cache.arrays import BrokenFile, open_array
 from kdfeatures.cache.quantities import OPERANDS, Quantity
 from kdfeatures.cache.reader import Places
 from kdfeatures.cache.shards import Shard, read_shard, remove_if_broken, shards_in
-from kdfeatures.distillation.attention_form import AttentionForm, widest
+from kdfeatures.distillation.teacher_outputs import AttentionForm, widest
 
 
 class Catalogue:

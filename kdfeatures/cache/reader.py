@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdfeatures.cache.arrays import open_array
 from kdfeatures.cache.quantities import Quantity
-from kdfeatures.distillation.attention_form import AttentionForm
+from kdfeatures.distillation.teacher_outputs import AttentionForm
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CachedFeatures:
         return torch.cat([self._of_row(quantity, row) for row in range(len(self.lengths))]).numpy()
 
     def batch(self, rows: Sequence[int], mask: Tensor) -> dict[str, Any]:
-        """Return what `kdfeatures.distillation.restore` takes: for rows that stand in a batch with this mask, (B, L).
+        """Return what `restore` takes: for rows that stand in a batch with this mask, (B, L).
 
         {"logits": (B, C) or (B, L, C), "hidden": {layer: (B, L, D)}, "attention": {layer: {"query": (B, L, H * d), ...,
         and the fields of its form}}}, with zeros at padded positions, which may be left or right.

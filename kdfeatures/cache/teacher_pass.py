@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from kdfeatures.cache.key import MASK
 from kdfeatures.cache.quantities import OPERANDS, Quantity, described, layers_of
 from kdfeatures.capture.recorder import Recorder
-from kdfeatures.distillation.attention_form import AttentionForm, form_of
+from kdfeatures.distillation.teacher_outputs import AttentionForm, form_of
 from kdfeatures.errors import UserError
 
 

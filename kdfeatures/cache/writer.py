@@ -18,7 +18,7 @@ from kdfeatures.cache.quantities import OPERANDS, Quantity, in_order
 from kdfeatures.cache.shards import locked, new_shard, shard_name
 from kdfeatures.cache.teacher_pass import TeacherPass
 from kdfeatures.config.cache import CacheConfig
-from kdfeatures.distillation.attention_form import AttentionForm, widest
+from kdfeatures.distillation.teacher_outputs import AttentionForm, widest
 from kdfeatures.errors import UserError
 
 

@@ -14,7 +14,7 @@ from kdfeatures.capture.recorder import Recorder
 from kdfeatures.distillation.controls import of_other_texts
 from kdfeatures.distillation.layerwise import Comparison
 from kdfeatures.distillation.objective import MAIN, Objective, Outputs, together
-from kdfeatures.distillation.restore import restore
+from kdfeatures.distillation.teacher_outputs import restore
 from kdfeatures.errors import UserError
 from kdfeatures.features import Features
 from kdfeatures.tasks.label_order import reordered

@@ -30,9 +30,8 @@ from kdfeatures.losses.dkd import DecoupledKD
 from kdfeatures.losses.fsp import FlowMSE
 from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
-from kdfeatures.losses.labels import HardLabel
+from kdfeatures.losses.labels import HardLabel, MaskedLanguageModel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
-from kdfeatures.losses.masked import MaskedLanguageModel
 from kdfeatures.losses.relation import RelationKL, ValueRelation
 from kdfeatures.losses.rkd import RKDAngle, RKDDistance
 

@@ -35,11 +35,10 @@ from kdfeatures.pipelines.teachers import (
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.runs.results import describe_model, retained
 from kdfeatures.training.build import make_trainer, train
+from kdfeatures.training.calibration import fit_pca, heads_of
 from kdfeatures.training.callbacks import maps_of
 from kdfeatures.training.distributed import is_first
 from kdfeatures.training.fsdp import whole
-from kdfeatures.training.head_fit import heads_of
-from kdfeatures.training.pca_fit import fit_pca
 from kdfeatures.training.trainer import take_projections
 
 

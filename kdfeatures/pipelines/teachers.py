@@ -26,9 +26,8 @@ from kdfeatures.pipelines.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.runs.results import describe_model, describe_outputs
 from kdfeatures.tasks.registry import kind_of
 from kdfeatures.tasks.task import Task
-from kdfeatures.training.cka_fit import fit_maps
+from kdfeatures.training.calibration import fit_heads, fit_maps
 from kdfeatures.training.distributed import is_first
-from kdfeatures.training.head_fit import fit_heads
 
 if TYPE_CHECKING:
     from kdfeatures.pipelines.prepare import Job

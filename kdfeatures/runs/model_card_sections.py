@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from kdfeatures.config.stages import stages_of
 from kdfeatures.distillation.objective import MAIN
 from kdfeatures.distillation.schedules import read_schedule
-from kdfeatures.runs.public import public_name
+from kdfeatures.runs.provenance import public_name
 from kdfeatures.runs.results import NOT_SHARES, markdown, retained
 from kdfeatures.tasks.glue_sizes import is_partial, official_count
 from kdfeatures.tasks.task import Task

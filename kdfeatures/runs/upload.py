@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.errors import UserError
 from kdfeatures.hub import require_upload
 from kdfeatures.runs.model_card import write_card
-from kdfeatures.runs.public import public
+from kdfeatures.runs.provenance import public
 from kdfeatures.runs.results import write_results
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.distributed import is_first
@@ -78,7 +78,7 @@ def push(folder: Path, repository: str, results: Mapping[str, Any], task: Task, 
     """Upload the model in `folder`, and return the address. A repository is made where there is none.
 
     private: of one that is made; None leaves it to the Hub, where it is public unless the organisation decides else.
-    What is uploaded names no path of this machine: see kdfeatures.runs.public.
+    What is uploaded names no path of this machine: see kdfeatures.runs.provenance.
     """
     with TemporaryDirectory() as staged:
         stage(folder, Path(staged), repository, results, task)

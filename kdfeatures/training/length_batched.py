@@ -10,9 +10,8 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 
 from kdfeatures.tasks.columns import token_counts
-from kdfeatures.training.budget import TokenBudgetBatches
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
-from kdfeatures.training.samplers import LengthBucketSampler
+from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 
 
 class BucketedTrainer(Trainer):

@@ -6,10 +6,13 @@ sees other batches than the uninterrupted one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
+
+from kdfeatures.errors import UserError
 
 POOL = 50  # batches sorted together: large enough for little padding, small enough to mix
 
@@ -45,3 +48,74 @@ class LengthBucketSampler(Sampler[int]):
         order = torch.randperm(len(batches), generator=generator).tolist()
         for batch in [batches[i] for i in order] + last:
             yield from batch.tolist()
+
+
+class TokenBudgetBatches(Sampler[list[int]]):
+    """Batches of indices with (longest example x batch size) <= budget, the same number of them in every epoch.
+
+    The examples are sorted by length, equal lengths in a new random order each epoch, and cut from a random place on,
+    so that neighbours in length meet in other batches each time; then the batches are shuffled. All depends on seed
+    and epoch alone. Unlike LengthBucketSampler, a batch of short examples holds more of them than one of long ones.
+
+    lengths: tokens of every example. multiple_of: batches of one optimiser step over all processes; their number is a
+    multiple of it, so that each step is whole, and the same for any split of it into processes and accumulation.
+    Raises UserError for an example longer than the budget, and for fewer examples than one step has batches.
+    """
+
+    def __init__(self, lengths: Sequence[int] | torch.Tensor, budget: int, seed: int, *, multiple_of: int) -> None:
+        self.lengths = torch.as_tensor(lengths)
+        self.budget = budget
+        self.seed = seed
+        self.epoch = 0
+        examples, longest = len(self.lengths), int(self.lengths.max())
+        if longest > budget:
+            raise UserError(
+                f"trainer.tokens_per_batch={budget} is less than the longest training example, {longest} tokens; raise "
+                "it, or cut the examples with data.max_length."
+            )
+        # a random first cut costs at most one batch more than the fewest possible
+        fewest = len(self._cut(self.lengths.sort().values.tolist()))
+        self.batches = -(-min(fewest + 1, examples) // multiple_of) * multiple_of
+        if self.batches > examples:
+            raise UserError(
+                f"trainer.tokens_per_batch={budget} makes steps of {multiple_of} batches, but {examples} training "
+                f"examples cannot fill {self.batches}; raise it, or use fewer processes or accumulation steps."
+            )
+
+    @property
+    def mean_size(self) -> float:
+        """Examples in a batch, on average."""
+        return len(self.lengths) / self.batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
+        shuffled = torch.randperm(len(self.lengths), generator=generator)
+        order = shuffled[self.lengths[shuffled].argsort(stable=True)]
+        lengths = self.lengths[order].tolist()
+        first = int(torch.randint(self._size(lengths, 0), (1,), generator=generator)) + 1
+        sizes = [first, *self._cut(lengths, start=first)]
+        while len(sizes) < self.batches:
+            largest = max(range(len(sizes)), key=sizes.__getitem__)
+            sizes[largest : largest + 1] = [sizes[largest] // 2, -(-sizes[largest] // 2)]
+        batches = order.split(sizes)
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index].tolist()
+
+    def _cut(self, lengths: list[int], start: int = 0) -> list[int]:
+        """Return the sizes of the fewest batches that cover the ascending lengths from `start` on."""
+        sizes = []
+        while start < len(lengths):
+            sizes.append(self._size(lengths, start))
+            start += sizes[-1]
+        return sizes
+
+    def _size(self, lengths: list[int], start: int) -> int:
+        sizes = range(1, len(lengths) - start + 1)
+        return bisect_right(sizes, self.budget, key=lambda size: size * lengths[start + size - 1])

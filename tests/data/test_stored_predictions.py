@@ -8,7 +8,7 @@ from torch import nn
 from kdfeatures.data.predictions_file import write_answers
 from kdfeatures.data.stored_predictions import StoredOutputs, ids_of
 from kdfeatures.distillation.objective import Objective, Term
-from kdfeatures.distillation.restore import restore
+from kdfeatures.distillation.teacher_outputs import restore
 from kdfeatures.errors import UserError
 from kdfeatures.losses import (
     DecoupledKD,

@@ -13,8 +13,8 @@ from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenMSE
 from kdfeatures.mapping import CkaMap
 from kdfeatures.mapping.cka import best_monotone
+from kdfeatures.training.calibration import fit_maps
 from kdfeatures.training.checkpoints import MAPS
-from kdfeatures.training.cka_fit import fit_maps
 
 
 def best_of_all(similarity):

@@ -1,6 +1,6 @@
 import pytest
 
-from kdfeatures.runs.public import is_local, public, public_name
+from kdfeatures.runs.provenance import is_local, public, public_name
 
 
 @pytest.mark.parametrize("path", ["/home/me/teacher", "~/teacher", "./teacher", "../runs/teacher", "a/b/teacher"])

@@ -15,8 +15,8 @@ from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
 from kdfeatures.mapping.rules import Pair
+from kdfeatures.training.calibration import fit_heads
 from kdfeatures.training.checkpoints import HEADS
-from kdfeatures.training.head_fit import fit_heads
 
 PAIRS = (Pair(1, 2), Pair(2, 3))
 STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

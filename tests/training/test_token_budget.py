@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kdfeatures.errors import UserError
-from kdfeatures.training.budget import TokenBudgetBatches
+from kdfeatures.training.samplers import TokenBudgetBatches
 
 
 def lengths(examples=1000, longest=60):

@@ -6,8 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kdfeatures.errors import UserError
-from kdfeatures.models.export.quiet import quiet
-from kdfeatures.models.export.requirements import require_packages
+from kdfeatures.models.export.requirements import quiet, require_packages
 
 
 def quantise(path: str | Path) -> Path:

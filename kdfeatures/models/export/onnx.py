@@ -15,8 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
 from kdfeatures.models.export.onnx_model import OnnxClassifier
-from kdfeatures.models.export.quiet import quiet
-from kdfeatures.models.export.requirements import require_packages
+from kdfeatures.models.export.requirements import quiet, require_packages
 from kdfeatures.models.max_length import position_count
 
 FILE = "model.onnx"

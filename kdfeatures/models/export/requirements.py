@@ -1,7 +1,11 @@
-"""The optional packages that an export needs."""
+"""The optional packages that an export needs, and how to keep what they say to their own developers from the user."""
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from kdfeatures.errors import UserError
@@ -14,3 +18,16 @@ def require_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(f"an export needs {', '.join(missing)}; pip install kdfeatures[export]")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings and log entries below ERROR; errors raised inside pass through."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # onnxruntime logs by the root logger, which has no name to silence
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
