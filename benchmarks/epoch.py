@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
 from benchmarks.harness import append_rows
-from benchmarks.job import Job, random_classifier, training_step
+from benchmarks.job import DistillationSetup, random_classifier, training_step
 from benchmarks.peers.ours import features
 from benchmarks.peers.textbrewer import textbrewer
 from kdfeatures.training.samplers import LengthBucketSampler
@@ -60,7 +60,7 @@ def main(teacher_path: str, glue: str) -> None:
     student = random_classifier(
         layers=config.num_hidden_layers // 2, width=config.hidden_size // 2, vocab_size=config.vocab_size
     )
-    job, epochs, rows, reference = Job(teacher, student), batches(teacher_path, glue), [], None
+    job, epochs, rows, reference = DistillationSetup(teacher, student), batches(teacher_path, glue), [], None
     for name, variant, padding in (
         ("kdfeatures", features, "length buckets"),
         ("TextBrewer 0.2.1", textbrewer, "length buckets"),

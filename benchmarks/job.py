@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from kdfeatures.alignment.projections import LinearProjections
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TEMPERATURE = 2.0
@@ -35,7 +35,7 @@ class Variant(NamedTuple):
         return [p for module in (self.student, *self.projections) for p in module.parameters()]
 
 
-class Job:
+class DistillationSetup:
     """The models of one run. Variants train copies of the student; their teachers share one set of weights.
 
     Student layer m learns from teacher layer m N / M, 0 from 0.
@@ -45,7 +45,9 @@ class Job:
         self._teacher = teacher.eval().requires_grad_(False)
         self._student = student.train()
         layers = student.config.num_hidden_layers
-        self.hidden_pairs = tuple(Pair(m, m * teacher.config.num_hidden_layers // layers) for m in range(layers + 1))
+        self.hidden_pairs = tuple(
+            LayerPair(m, m * teacher.config.num_hidden_layers // layers) for m in range(layers + 1)
+        )
         self.attention_pairs = self.hidden_pairs[1:]
         self.widths = student.config.hidden_size, teacher.config.hidden_size
         self._projections = LinearProjections(self.hidden_pairs, *self.widths, shared=False, bias=True, always=True).to(
@@ -69,10 +71,10 @@ class Job:
         return copy.deepcopy(self._projections)
 
 
-def random_job() -> Job:
+def random_job() -> DistillationSetup:
     """Return the job described above."""
     torch.manual_seed(0)
-    return Job(random_classifier(layers=12, width=384), random_classifier(layers=6, width=192))
+    return DistillationSetup(random_classifier(layers=12, width=384), random_classifier(layers=6, width=192))
 
 
 def random_classifier(*, layers: int, width: int, **more) -> PreTrainedModel:

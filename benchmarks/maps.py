@@ -13,18 +13,18 @@ from functools import partial
 import torch
 
 from benchmarks.harness import append_rows, keep_freed_memory, peak_mebibytes, time_ratios
-from benchmarks.job import TEMPERATURE, Job, Variant, random_batch, random_job, training_step
+from benchmarks.job import TEMPERATURE, DistillationSetup, Variant, random_batch, random_job, training_step
 from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import HiddenMSE, LogitKD
-from kdfeatures.mapping import AttentionMap, LearnedMap, MovingMap, RandomMap, TransportMap
+from kdfeatures.mapping import AlpMap, DynamicLayerMap, EmdMap, LearnedMap, RandomMap
 
 SHAPES, ROUNDS = ((16, 64), (16, 128)), 9
 LAYERS = 6, 12
 
 
-def variant(job: Job, moving: MovingMap | None) -> Variant:
+def variant(job: DistillationSetup, moving: DynamicLayerMap | None) -> Variant:
     pairs = job.hidden_pairs if moving is None else moving.pairs
     projections = LinearProjections(pairs, *job.widths, shared=False, bias=True, always=True)
     terms = {
@@ -41,8 +41,8 @@ def main() -> None:
         "uniform": None,
         "uniform, again": None,
         "random": RandomMap(*LAYERS, seed=1, every=None, embeddings=True),
-        "attention": AttentionMap(*LAYERS, pool="cls", temperature=1.0, embeddings=True),
-        "emd": TransportMap(*LAYERS, update=True, embeddings=True),
+        "attention": AlpMap(*LAYERS, pool="cls", temperature=1.0, embeddings=True),
+        "emd": EmdMap(*LAYERS, update=True, embeddings=True),
         "learned": LearnedMap(*LAYERS, learning_rate=0.01, embeddings=True),
     }
     job = random_job()

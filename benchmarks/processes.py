@@ -26,7 +26,7 @@ from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.training.fsdp import CONFIG, shard_by_layer
 from kdfeatures.training.trainer import DistillationTrainer
 
@@ -57,7 +57,7 @@ def measure(variant: str) -> None:
         )
         for layers in (6, 3)
     )
-    pairs = tuple(Pair(layer, 2 * layer) for layer in range(4))
+    pairs = tuple(LayerPair(layer, 2 * layer) for layer in range(4))
     terms = {
         "logits": Term(LogitKD(temperature=2.0), 1.0),
         "hidden": Term(HiddenMSE(), 1.0, pairs, "sum"),

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.harness import append_rows, high_water_mark, resident_mebibytes, time_ratios
-from benchmarks.job import Job, Variant, gradient, random_batch, random_job, training_step
+from benchmarks.job import DistillationSetup, Variant, gradient, random_batch, random_job, training_step
 
 SHAPES = ((16, 64), (16, 128), (4, 512))
 ROUNDS = 7
@@ -57,7 +57,7 @@ RELATIONS = {
 JOBS = {"7 hidden + 6 attention + logits": FEATURES, "MiniLMv2 relations": RELATIONS}
 
 
-def make(where: str, job: Job) -> Variant:
+def make(where: str, job: DistillationSetup) -> Variant:
     """Return the variant that `module.function` below benchmarks.peers makes."""
     module, function = where.split(".")
     return getattr(import_module(f"benchmarks.peers.{module}"), function)(job)

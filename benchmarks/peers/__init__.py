@@ -1,1 +1,1 @@
-"""The same step by other means. Each module has functions Job -> Variant."""
+"""The same step by other means. Each module has functions DistillationSetup -> Variant."""

@@ -6,10 +6,10 @@ from tempfile import gettempdir
 
 from bertdistiller.distillation.minilm import MiniLMTrainer, MiniLMTrainingArguments
 
-from benchmarks.job import DEVICE, RELATION_HEADS, Job, Variant
+from benchmarks.job import DEVICE, RELATION_HEADS, DistillationSetup, Variant
 
 
-def bertdistiller(job: Job) -> Variant:
+def bertdistiller(job: DistillationSetup) -> Variant:
     """MiniLMv2 relations of the last layers. It takes base models and asks its teacher for all hidden states."""
     teacher, student = job.teacher(), job.student()
     teacher.bert.config.architectures = ["BertForMaskedLM"]  # the one architecture it knows

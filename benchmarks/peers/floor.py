@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.job import Job, Variant
+from benchmarks.job import DistillationSetup, Variant
 
 
-def floor(job: Job) -> Variant:
+def floor(job: DistillationSetup) -> Variant:
     """One teacher forward pass without gradients and one plain training step of the student on the labels."""
     teacher, student = job.teacher(), job.student()
 

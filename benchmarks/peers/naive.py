@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from benchmarks.job import TEMPERATURE, Job, Variant
+from benchmarks.job import TEMPERATURE, DistillationSetup, Variant
 from benchmarks.peers import scores
 
 
-def naive(job: Job) -> Variant:
+def naive(job: DistillationSetup) -> Variant:
     teacher, student = job.teacher(scores.IMPLEMENTATION), job.student(scores.IMPLEMENTATION)
     maps = list(job.projections().linear.values())
 

@@ -6,24 +6,24 @@ import copy
 
 from transformers import PreTrainedModel
 
-from benchmarks.job import RELATION_HEADS, TEMPERATURE, Job, Variant
+from benchmarks.job import RELATION_HEADS, TEMPERATURE, DistillationSetup, Variant
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD, RelationKL
 from kdfeatures.models.teachers import make_ready
 
 
-def features(job: Job) -> Variant:
+def features(job: DistillationSetup) -> Variant:
     """Hidden states, attention scores and logits."""
     return _features(job, job.teacher())
 
 
-def features_of_bfloat16(job: Job) -> Variant:
+def features_of_bfloat16(job: DistillationSetup) -> Variant:
     """The same with teacher.dtype=bfloat16."""
     return _features(job, make_ready(copy.deepcopy(job.teacher()), dtype="bfloat16", compiled=False))
 
 
-def _features(job: Job, teacher: PreTrainedModel) -> Variant:
+def _features(job: DistillationSetup, teacher: PreTrainedModel) -> Variant:
     terms = {
         "logits": Term(LogitKD(temperature=TEMPERATURE), 1.0),
         "hidden": Term(HiddenMSE(), 1.0, job.hidden_pairs, "sum"),
@@ -34,7 +34,7 @@ def _features(job: Job, teacher: PreTrainedModel) -> Variant:
     return Variant(lambda batch: distiller(**batch).loss, distiller.student, list(projections.linear.values()))
 
 
-def relations(job: Job) -> Variant:
+def relations(job: DistillationSetup) -> Variant:
     """MiniLMv2: relations of queries, keys and values of the last layers."""
     terms = {"relations": Term(RelationKL(heads=RELATION_HEADS), 1.0, (job.hidden_pairs[-1],), "sum")}
     distiller = Distiller(job.student(), job.teacher(), Objective(terms, job.projections()), [0, 1]).train()

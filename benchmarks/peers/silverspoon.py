@@ -8,11 +8,11 @@ from silverspoon_kd import HolisticDistiller, TrainingArguments
 from silverspoon_kd.alignments import Alignment, OutputSelector
 from silverspoon_kd.losses import kl_divergence_loss, mse_loss
 
-from benchmarks.job import DEVICE, TEMPERATURE, Job, Variant
+from benchmarks.job import DEVICE, TEMPERATURE, DistillationSetup, Variant
 from benchmarks.peers import scores
 
 
-def silverspoon(job: Job) -> Variant:
+def silverspoon(job: DistillationSetup) -> Variant:
     """Its losses take no mask, so padding would count."""
     teacher, student = job.teacher(scores.IMPLEMENTATION), job.student(scores.IMPLEMENTATION)
     maps = list(job.projections().linear.values())

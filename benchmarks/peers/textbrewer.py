@@ -6,11 +6,11 @@ from tempfile import gettempdir
 
 from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
-from benchmarks.job import DEVICE, TEMPERATURE, Job, Variant
+from benchmarks.job import DEVICE, TEMPERATURE, DistillationSetup, Variant
 from benchmarks.peers import scores
 
 
-def textbrewer(job: Job) -> Variant:
+def textbrewer(job: DistillationSetup) -> Variant:
     """Its soft cross-entropy has no T^2, which the weight adds; the value also holds the teacher's entropy."""
     matches = [
         {

@@ -19,7 +19,7 @@ from kdfeatures.analysis.compare_heads import HeadComparison
 from kdfeatures.analysis.head_similarity import check_measure
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.masking import blank_padding, real_tokens
 
 
@@ -40,7 +40,7 @@ class HeadAlignment(nn.Module):
 
     rule: ClassVar[str]  # the name of its file in conf/heads/
 
-    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes) -> None:
         super().__init__()
         self.heads = sizes.student_heads, sizes.teacher_heads
         self.widths = sizes.student_width, sizes.teacher_width
@@ -54,7 +54,7 @@ class HeadAlignment(nn.Module):
         """Raise UserError where it cannot be trained as the arguments say, or on a stream of examples."""
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         raise NotImplementedError
 
@@ -65,7 +65,7 @@ class SameHeads(HeadAlignment):
     rule = "same"
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         return student, teacher
 
@@ -79,12 +79,12 @@ class MeanHeads(HeadAlignment):
 
     rule = "mean"
 
-    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes) -> None:
         super().__init__(pairs, sizes)
         self.compared = 1, 1
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         return tuple(
             _resplit(states, 1)._replace(scale=states.scale / own)
@@ -101,7 +101,7 @@ class RelationHeads(HeadAlignment):
 
     rule = "relation"
 
-    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes, *, count: int) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes, *, count: int) -> None:
         super().__init__(pairs, sizes)
         if count < 1 or any(width % count for width in self.widths):
             raise UserError(
@@ -111,7 +111,7 @@ class RelationHeads(HeadAlignment):
         self.compared = count, count
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         return tuple(
             _resplit(states, count)._replace(scale=math.sqrt(count / width))
@@ -129,7 +129,7 @@ class LearnedHeads(HeadAlignment):
 
     rule = "learned"
 
-    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes) -> None:
         super().__init__(pairs, sizes)
         self.compared = sizes.teacher_heads, sizes.teacher_heads
         even = torch.full((sizes.teacher_heads, sizes.student_heads), 1 / sizes.student_heads)
@@ -147,7 +147,7 @@ class LearnedHeads(HeadAlignment):
             )
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         mix = self.mix[pair.projection]
         # what padding holds must not reach the mix's gradient, where a loss can no longer mask it
@@ -169,7 +169,7 @@ class HungarianHeads(HeadAlignment):
 
     rule = "hungarian"
 
-    def __init__(self, pairs: Sequence[Pair], sizes: HeadSizes, *, measure: str, examples: int) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes, *, measure: str, examples: int) -> None:
         super().__init__(pairs, sizes)
         check_measure(measure)
         if examples < 4:
@@ -181,7 +181,7 @@ class HungarianHeads(HeadAlignment):
             self.register_buffer(_key(pair), torch.arange(min(self.heads)).repeat(2, 1))
             self.register_buffer(f"{_key(pair)}_similarity", torch.full((min(self.heads),), torch.nan))
 
-    def fit(self, found: Mapping[Pair, HeadComparison]) -> None:
+    def fit(self, found: Mapping[LayerPair, HeadComparison]) -> None:
         """Take the matching of every pair, and how similar matched heads are on texts that it was not fitted to."""
         for pair, one in found.items():
             self.get_buffer(_key(pair)).copy_(torch.tensor(one.matching.pairs).mT)
@@ -205,13 +205,13 @@ class HungarianHeads(HeadAlignment):
             )
 
     def forward(
-        self, pair: Pair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
+        self, pair: LayerPair, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None
     ) -> tuple[AttentionStates, AttentionStates]:
         chosen = self.get_buffer(_key(pair))
         return tuple(_chosen(states, order) for states, order in zip((student, teacher), chosen, strict=True))
 
 
-def _key(pair: Pair) -> str:
+def _key(pair: LayerPair) -> str:
     return f"{pair.student}_to_{pair.teacher}"
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 
 class LinearProjections(nn.Module):
@@ -27,7 +27,7 @@ class LinearProjections(nn.Module):
 
     def __init__(
         self,
-        pairs: Sequence[Pair],
+        pairs: Sequence[LayerPair],
         student_width: int,
         teacher_width: int,
         *,
@@ -42,14 +42,14 @@ class LinearProjections(nn.Module):
             for key in dict.fromkeys(self._key(pair) for pair in pairs):
                 self.linear[key] = nn.Linear(student_width, teacher_width, bias=bias)
 
-    def _key(self, pair: Pair) -> str:
+    def _key(self, pair: LayerPair) -> str:
         return "shared" if self.shared else pair.projection
 
-    def of(self, pair: Pair) -> nn.Module:
+    def of(self, pair: LayerPair) -> nn.Module:
         """Return the map of a pair; nn.Identity where the widths agree."""
         return self.linear[self._key(pair)] if self.linear else nn.Identity()
 
-    def forward(self, pair: Pair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         return self.of(pair)(student), teacher
 
 
@@ -60,14 +60,14 @@ class OrthonormalProjections(nn.Module):
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_s).
     """
 
-    def __init__(self, pairs: Sequence[Pair], student_width: int, teacher_width: int, *, seed: int) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], student_width: int, teacher_width: int, *, seed: int) -> None:
         super().__init__()
         _narrowing(student_width, teacher_width, "orthonormal")
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(teacher_width, student_width, generator=generator, dtype=torch.float64)
         self.register_buffer("basis", torch.linalg.qr(random).Q.float().contiguous())
 
-    def forward(self, pair: Pair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         return student, teacher @ self.basis.to(teacher.dtype)
 
 
@@ -79,7 +79,7 @@ class PcaProjections(nn.Module):
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_s).
     """
 
-    def __init__(self, pairs: Sequence[Pair], student_width: int, teacher_width: int, *, examples: int) -> None:
+    def __init__(self, pairs: Sequence[LayerPair], student_width: int, teacher_width: int, *, examples: int) -> None:
         super().__init__()
         _narrowing(student_width, teacher_width, "pca")
         if examples < 1:
@@ -110,7 +110,7 @@ class PcaProjections(nn.Module):
             kept[layer] = (variance[-basis.shape[1] :].sum() / variance.sum()).item()
         return kept
 
-    def forward(self, pair: Pair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         mean, basis = self.get_buffer(f"mean_{pair.teacher}"), self.get_buffer(f"basis_{pair.teacher}")
         return student, (teacher - mean.to(teacher.dtype)) @ basis.to(teacher.dtype)
 

@@ -17,7 +17,7 @@ from kdfeatures.capture.context import measured
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 
 class HeadComparison(NamedTuple):
@@ -58,7 +58,7 @@ def compare_heads(
     *,
     measures: Sequence[str],
     pairs: Iterable[tuple[int, int]] | None = None,
-) -> dict[str, dict[Pair, HeadComparison]]:
+) -> dict[str, dict[LayerPair, HeadComparison]]:
     """Return for every measure and pair of layers how alike their heads are, and which belong together.
 
         batches = text_batches(texts, tokenizer, batch_size=8)
@@ -72,7 +72,7 @@ def compare_heads(
     than two batches, unknown measures, layers that do not exist, and where a measure cannot see a model's scores.
     """
     depths = [len(encoder_of(model).layers) for model in (student, teacher)]
-    chosen = [Pair(*pair) for pair in (product(*(range(1, n + 1) for n in depths)) if pairs is None else pairs)]
+    chosen = [LayerPair(*pair) for pair in (product(*(range(1, n + 1) for n in depths)) if pairs is None else pairs)]
     layers_s, layers_t = ({pair[side] for pair in chosen} for side in (0, 1))
     keys = list(product(measures, chosen))
     parts = {part: {key: HeadSimilarity(key[0]) for key in keys} for part in ("fitted", "similarity", "null")}
@@ -99,7 +99,7 @@ def compare_heads(
     return {measure: {pair: _compared(parts, measure, pair) for pair in chosen} for measure in measures}
 
 
-def _compared(parts: dict[str, dict], measure: str, pair: Pair) -> HeadComparison:
+def _compared(parts: dict[str, dict], measure: str, pair: LayerPair) -> HeadComparison:
     fitted, similarity, null = (parts[part][measure, pair].compute() for part in ("fitted", "similarity", "null"))
     return HeadComparison(match_heads(fitted), fitted, similarity, null)
 

@@ -16,7 +16,7 @@ from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
 from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
 from kdfeatures.analysis.heatmaps import Panel, heat_maps
 from kdfeatures.analysis.html_page import data_url
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 Cells = Sequence[tuple[int, int]]  # (row, column)
 MEANINGS = {
@@ -33,9 +33,9 @@ class Measured(NamedTuple):
     """Layers and heads, by measure and pair of layers, against the teacher's; those of before are None without it."""
 
     layers: LayerComparison
-    heads: dict[str, dict[Pair, HeadComparison]]
+    heads: dict[str, dict[LayerPair, HeadComparison]]
     layers_before: LayerComparison | None
-    heads_before: dict[str, dict[Pair, HeadComparison]] | None
+    heads_before: dict[str, dict[LayerPair, HeadComparison]] | None
 
 
 def measure(
@@ -45,7 +45,7 @@ def measure(
     batches: Sequence[Batch],
     *,
     measures: Sequence[str],
-    pairs: Sequence[Pair],
+    pairs: Sequence[LayerPair],
 ) -> Measured:
     """Compare the student, and the one before if there is one, with the teacher on the same texts."""
     found: list[Any] = []
@@ -58,7 +58,7 @@ def measure(
     return Measured(*found)
 
 
-def draw_layers(found: Measured, pairs: Sequence[Pair], path: Path) -> str:
+def draw_layers(found: Measured, pairs: Sequence[LayerPair], path: Path) -> str:
     """Draw the similarity of all layers, with the mapped ones outlined, and return a description."""
     before = found.layers_before and (found.layers_before.similarity, pairs)
     panels = _panels((found.layers.similarity, pairs), before, found.layers.null)
@@ -85,7 +85,7 @@ def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, 
     return shown
 
 
-def key_of(pair: Pair) -> str:
+def key_of(pair: LayerPair) -> str:
     """Return how data name a pair of layers."""
     return f"{pair.student}-{pair.teacher}"
 

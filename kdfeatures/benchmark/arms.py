@@ -13,7 +13,7 @@ from kdfeatures.benchmark.run import compose
 from kdfeatures.benchmark.settings import Settings, key_of
 from kdfeatures.cli.commands import distill
 from kdfeatures.cli.commands.distill import Plan
-from kdfeatures.distillation.objective import MAIN, Term
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, Term
 from kdfeatures.errors import UserError, nearest
 
 LAYERS = ("hidden", "attention", "flow")  # what losses on layers take
@@ -25,7 +25,7 @@ def on_layers(cfg: DictConfig, plans: Sequence[Plan]) -> dict[str, Term]:
         _place(cfg, plan, name): term
         for plan in plans
         for name, term in plan.objective.terms.items()
-        if term.loss.takes in LAYERS
+        if term.loss.inputs in LAYERS
     }
 
 
@@ -34,8 +34,10 @@ def without_layers(cfg: DictConfig, plans: Sequence[Plan]) -> list[str] | None:
 
     None where that leaves nothing that reads the teacher's logits: MiniLM's second stage has labels alone.
     """
-    outputs = [[term.loss for term in plan.objective.terms.values() if term.loss.takes not in LAYERS] for plan in plans]
-    if not any("logits" in loss.takes for losses in outputs for loss in losses):
+    outputs = [
+        [term.loss for term in plan.objective.terms.values() if term.loss.inputs not in LAYERS] for plan in plans
+    ]
+    if not any("logits" in loss.inputs for losses in outputs for loss in losses):
         return None
     empty = {plan.stage.key for plan, losses in zip(plans, outputs, strict=True) if not losses}
     stages = [f"stages.{key}" for key in empty]
@@ -102,5 +104,7 @@ def _of_terms(override: str) -> bool:
 
 def _on_other_texts(cfg: DictConfig, plans: Sequence[distill.Plan]) -> list[str]:
     """Return what makes all terms on layers learn from a teacher that reads other texts; nothing without such terms."""
-    found = [f"{place}.teacher={OTHER}" for place, term in on_layers(cfg, plans).items() if term.teacher == MAIN]
+    found = [
+        f"{place}.teacher={OTHER}" for place, term in on_layers(cfg, plans).items() if term.teacher == DEFAULT_TEACHER
+    ]
     return found and [f"+teachers.{OTHER}={{path: '${{teacher.path}}', weight: 0.0, permuted: true}}", *found]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kdfeatures.benchmark.schedule import Unit
+from kdfeatures.benchmark.schedule import ArmSchedule
 from kdfeatures.evaluation.bootstrap import central
 from kdfeatures.runs.arms import Arm
 from kdfeatures.runs.differences import difference_of, spread
@@ -19,7 +19,7 @@ from kdfeatures.tasks.task import Task
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # whose mean papers report; wnli is left out
 
 
-def rows_of(units: Sequence[Unit], *, baseline: str, resamples: int) -> list[dict[str, Any]]:
+def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> list[dict[str, Any]]:
     """Return a row for each arm of each task that has a finished run, with its gain over the baseline's on that task.
 
     scores: by seed, the task's main metric, for MNLI the mean of its two parts; seeds: how many there will be. partial:
@@ -93,13 +93,13 @@ def means_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _arm(unit: Unit) -> Arm:
+def _arm(unit: ArmSchedule) -> Arm:
     finished = [cell for cell in unit.chosen if cell.is_finished]
     runs = {cell.seed: cell.results() for cell in finished}
     return Arm(unit.arm, unit.task, runs, {cell.seed: cell.folder for cell in finished})
 
 
-def _exported(unit: Unit, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _exported(unit: ArmSchedule, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each exported format; instead of a gain over the baseline its difference to the torch model."""
     found = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
     rows = []

@@ -11,8 +11,8 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from kdfeatures.benchmark.run import Cell
-from kdfeatures.benchmark.schedule import EXPORT, Unit
+from kdfeatures.benchmark.run import GridRun
+from kdfeatures.benchmark.schedule import EXPORT, ArmSchedule
 from kdfeatures.config.schema import DataConfig, section
 from kdfeatures.evaluation.timing import Spread
 from kdfeatures.files import write_whole
@@ -23,14 +23,14 @@ from kdfeatures.models.max_length import position_count
 from kdfeatures.pipelines.inputs import load_inputs
 from kdfeatures.runs.folder import is_finished
 from kdfeatures.runs.results import cpu_name, markdown
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 FILE, LOCK = "costs.json", ".costs.lock"
 FORMS = {"onnx": "", "int8": "-int8"}  # what the files of kdfeatures.models.export end with
 
 
-def model_costs(units: Sequence[Unit], recipe: str, output_dir: Path) -> dict[str, Any] | None:
+def model_costs(units: Sequence[ArmSchedule], recipe: str, output_dir: Path) -> dict[str, Any] | None:
     """Return costs by model, with the task that they were timed on; None before the recipe has a finished student.
 
     They are measured on the CPU, on the first task that has one, by one process, and kept in costs.json until there are
@@ -51,7 +51,7 @@ def model_costs(units: Sequence[Unit], recipe: str, output_dir: Path) -> dict[st
     return found
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
+def _identity(cell: GridRun) -> dict[str, Any]:
     """Return what tells the models and texts of one measurement from those of another."""
     results = cell.results()
     sizes = ("model_type", "layers", "hidden_size", "heads", "parameters")
@@ -59,11 +59,11 @@ def _identity(cell: Cell) -> dict[str, Any]:
     return models | {"task": cell.task, "max_length": results["config"]["data"]["max_length"]}
 
 
-def _measured(cell: Cell, exported: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(cell: GridRun, exported: Mapping[str, Any]) -> dict[str, Any]:
     cfg = cell.config()
     task, data = Task.from_config(OmegaConf.to_container(cfg.task)), section(cfg, "data", DataConfig)
     paths = {"teacher": cell.results()["teacher"]["path"], "student": str(cell.folder)}
-    models = {name: load_trained(path, name, kind_of(task), force=True).eval() for name, path in paths.items()}
+    models = {name: load_trained(path, name, task_type(task), force=True).eval() for name, path in paths.items()}
     tokenizer = load_tokenizer(paths["student"], "student")
     examples = load_inputs(task, data, tokenizer).split(cfg.split)
     timed = models | exported

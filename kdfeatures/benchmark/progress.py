@@ -6,18 +6,18 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdfeatures.benchmark.run import Cell
-from kdfeatures.benchmark.schedule import Unit
+from kdfeatures.benchmark.run import GridRun
+from kdfeatures.benchmark.schedule import ArmSchedule
 
 
 class Progress:
     """Counts the runs of a grid, and times those that this process ran."""
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[ArmSchedule]) -> None:
         self.units = units
         self.seconds: dict[str, list[float]] = {}
 
-    def line(self, cell: Cell, seconds: float) -> str:
+    def line(self, cell: GridRun, seconds: float) -> str:
         """Return what to say of a run that has just ended."""
         self.seconds.setdefault(cell.task, []).append(seconds)
         missing = [(unit.task, unit.planned - _finished(unit)) for unit in self.units]
@@ -38,7 +38,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def _finished(unit: Unit) -> int:
+def _finished(unit: ArmSchedule) -> int:
     """How many of the planned runs are finished; the teacher's is none of them."""
     return sum(cell.is_finished for stage in unit.stages() for cell in stage if cell.command != "finetune")
 
@@ -47,7 +47,7 @@ def _score(results: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     return f"{100 * found['metrics'][results['split']][results['metric']]:.1f}"
 
 
-def _outcome(cell: Cell) -> str:
+def _outcome(cell: GridRun) -> str:
     if cell.failure is not None:
         return f"failed ({cell.failure})"
     results = cell.results()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.benchmark.collect import means_of, rows_of
 from kdfeatures.benchmark.costs import costs_table, model_costs
-from kdfeatures.benchmark.schedule import Unit
+from kdfeatures.benchmark.schedule import ArmSchedule
 from kdfeatures.benchmark.settings import Settings
 from kdfeatures.benchmark.tables import csv_text, details, summary
 from kdfeatures.files import write_whole
@@ -24,7 +24,7 @@ SHARE = 0.02  # of a grid's time that tables may take while it runs
 class Report:
     """Writes table.md and table.csv while the runs of `units` come in, and all files once they are there."""
 
-    def __init__(self, units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+    def __init__(self, units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
         self.units, self.settings, self.cfg, self.output_dir = units, settings, cfg, output_dir
         self._next = 0.0
 

@@ -37,7 +37,7 @@ def compose(command: str, overrides: Sequence[str]) -> DictConfig:
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridRun:
     """A run of `command` in `folder`; what it is of is for tables and messages."""
 
     command: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdfeatures.benchmark.arms import arms_of
-from kdfeatures.benchmark.run import PLAN, Cell, compose
+from kdfeatures.benchmark.run import PLAN, GridRun, compose
 from kdfeatures.benchmark.settings import TEACHER, Settings, key_of
 from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
 from kdfeatures.errors import UserError
@@ -19,18 +19,18 @@ EXPORT = "export"  # in a student's folder
 
 
 @dataclass(frozen=True)
-class Unit:
+class ArmSchedule:
     """The runs of one arm on one task; teachers are runs that must be there first: the students' and the trials'."""
 
     task: str
     arm: str
-    teachers: tuple[Cell, ...]
-    trials: tuple[Cell, ...]
-    runs: dict[float, tuple[Cell, ...]]  # by learning rate: those of one rate will be run
+    teachers: tuple[GridRun, ...]
+    trials: tuple[GridRun, ...]
+    runs: dict[float, tuple[GridRun, ...]]  # by learning rate: those of one rate will be run
     is_exported: bool = False
     teacher_saw_trials: bool = False
 
-    def stages(self) -> Iterator[tuple[Cell, ...]]:
+    def stages(self) -> Iterator[tuple[GridRun, ...]]:
         """Yield runs that can be run in any order; what comes next is known once they are finished."""
         if self.teachers:
             yield self.teachers
@@ -52,20 +52,20 @@ class Unit:
             return None
         return max(sorted(scored, key=lambda cell: cell.learning_rate), key=_score).learning_rate
 
-    def is_done(self, cell: Cell) -> bool:
+    def is_done(self, cell: GridRun) -> bool:
         """True for a run that is finished, and for a trial that diverged where another tells which rate to take."""
         if cell.is_finished:
             return True
         return cell in self.trials and cell.is_settled and any(one.is_finished for one in self.trials)
 
     @property
-    def chosen(self) -> tuple[Cell, ...]:
+    def chosen(self) -> tuple[GridRun, ...]:
         """The runs over all seeds; none before the learning rate is known."""
         rate = self.learning_rate
         return () if rate is None else self.runs[rate]
 
     @property
-    def exports(self) -> tuple[Cell, ...]:
+    def exports(self) -> tuple[GridRun, ...]:
         """What writes and scores each finished student as ONNX and int8; none where that is not asked for."""
         return tuple(_exporting(cell) for cell in self.chosen if cell.is_finished) if self.is_exported else ()
 
@@ -75,7 +75,7 @@ class Unit:
         return len(self.trials) + len(next(iter(self.runs.values()))) * (2 if self.is_exported else 1)
 
 
-def units_of(settings: Settings, output_dir: Path) -> list[Unit]:
+def schedule_arms(settings: Settings, output_dir: Path) -> list[ArmSchedule]:
     """Return the units of a grid, task by task; raises UserError for a teacher that is not there and cannot be made."""
     missing = [
         task for task in settings.grid.tasks if not _has_teacher(settings, task) and not _is_made(settings, task)
@@ -90,7 +90,7 @@ def units_of(settings: Settings, output_dir: Path) -> list[Unit]:
     return [unit for task in settings.grid.tasks for unit in _units(settings, task, output_dir)]
 
 
-def _units(settings: Settings, task: str, output_dir: Path) -> list[Unit]:
+def _units(settings: Settings, task: str, output_dir: Path) -> list[ArmSchedule]:
     folder, trials = settings.root / task, output_dir / "trials" / task
     has_teacher = _has_teacher(settings, task)
     is_given = has_teacher and (settings.has_teachers or not (folder / PLAN).exists())
@@ -102,7 +102,7 @@ def _units(settings: Settings, task: str, output_dir: Path) -> list[Unit]:
         made += [] if of_trials.made is None else [of_trials.made]
     arms = arms_of(settings, task, str(folder) if has_teacher else settings.encoder)
     return [
-        Unit(
+        ArmSchedule(
             task,
             arm,
             tuple(made),
@@ -117,7 +117,7 @@ def _units(settings: Settings, task: str, output_dir: Path) -> list[Unit]:
 
 def _trials(
     settings: Settings, task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path
-) -> tuple[Cell, ...]:
+) -> tuple[GridRun, ...]:
     rates, seed = settings.grid.learning_rates, settings.grid.seeds[0]
     if len(rates) == 1:
         return ()
@@ -127,7 +127,7 @@ def _trials(
 
 def _runs(
     settings: Settings, task: str, arm: str, overrides: Sequence[str], place: Path
-) -> dict[float, tuple[Cell, ...]]:
+) -> dict[float, tuple[GridRun, ...]]:
     grid = settings.grid
     return {
         rate: tuple(_distilling(task, arm, overrides, settings.root / task, place, seed, rate) for seed in grid.seeds)
@@ -137,10 +137,10 @@ def _runs(
 
 def _distilling(
     task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path, seed: int, rate: float
-) -> Cell:
+) -> GridRun:
     name = arm.replace(",", "").replace(" ", "_").replace("/", "_")
     own = (f"task={task}", f"teacher.path='{teacher}'", *overrides, f"seed={seed}", f"trainer.learning_rate={rate}")
-    return Cell("distill", own, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate)
+    return GridRun("distill", own, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate)
 
 
 def _has_teacher(settings: Settings, task: str) -> bool:
@@ -153,13 +153,13 @@ def _is_made(settings: Settings, task: str) -> bool:
     return settings.encoder is not None or compose("finetune", [f"task={task}"]).task.embedded is not None
 
 
-def _finetuning(settings: Settings, task: str, folder: Path, more: Sequence[str] = ()) -> Cell:
+def _finetuning(settings: Settings, task: str, folder: Path, more: Sequence[str] = ()) -> GridRun:
     """A teacher's own run, on the data of the students; all else is what `finetune` says."""
     data = _of_data([*settings.shared, *settings.grid.per_task.get(task, [])])
     seed = settings.grid.seeds[0]
     model = [] if settings.encoder is None else [f"model.path='{settings.encoder}'"]
     overrides = (f"task={task}", *model, *data, f"seed={seed}", *settings.grid.finetune, *more)
-    return Cell("finetune", overrides, folder, task, TEACHER, seed)
+    return GridRun("finetune", overrides, folder, task, TEACHER, seed)
 
 
 def _held_out(settings: Settings) -> tuple[str, str]:
@@ -171,11 +171,11 @@ def _of_data(overrides: Iterable[str]) -> list[str]:
     return [one for one in overrides if key_of(one).split(".")[0] in ("data", "split")]
 
 
-def _exporting(cell: Cell) -> Cell:
+def _exporting(cell: GridRun) -> GridRun:
     overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *_of_data(cell.overrides))
-    return Cell("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
+    return GridRun("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
 
 
-def _score(cell: Cell) -> float:
+def _score(cell: GridRun) -> float:
     results = cell.results()
     return results["student"]["metrics"][SELECTION][results["metric"]]

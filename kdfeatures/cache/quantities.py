@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kdfeatures.distillation.objective import MAIN, Objective
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -38,15 +38,15 @@ OPERANDS = ("query", "key", "value")
 
 def logits_for(task: Task) -> Quantity:
     """The logits of a teacher for this task: of examples or of tokens."""
-    return TOKEN_LOGITS if kind_of(task).per_token else LOGITS
+    return TOKEN_LOGITS if task_type(task).per_token else LOGITS
 
 
-def needed(objective: Objective, teacher: str = MAIN, *, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
+def needed(objective: Objective, teacher: str = DEFAULT_TEACHER, *, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
     """Return what the objective's terms take from a teacher; of attention only the operands that a loss reads."""
     found = {logits} if objective.needs_logits_of(teacher) else set()
     found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher", teacher)}
     for term in objective.terms.values():
-        if term.loss.takes == "attention" and term.teacher == teacher:
+        if term.loss.inputs == "attention" and term.teacher == teacher:
             found |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
     return in_order(found)
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from kdfeatures.config.schema import DataConfig, section
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 FEATURE_DTYPES = ("float16", "bfloat16", "float32")
@@ -48,7 +48,7 @@ def cache_settings(cfg: DictConfig) -> CacheConfig | None:
 
 def check_cacheable(task: Task, data: DataConfig) -> None:
     """Raise UserError unless a teacher's features for an example hold for every batch that has it."""
-    if not kind_of(task).repeats:
+    if not task_type(task).repeats:
         raise UserError(
             "cache=auto keeps features by their inputs, but masks differ from batch to batch; use cache=off, or terms "
             "that read no outputs."

@@ -17,7 +17,7 @@ from kdfeatures.data.corpus import load_text
 from kdfeatures.data.load import encode, load_task, split_of
 from kdfeatures.data.subsets import sample
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.pipelines.inputs import DATA_SEED
 from kdfeatures.pipelines.text_inputs import check_reading
 from kdfeatures.tasks.task import Task
@@ -40,7 +40,7 @@ def inspect_settings(cfg: DictConfig) -> InspectConfig:
     return settings
 
 
-def inspected_pairs(cfg: DictConfig, configs: Mapping[str, PreTrainedConfig]) -> tuple[Pair, ...]:
+def inspected_pairs(cfg: DictConfig, configs: Mapping[str, PreTrainedConfig]) -> tuple[LayerPair, ...]:
     """Return the mapped pairs of layers, without the embeddings, which have no heads.
 
     configs: of `teacher`, `student` and perhaps `before`. Raises UserError for a layer that does not exist, and for a

@@ -14,11 +14,11 @@ from kdfeatures.alignment.projections import ProjectionsByTeacher
 from kdfeatures.capture.families import family_of
 from kdfeatures.config.instantiate import instantiate
 from kdfeatures.distillation.balancing import balance_settings
-from kdfeatures.distillation.objective import MAIN, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
 from kdfeatures.distillation.schedules import Schedule, read_schedule
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.mapping import MovingMap
-from kdfeatures.mapping.rules import Pair, validate
+from kdfeatures.mapping import DynamicLayerMap
+from kdfeatures.mapping.rules import LayerPair, validate
 from kdfeatures.tasks.task import Task
 
 ALIGNMENT = "heads"  # of a term that compares scores; a number under this name is an argument of the loss
@@ -27,7 +27,7 @@ TERM_FIELDS = ("weight", "over_pairs", "mapping", "teacher", "regression")  # al
 
 def build_pairs(
     mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
-) -> tuple[Pair, ...]:
+) -> tuple[LayerPair, ...]:
     """Apply a fixed mapping rule, which the user knows as `option`, to two depths and validate what it gives."""
     pairs, moving = build_map(mapping, option, student_layers, teacher_layers, allow_targets)
     if moving is not None:
@@ -40,24 +40,24 @@ def build_pairs(
 
 def build_map(
     mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
-) -> tuple[tuple[Pair, ...], MovingMap | None]:
+) -> tuple[tuple[LayerPair, ...], DynamicLayerMap | None]:
     """As `build_pairs`, also for maps that move or are measured: these come with their candidates; None for others."""
     made = instantiate(mapping, option, allow_targets, student_layers, teacher_layers)
-    pairs, moving = (made.pairs, made) if isinstance(made, MovingMap) else (made, None)
+    pairs, moving = (made.pairs, made) if isinstance(made, DynamicLayerMap) else (made, None)
     validate(pairs, student_layers, teacher_layers)
     return pairs, moving
 
 
 def build_objective(
     cfg: DictConfig, student_config, teacher_config, *, regression: bool, others: Mapping[str, Any] | None = None
-) -> tuple[Objective, tuple[Pair, ...]]:
+) -> tuple[Objective, tuple[LayerPair, ...]]:
     """Build the objective of a composed run config and check it against all models, before any training.
 
     teacher_config: None when the teacher is stored outputs. others: the configs of the teachers in `teachers`.
     Returns it with the pairs whose hidden states are projected. Raises UserError for a layer or a teacher that does not
     exist, a term without pairs, an unknown `over_pairs`, or heads and widths that a loss cannot compare.
     """
-    teachers = {MAIN: teacher_config, **(others or {})}
+    teachers = {DEFAULT_TEACHER: teacher_config, **(others or {})}
     terms = {}
     for name, node in cfg.losses.items():
         terms[name] = _term(name, node, cfg, student_config, teachers, regression=regression)
@@ -74,19 +74,19 @@ def build_objective(
         )
         for name, config in teachers.items()
     }
-    joint = projections[MAIN] if len(teachers) == 1 else ProjectionsByTeacher(projections)
+    joint = projections[DEFAULT_TEACHER] if len(teachers) == 1 else ProjectionsByTeacher(projections)
     balance = balance_settings(cfg) if len(terms) > 1 else None
     return Objective(terms, joint, balance, shares_of(cfg)), tuple(pair for found in pairs.values() for pair in found)
 
 
 def shares_of(cfg: DictConfig) -> dict[str, float]:
     """Return {teacher: its share in the averaged distribution} of a run config whose weights have been checked."""
-    weights = {MAIN: cfg.teacher.weight} | {name: other.weight for name, other in cfg.teachers.items()}
+    weights = {DEFAULT_TEACHER: cfg.teacher.weight} | {name: other.weight for name, other in cfg.teachers.items()}
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-def _projected(terms: Mapping[str, Term], teacher: str) -> tuple[Pair, ...]:
-    hidden = [term for term in terms.values() if term.loss.takes in ON_HIDDEN and term.loss.projects]
+def _projected(terms: Mapping[str, Term], teacher: str) -> tuple[LayerPair, ...]:
+    hidden = [term for term in terms.values() if term.loss.inputs in ON_HIDDEN and term.loss.needs_projection]
     pairs = (pair for term in hidden if term.teacher == teacher for pair in term.pairs)
     # a candidate equals the plain pair, but has another projection
     return tuple({(pair.projection, pair): pair for pair in pairs}.values())
@@ -100,7 +100,7 @@ def task_of_run(cfg: DictConfig) -> Task:
     for name, node in cfg.losses.items():
         if isinstance(node, DictConfig):  # build_objective refuses any other
             loss, _ = _loss(node, f"losses.{name}", cfg.allow_targets, regression=False)
-            if loss.takes in ON_OUTPUTS:
+            if loss.inputs in ON_OUTPUTS:
                 return task
     return task.without_outputs
 
@@ -112,7 +112,7 @@ def _term(
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} is no term; choose one with +loss@{option}=..., or drop it with ~{option}.")
     loss, temperature = _loss(node, option, cfg.allow_targets, regression=regression)
-    on_layers = loss.takes not in ON_OUTPUTS
+    on_layers = loss.inputs not in ON_OUTPUTS
     for key in ("weight", "over_pairs", "mapping", "teacher") if on_layers else ("weight",):
         if key not in node:
             raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")
@@ -120,9 +120,9 @@ def _term(
     if not on_layers:
         return Term(loss, weight, temperature=temperature)
     teacher, teacher_config = _teacher(node.teacher, option, teachers)
-    if node.over_pairs not in ("sum", "mean"):
+    if node.pair_reduction not in ("sum", "mean"):
         raise UserError(
-            f"{option}.over_pairs={node.over_pairs} is unknown{nearest(node.over_pairs, ('sum', 'mean'))}; "
+            f"{option}.pair_reduction={node.pair_reduction} is unknown{nearest(node.pair_reduction, ('sum', 'mean'))}; "
             "choose sum or mean."
         )
     depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
@@ -130,27 +130,27 @@ def _term(
     pairs, moving = build_map(mapping, its_option, *depths, cfg.allow_targets)
     if moving is not None:
         moving.check(option, loss, student_config.hidden_size, teacher_config.hidden_size)
-    if loss.takes == "attention":
+    if loss.inputs == "attention":
         # the embeddings have hidden states but no attention
         pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
     if not pairs:
         raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
     steps = len(pairs) if moving is None else len({pair.student for pair in pairs})
-    if loss.takes == "flow" and steps < 2:
+    if loss.inputs == "flow" and steps < 2:
         only = f"the mapping has only the pair {list(pairs[0])}" if moving is None else "the student has one layer"
         raise UserError(
             f"{option} compares the step from one mapped pair of layers to the next, but {only}; give it another, for "
             f"instance '+mapping@{option}.mapping=uniform'."
         )
     heads = None
-    if loss.takes == "attention":
+    if loss.inputs == "attention":
         heads = _heads(option, node, cfg, loss, pairs, student_config, teacher_config)
-    return Term(loss, weight, pairs, node.over_pairs, temperature, teacher, moving, heads)
+    return Term(loss, weight, pairs, node.pair_reduction, temperature, teacher, moving, heads)
 
 
 def _teacher(given: str | None, option: str, teachers: Mapping[str, Any]) -> tuple[str, Any]:
     """Return the name and the config of the teacher whose layers a term compares."""
-    name = MAIN if given is None else given
+    name = DEFAULT_TEACHER if given is None else given
     if name not in teachers:
         raise UserError(
             f"{option}.teacher={name} is no teacher of this run{nearest(name, teachers)}; it has {', '.join(teachers)}."
@@ -177,12 +177,14 @@ def _loss(
     # the loss itself says which temperatures it takes
     heats = [{}] if schedule is None else [{"temperature": value} for value in schedule.extremes]
     loss = [instantiate(OmegaConf.merge(own, heat), option, allow_targets) for heat in heats][0]
-    if not hasattr(loss, "takes"):
-        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `takes`.")
-    if loss.takes in ON_TEACHER_LOGITS and not hasattr(loss, "target_temperature"):
+    if not hasattr(loss, "inputs"):
+        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `inputs`.")
+    if loss.inputs in ON_TEACHER_LOGITS and not hasattr(loss, "target_temperature"):
         raise UserError(f"{option}._target_={own._target_} must have a `target_temperature`; see kdfeatures.losses.")
-    if loss.takes in ON_HIDDEN and not hasattr(loss, "projects"):
-        raise UserError(f"{option}._target_={own._target_} must say whether it `projects`; derive it from HiddenLoss.")
+    if loss.inputs in ON_HIDDEN and not hasattr(loss, "needs_projection"):
+        raise UserError(
+            f"{option}._target_={own._target_} must say whether it `needs_projection`; derive it from HiddenLoss."
+        )
     return loss, schedule
 
 
@@ -202,7 +204,7 @@ def _heads(
     node: DictConfig,
     cfg: DictConfig,
     loss: nn.Module,
-    pairs: Sequence[Pair],
+    pairs: Sequence[LayerPair],
     student_config,
     teacher_config,
 ) -> HeadAlignment | None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdfeatures.config.objective import build_pairs
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 WHOLE = ("task", "mapping", "heads", "projection", "augmentation", "teachers")
 MERGED = ("losses", "trainer", "data", "teacher")
@@ -85,7 +85,7 @@ def _merged(base: DictConfig, own: Mapping) -> DictConfig:
     return made
 
 
-def _only(cfg: DictConfig, pair: Pair) -> DictConfig:
+def _only(cfg: DictConfig, pair: LayerPair) -> DictConfig:
     """Return the config of a stage for one pair; layers below it stay as they are, embeddings from layer 2 on."""
     made = cfg.copy()
     with open_dict(made):

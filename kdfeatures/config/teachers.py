@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from kdfeatures.config.augmentation import augmentation_settings
 from kdfeatures.config.cache import cache_settings
 from kdfeatures.config.schema import OtherTeacherConfig, TeacherConfig, section
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
 from kdfeatures.models.teachers import check_dtype
 
@@ -34,8 +34,8 @@ def teacher_settings(cfg: DictConfig) -> tuple[TeacherConfig, dict[str, OtherTea
 
 def _other(name: str, node: DictConfig) -> OtherTeacherConfig:
     option = f"teachers.{name}"
-    if not name.isidentifier() or name == MAIN:
-        raise UserError(f"{option}: a teacher's name must be a word other than {MAIN}, such as teachers.b.")
+    if not name.isidentifier() or name == DEFAULT_TEACHER:
+        raise UserError(f"{option}: a teacher's name must be a word other than {DEFAULT_TEACHER}, such as teachers.b.")
     if not isinstance(node, DictConfig):
         raise UserError(f"{option}={node} must have a path and a weight: {option}={{path: {node}, weight: 1.0}}.")
     settings = section({option: {"shuffled": False, "permuted": False, **node}}, option, OtherTeacherConfig)

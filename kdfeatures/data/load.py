@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.data import sources
 from kdfeatures.errors import MissingSplit, UserError
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def load_task(task: Task, path: str | None = None, *, seed: int = 0) -> DatasetD
         raw = sources.from_folder(task, Path(path))
     else:
         raw = sources.from_hub(task)
-    return DatasetDict({split: kind_of(task).checked(examples, task, split) for split, examples in raw.items()})
+    return DatasetDict({split: task_type(task).checked(examples, task, split) for split, examples in raw.items()})
 
 
 def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
@@ -51,4 +51,4 @@ def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
 
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
     """Tokenise a split as the task's kind does; see kdfeatures.tasks."""
-    return kind_of(task).encode(dataset, tokenizer, task, max_length)
+    return task_type(task).encode(dataset, tokenizer, task, max_length)

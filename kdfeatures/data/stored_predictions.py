@@ -49,7 +49,7 @@ class StoredOutputs:
     def check(self, objective: Objective) -> None:
         """Raise UserError for a term that compares raw outputs where only their softmax is known."""
         for name, term in objective.terms.items():
-            on_logits = term.loss.takes in ON_TEACHER_LOGITS
+            on_logits = term.loss.inputs in ON_TEACHER_LOGITS
             if self.softened and on_logits and term.loss.target_temperature is None:
                 raise UserError(
                     f"losses.{name} compares raw logits, but {self.option} has probabilities or labels; use logit_kd, "

@@ -7,7 +7,7 @@ from datasets import Dataset, List, Value
 
 from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.columns import HIDDEN, IGNORED
+from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL
 
 
 def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str | None = None) -> Dataset:
@@ -83,8 +83,8 @@ def _with_labels(dataset: Dataset, kept: set[int]) -> Dataset:
 
 def _hidden(label: float | int | list[int]) -> float | int | list[int]:
     if isinstance(label, list):
-        return [HIDDEN if own >= 0 else own for own in label]
-    return float("nan") if isinstance(label, float) else IGNORED
+        return [UNKNOWN_LABEL if own >= 0 else own for own in label]
+    return float("nan") if isinstance(label, float) else IGNORE_INDEX
 
 
 def _chosen(dataset: Dataset, count: int, seed: int, stratify: str | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from kdfeatures.data.sources import read_file
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.tasks.columns import HIDDEN
+from kdfeatures.tasks.columns import UNKNOWN_LABEL
 from kdfeatures.tasks.task import Task
 
 
@@ -33,7 +33,7 @@ def read_pool(path: str, task: Task) -> Dataset:
     if not len(rows):
         raise UserError(f"{option} has no examples; leave it out.")
     rows = rows.remove_columns([task.label]) if task.label in rows.column_names else rows
-    return rows.add_column(task.label, [float(HIDDEN) if task.is_regression else HIDDEN] * len(rows))
+    return rows.add_column(task.label, [float(UNKNOWN_LABEL) if task.is_regression else UNKNOWN_LABEL] * len(rows))
 
 
 def _lines(path: Path, task: Task, option: str) -> Dataset:

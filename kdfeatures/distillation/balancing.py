@@ -14,7 +14,7 @@ from kdfeatures.errors import UserError, nearest
 
 @dataclass
 class BalanceConfig:
-    """shares: {term: share}, 1 for those not named. every: steps between measurements. momentum, limit: see Balance."""
+    """shares: {term: share}, 1 for those not named. every: steps between measurements. momentum, limit: its own."""
 
     shares: dict[str, float] | None
     every: int
@@ -22,7 +22,7 @@ class BalanceConfig:
     limit: float
 
 
-class Balance:
+class GradientBalancer:
     """Weights W_k by which term k's gradient on the student has the share s_k of the sum of all terms' norms.
 
         W_k = a_k * (sum_j w_j G_j) / G_k,  a_k = s_k r_k / sum_j s_j r_j
@@ -85,14 +85,16 @@ class Balance:
         return {**configured, **balanced}
 
 
-def balance_settings(cfg: DictConfig) -> Balance | None:
-    """Return the Balance of a composed run config, None with balance=off; raises UserError for bad settings."""
+def balance_settings(cfg: DictConfig) -> GradientBalancer | None:
+    """Return the balancer of a composed run config, None with balance=off; raises UserError for bad settings."""
     if "shares" not in cfg.balance:
         if cfg.balance.every is not None:
             raise UserError(f"balance.every={cfg.balance.every} has no effect with balance=off; say balance=shares.")
         return None
     settings = section(cfg, "balance", BalanceConfig)
-    return Balance(settings.shares or {}, every=settings.every, momentum=settings.momentum, limit=settings.limit)
+    return GradientBalancer(
+        settings.shares or {}, every=settings.every, momentum=settings.momentum, limit=settings.limit
+    )
 
 
 def check_shares(cfg: DictConfig, terms: Collection[str]) -> None:

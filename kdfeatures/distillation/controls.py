@@ -12,7 +12,7 @@ from torch import Tensor
 from kdfeatures.features import Features
 
 
-def of_other_texts(features: Features, mask: Tensor) -> Features:
+def features_of_other_texts(features: Features, mask: Tensor) -> Features:
     """Return a batch's features with each text in the place of the one after it.
 
     mask: (B, L), 1 for real tokens. Where texts differ in length, the tokens of the shorter one begin again from its

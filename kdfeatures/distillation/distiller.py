@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from kdfeatures.capture.recorder import Recorder
-from kdfeatures.distillation.controls import of_other_texts
-from kdfeatures.distillation.layerwise import Comparison
-from kdfeatures.distillation.objective import MAIN, Objective, Outputs, together
+from kdfeatures.distillation.controls import features_of_other_texts
+from kdfeatures.distillation.layerwise import LayerwiseLosses
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective, Outputs, together
 from kdfeatures.distillation.teacher_outputs import restore
 from kdfeatures.errors import UserError
 from kdfeatures.features import Features
@@ -55,7 +55,7 @@ class Distiller(nn.Module):
         others = others or {}
         self.other_columns = {name: columns for name, (_, columns) in others.items()}
         self.permuted = frozenset(permuted)
-        models = {MAIN: teacher} | {name: model for name, (model, _) in others.items()}
+        models = {DEFAULT_TEACHER: teacher} | {name: model for name, (model, _) in others.items()}
         # a tuple hides them from nn.Module
         self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
@@ -66,13 +66,13 @@ class Distiller(nn.Module):
             self._teacher_recorders[name] = self._recorder(model, "teacher", name)
             self._teacher_recorders[name].attach()
 
-    def _recorder(self, model: PreTrainedModel, side: str, teacher: str = MAIN) -> Recorder:
+    def _recorder(self, model: PreTrainedModel, side: str, teacher: str = DEFAULT_TEACHER) -> Recorder:
         hidden, attention = (self.objective.layers(takes, side, teacher) for takes in ("hidden", "attention"))
         return Recorder(model, hidden=hidden, attention=attention)
 
     @property
     def teacher(self) -> PreTrainedModel | None:
-        return self.teachers.get(MAIN)
+        return self.teachers.get(DEFAULT_TEACHER)
 
     @property
     def teachers(self) -> dict[str, PreTrainedModel]:
@@ -120,7 +120,7 @@ class Distiller(nn.Module):
             elif teacher_features is None:
                 teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs), mask, rows)
             else:
-                cached = teacher_features if self.other_columns else {MAIN: teacher_features}
+                cached = teacher_features if self.other_columns else {DEFAULT_TEACHER: teacher_features}
                 teacher = self._gathered(lambda name, columns: restore(cached[name], columns), mask, rows)
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
         kept = (
@@ -128,7 +128,7 @@ class Distiller(nn.Module):
             if self.student.is_activation_checkpointing
             else self.objective.comparison(teacher.features, mask)
         )
-        if isinstance(kept, Comparison):
+        if isinstance(kept, LayerwiseLosses):
             teacher = teacher._replace(features=Features())  # the comparison drops them one by one
         with self._student_recorder.recording(kept):
             # an encoder without a head has none
@@ -152,11 +152,11 @@ class Distiller(nn.Module):
             return outputs if rows is None else outputs.at(rows)
 
         if not self.other_columns:
-            return chosen(MAIN, self.teacher_columns)
-        columns = {MAIN: self.teacher_columns, **self.other_columns}
+            return chosen(DEFAULT_TEACHER, self.teacher_columns)
+        columns = {DEFAULT_TEACHER: self.teacher_columns, **self.other_columns}
         found = {name: chosen(name, own) for name, own in columns.items() if self.objective.needs(name)}
         for name in self.permuted & found.keys():
-            found[name] = found[name]._replace(features=of_other_texts(found[name].features, mask))
+            found[name] = found[name]._replace(features=features_of_other_texts(found[name].features, mask))
         return together(found)
 
     def _ask_teacher(self, name: str, columns: list[int] | None, inputs: dict[str, Tensor]) -> Outputs:

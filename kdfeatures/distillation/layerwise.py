@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.alignment.projections import LinearProjections, projections_for
-from kdfeatures.distillation.precomputed_gradients import with_known_gradients
+from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.features import AttentionStates, Features
 from kdfeatures.losses.hidden import HiddenMSE
 from kdfeatures.losses.kernels.projected_mse import can_project, projected_mse
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 if TYPE_CHECKING:
     from kdfeatures.distillation.objective import Term
 
 
-class Comparison(Features):
+class LayerwiseLosses(Features):
     """Features of the student that are compared as they are recorded, and not kept.
 
     Those of terms that take the flow between pairs of layers are kept until all are there, as are those of a map that
@@ -38,7 +38,7 @@ class Comparison(Features):
         self.projections, self.mask = projections, mask
         self._values: dict[str, list[Tensor]] = {}
         self._unweighed: dict[str, list[tuple[Tensor, Callable[[Tensor], Tensor]]]] = {}
-        self._kept: dict[tuple[str, Pair], tuple[Tensor, Tensor]] = {}
+        self._kept: dict[tuple[str, LayerPair], tuple[Tensor, Tensor]] = {}
         self.hidden = _Arrivals(self._compare_hidden, _by_student(terms, "hidden", "flow"), teacher.hidden)
         self.attention = _Arrivals(self._compare_attention, _by_student(terms, "attention"), teacher.attention)
 
@@ -48,14 +48,14 @@ class Comparison(Features):
             costs, weighed = zip(*self._unweighed.pop(name), strict=True)
             plan = term.map.plan(torch.stack(costs))
             return self._values.get(name, []) + [value(row) for value, row in zip(weighed, plan, strict=True)]
-        if term.loss.takes != "flow":
+        if term.loss.inputs != "flow":
             return self._values[name]
         ends = ((self._kept[name, one], self._kept[name, other]) for one, other in pairwise(term.compared))
         # the two student states of a pair and the next one, and the two teacher states
         return [term.loss(*zip(one, other, strict=True), self.mask) for one, other in ends]
 
     def _compare_hidden(
-        self, name: str, term: Term, pairs: Sequence[Pair], student: Tensor, teachers: Sequence[Tensor]
+        self, name: str, term: Term, pairs: Sequence[LayerPair], student: Tensor, teachers: Sequence[Tensor]
     ) -> None:
         projections = projections_for(self.projections, term.teacher)
         if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections) and not _weighed(term, pairs[0]):
@@ -65,21 +65,21 @@ class Comparison(Features):
                 return
 
         def projected(states: Tensor) -> tuple[Tensor, list[Tensor]]:
-            if not term.loss.projects:
+            if not term.loss.needs_projection:
                 return states, list(teachers)
             own, first = projections(pairs[0], states, teachers[0])
             # candidates share the projection of their student layer, so an empty batch of it is enough for the others
             others = zip(pairs[1:], teachers[1:], strict=True)
             return own, [first, *(projections(pair, states[:0], teacher)[1] for pair, teacher in others)]
 
-        if term.loss.takes == "flow":
+        if term.loss.inputs == "flow":
             states, (teacher,) = projected(student)
             self._kept[name, pairs[0]] = states, teacher
             return
         parameters = [*projections.parameters(), *(() if term.map is None else term.map.parameters())]
 
         def evaluated(compare: Callable[..., Tensor]) -> Tensor:
-            return with_known_gradients(lambda states: compare(*projected(states)), [student], parameters)
+            return with_precomputed_gradients(lambda states: compare(*projected(states)), [student], parameters)
 
         self._take(name, term, pairs, evaluated)
 
@@ -87,7 +87,7 @@ class Comparison(Features):
         self,
         name: str,
         term: Term,
-        pairs: Sequence[Pair],
+        pairs: Sequence[LayerPair],
         student: AttentionStates,
         teachers: Sequence[AttentionStates],
     ) -> None:
@@ -99,7 +99,7 @@ class Comparison(Features):
         self._take(name, term, pairs, lambda compare: compare(student, teachers))
 
     def _take(
-        self, name: str, term: Term, pairs: Sequence[Pair], evaluated: Callable[[Callable[..., Tensor]], Tensor]
+        self, name: str, term: Term, pairs: Sequence[LayerPair], evaluated: Callable[[Callable[..., Tensor]], Tensor]
     ) -> None:
         """Note what a term gives for these pairs of one student layer.
 
@@ -155,18 +155,18 @@ class _Arrivals(dict):
                     del self.teacher[source]
 
 
-def _weighed(term: Term, pair: Pair) -> bool:
+def _weighed(term: Term, pair: LayerPair) -> bool:
     """Whether a pair is one of several of its student layer that a map weighs; that of the embeddings never is."""
     return term.map is not None and term.map.sees != "pair" and pair.student > 0
 
 
-def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, tuple[Pair, ...]]]]:
+def _by_student(terms: Mapping[str, Term], *takes: str) -> dict[int, list[tuple[str, Term, tuple[LayerPair, ...]]]]:
     """Return what to do when a student layer is there: by layer, terms and the pairs that they compare in one go."""
-    found: dict[int, list[tuple[str, Term, tuple[Pair, ...]]]] = {}
+    found: dict[int, list[tuple[str, Term, tuple[LayerPair, ...]]]] = {}
     for name, term in terms.items():
-        if term.loss.takes not in takes:
+        if term.loss.inputs not in takes:
             continue
-        together: dict[Any, list[Pair]] = {}
+        together: dict[Any, list[LayerPair]] = {}
         for pair in term.compared:
             key = pair.student if _weighed(term, pair) else pair
             together.setdefault(key, []).append(pair)

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from kdfeatures.alignment.heads import HeadAlignment
-from kdfeatures.distillation.balancing import Balance
-from kdfeatures.distillation.layerwise import Comparison
+from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.distillation.layerwise import LayerwiseLosses
 from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
 from kdfeatures.features import Features
 from kdfeatures.losses.ensemble import averaged
-from kdfeatures.mapping.dynamic import MovingMap
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.rules import LayerPair
 
 ON_TEACHER_LOGITS = ("logits", "logits, labels")
-ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # what a loss `takes` that compares no layers
+ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # what a loss `inputs` that compares no layers
 ON_HIDDEN = ("hidden", "flow")
-MAIN = "main"  # what the first or only teacher is called beside those of `teachers`
+DEFAULT_TEACHER = "main"  # what the first or only teacher is called beside those of `teachers`
 
 
 class Outputs(NamedTuple):
@@ -55,7 +55,7 @@ def together(outputs: Mapping[str, Outputs]) -> Outputs:
 
 
 def _source(teacher: str, layer: int) -> int | tuple[str, int]:
-    return layer if teacher == MAIN else (teacher, layer)
+    return layer if teacher == DEFAULT_TEACHER else (teacher, layer)
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,22 @@ class Term:
 
     loss: nn.Module
     weight: float | Schedule
-    pairs: tuple[Pair, ...] = ()
-    over_pairs: Literal["sum", "mean"] = "mean"
+    pairs: tuple[LayerPair, ...] = ()
+    pair_reduction: Literal["sum", "mean"] = "mean"
     temperature: Schedule | None = None
-    teacher: str = MAIN
-    map: MovingMap | None = None
+    teacher: str = DEFAULT_TEACHER
+    map: DynamicLayerMap | None = None
     heads: HeadAlignment | None = None
 
     @property
-    def compared(self) -> tuple[Pair, ...]:
+    def compared(self) -> tuple[LayerPair, ...]:
         """The pairs of the present step; `pairs` are all that any step may compare."""
         if self.map is None:
             return self.pairs
         chosen = set(self.map.compared())
         return tuple(pair for pair in self.pairs if pair in chosen)
 
-    def source(self, pair: Pair) -> int | tuple[str, int]:
+    def source(self, pair: LayerPair) -> int | tuple[str, int]:
         """Return under which key the teacher's layer of a pair is among the features; see Outputs."""
         return _source(self.teacher, pair.teacher)
 
@@ -103,7 +103,7 @@ class Objective(nn.Module):
         self,
         terms: Mapping[str, Term],
         projections: nn.Module,
-        balance: Balance | None = None,
+        balance: GradientBalancer | None = None,
         shares: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
@@ -116,7 +116,9 @@ class Objective(nn.Module):
         self.alignments = nn.ModuleDict(
             {f"of_{name}": one.heads for name, one in terms.items() if one.heads is not None}
         )
-        self.shares = {MAIN: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
+        self.shares = (
+            {DEFAULT_TEACHER: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
+        )
         self.balance = balance
         self.attached: dict[str, Tensor] | None = None
         self.advance(0.0)
@@ -132,7 +134,7 @@ class Objective(nn.Module):
                 term.loss.temperature = term.temperature.at(progress)
 
     @property
-    def maps(self) -> dict[str, MovingMap]:
+    def maps(self) -> dict[str, DynamicLayerMap]:
         """The maps that move or are measured, by the names of their terms."""
         return {name: term.map for name, term in self.terms.items() if term.map is not None}
 
@@ -154,11 +156,11 @@ class Objective(nn.Module):
         return weights | heats | norms
 
     def layers(
-        self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"], teacher: str = MAIN
+        self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"], teacher: str = DEFAULT_TEACHER
     ) -> list[int]:
         """The layers of one side, of which teacher, whose hidden states or attention some term compares."""
         kinds = ON_HIDDEN if takes == "hidden" else (takes,)
-        terms = (term for term in self.terms.values() if term.loss.takes in kinds)
+        terms = (term for term in self.terms.values() if term.loss.inputs in kinds)
         pairs = (pair for term in terms if side == "student" or term.teacher == teacher for pair in term.pairs)
         return sorted({getattr(pair, side) for pair in pairs})
 
@@ -174,31 +176,31 @@ class Objective(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """False when every term compares with labels only."""
-        return any(term.loss.takes != "labels" for term in self.terms.values())
+        return any(term.loss.inputs != "labels" for term in self.terms.values())
 
     @property
     def needs_teacher_logits(self) -> bool:
         """False when no term sees a teacher's logits."""
-        return any(term.loss.takes in ON_TEACHER_LOGITS for term in self.terms.values())
+        return any(term.loss.inputs in ON_TEACHER_LOGITS for term in self.terms.values())
 
     @property
     def needs_labels(self) -> bool:
         """False when no term asks for the labels of the data."""
-        return any(term.loss.takes in ("labels", "logits, labels") for term in self.terms.values())
+        return any(term.loss.inputs in ("labels", "logits, labels") for term in self.terms.values())
 
     @property
     def reaches_the_head(self) -> bool:
         """False when no term sees the student's logits, so that its head gets no gradient."""
-        return any(term.loss.takes in ON_OUTPUTS for term in self.terms.values())
+        return any(term.loss.inputs in ON_OUTPUTS for term in self.terms.values())
 
-    def comparison(self, teacher: Features, mask: Tensor) -> Comparison:
+    def comparison(self, teacher: Features, mask: Tensor) -> LayerwiseLosses:
         """Return what compares the student's features, as they are recorded into it, with those of the teacher."""
-        return Comparison(self.terms, self.projections, teacher, mask)
+        return LayerwiseLosses(self.terms, self.projections, teacher, mask)
 
     def forward(
         self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        if isinstance(student.features, Comparison):
+        if isinstance(student.features, LayerwiseLosses):
             compared = student.features
         else:
             compared = self.comparison(teacher.features if teacher else Features(), mask)
@@ -210,16 +212,16 @@ class Objective(nn.Module):
                     arriving[layer] = of_student[layer]
         parts: dict[str, Tensor] = {}
         for name, term in self.terms.items():
-            takes = term.loss.takes
-            if takes == "labels":
+            inputs = term.loss.inputs
+            if inputs == "labels":
                 parts[name] = term.loss(student.logits, labels)
-            elif takes == "logits":
+            elif inputs == "logits":
                 parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits))
-            elif takes == "logits, labels":
+            elif inputs == "logits, labels":
                 parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits), labels)
             else:
                 stacked = torch.stack(compared.of(name, term))
-                parts[name] = stacked.sum() if term.over_pairs == "sum" else stacked.mean()
+                parts[name] = stacked.sum() if term.pair_reduction == "sum" else stacked.mean()
         if self.attached is not None:
             self.attached = parts
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def with_known_gradients(
+def with_precomputed_gradients(
     loss: Callable[..., Tensor], states: Sequence[Tensor], parameters: Sequence[nn.Parameter]
 ) -> Tensor:
     """Return loss(*states), whose gradients for states and parameters are computed at once and kept in its stead.

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig
 
 from kdfeatures.alignment.projections import projections_for
 from kdfeatures.capture.families import family_of
-from kdfeatures.distillation.objective import MAIN, ON_HIDDEN, Objective, Term
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, ON_HIDDEN, Objective, Term
 from kdfeatures.distillation.schedules import Schedule
 
 UNSAID = "it does not say"  # of a loss that is not the package's own
@@ -42,7 +42,7 @@ def describe_objective(
     projections: {kind, learned: {name: parameters}, frozen: {name: numbers}}
     first_batch: as `first_batch` returns it, once there was one.
     """
-    terms, teachers = {}, {MAIN: teacher, **(others or {})}
+    terms, teachers = {}, {DEFAULT_TEACHER: teacher, **(others or {})}
     for name, term in objective.terms.items():
         projections = projections_for(objective.projections, term.teacher)
         of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
@@ -54,9 +54,9 @@ def describe_objective(
             "teacher": of_teacher,
             "weight": str(term.weight) if isinstance(term.weight, Schedule) else term.weight,
             "share": None if objective.balance is None else objective.balance.share(name),
-            "over_pairs": term.over_pairs if term.pairs else None,
-            "reduces": getattr(term.loss, "reduces", UNSAID),
-            "counts": getattr(term.loss, "counts", UNSAID),
+            "over_pairs": term.pair_reduction if term.pairs else None,
+            "reduces": getattr(term.loss, "reduction", UNSAID),
+            "counts": getattr(term.loss, "positions", UNSAID),
             "temperature": _temperature(term),
         }
     return {
@@ -136,16 +136,16 @@ def _shapes(
     teacher: PreTrainedConfig | None,
     outputs: tuple[str, int],
 ) -> tuple[str, str]:
-    takes = term.loss.takes
-    if takes == "attention":
+    inputs = term.loss.inputs
+    if inputs == "attention":
         counts = [family_of(config).heads(config) for config in (student, teacher)]
         heads = [term.loss.compared_heads(n) for n in (counts if term.heads is None else term.heads.compared)]
         operands = " ".join(name[0] for name in term.loss.operands)
         return tuple(f"{operands} (B, {n}, L, L)" for n in heads)
-    if takes in ON_HIDDEN:
+    if inputs in ON_HIDDEN:
         widths = student.hidden_size, teacher.hidden_size
         found = [f"(B, L, {width})" for width in widths]
-        if term.loss.projects:
+        if term.loss.needs_projection:
             # all pairs have these widths
             after = _projected(projections, term, widths)
             found = [
@@ -155,7 +155,7 @@ def _shapes(
         return tuple(found)
     rows, classes = outputs
     logits, labels = f"({rows}, {classes})", f"labels ({rows})"
-    return logits, {"labels": labels, "logits": logits}.get(takes, f"{logits}, {labels}")
+    return logits, {"labels": labels, "logits": logits}.get(inputs, f"{logits}, {labels}")
 
 
 @torch.no_grad()

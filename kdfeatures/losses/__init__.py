@@ -1,6 +1,6 @@
 """Losses: tensors and a mask in, a scalar out. They never see layers, models or configs.
 
-Each is an nn.Module whose class attribute `takes` says what it is called with:
+Each is an nn.Module whose class attribute `inputs` says what it is called with:
 
     "logits"          forward(student, teacher)          both (B, C)
     "labels"          forward(student, labels)           (B, C) and (B,)
@@ -10,14 +10,14 @@ Each is an nn.Module whose class attribute `takes` says what it is called with:
     "attention"       forward(student, teacher, mask)    both AttentionStates; mask (B, L) or None
 
 Of a model that gives logits for tokens, B are the tokens that are compared, of all texts of the batch.
-A "hidden" loss whose class attribute `projects` is false gets the states before projection, (B, L, D_s) and
+A "hidden" loss whose class attribute `needs_projection` is false gets the states before projection, (B, L, D_s) and
 (B, L, D_t), and no projection is made for it.
 
 Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
 None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
 
-What `kdfeatures explain` tells of a loss it says itself: `reduces`, how it averages; `counts`, which positions do; and
-where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
+What `kdfeatures explain` tells of a loss it says itself: `reduction`, how it averages; `positions`, which ones count;
+and where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
 
 All compute in float32 or wider and average as `kdfeatures.masking` describes.
 """

@@ -15,9 +15,9 @@ from kdfeatures.losses.kernels.pairwise import relation_kl, score_mse
 class AttentionLoss(nn.Module):
     """Base of the losses on attention operands: says before training whether two models can be compared."""
 
-    takes: ClassVar[str] = "attention"
-    reduces: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
-    counts: ClassVar[str]  # which positions do
+    inputs: ClassVar[str] = "attention"
+    reduction: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
+    positions: ClassVar[str]  # which positions do
     compares_scores: ClassVar[bool] = False  # true where the loss derives the models' own scores from q and k
     operands: Sequence[str] = ("query", "key", "value")  # all that the loss reads; the feature cache keeps no other
 
@@ -56,8 +56,8 @@ class AttentionScoreMSE(AttentionLoss):
     TinyBERT does not.
     """
 
-    reduces = "mean over H, L x L, then B"
-    counts = "pairs of real tokens that both models attend to"
+    reduction = "mean over H, L x L, then B"
+    positions = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
     operands = ("query", "key")
 
@@ -80,8 +80,8 @@ class AttentionKL(AttentionLoss):
     compares queries with keys; MiniLM sums the two, for the last layer only. Needs equal head counts.
     """
 
-    reduces = "sum over keys, mean over H, L, then B"
-    counts = "pairs of real tokens that both models attend to"
+    reduction = "sum over keys, mean over H, L, then B"
+    positions = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
     operands = ("query", "key")
 

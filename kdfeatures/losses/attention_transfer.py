@@ -20,8 +20,8 @@ class EnergyMap(HiddenLoss):
     which tokens have large hidden states. Unlike TokenGramMSE it compares the tokens' norms alone.
     """
 
-    reduces = "sum over L, mean over B"
-    projects: ClassVar[bool] = False
+    reduction = "sum over L, mean over B"
+    needs_projection: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""

@@ -22,8 +22,8 @@ class LinearCKA(HiddenLoss):
     that n > D are needed for the value to mean much (few tokens in many dimensions are always aligned).
     """
 
-    reduces = "one value for all tokens of the batch"
-    projects: ClassVar[bool] = False
+    reduction = "one value for all tokens of the batch"
+    needs_projection: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""

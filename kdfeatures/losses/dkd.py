@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdfeatures.errors import UserError
-from kdfeatures.losses.labels import UNLABELLED
+from kdfeatures.losses.labels import IGNORE_INDEX
 from kdfeatures.losses.logits import SoftenedLoss, kl_rows
 
 
@@ -25,9 +25,9 @@ class DecoupledKD(SoftenedLoss):
     Averaged over all examples, of which those without a label (-100) count as 0, as for HardLabel.
     """
 
-    takes: ClassVar[str] = "logits, labels"
-    reduces = "sum over C, mean over B, a text without label as 0"
-    counts = "texts with a label"
+    inputs: ClassVar[str] = "logits, labels"
+    reduction = "sum over C, mean over B, a text without label as 0"
+    positions = "texts with a label"
 
     def __init__(self, *, temperature: float, target_weight: float, other_weight: float) -> None:
         """Raises UserError for a weight that is negative or not finite, and for a bad temperature."""
@@ -49,7 +49,7 @@ class DecoupledKD(SoftenedLoss):
                 f"DecoupledKD needs one class id an example, but the logits are {tuple(log_s.shape)} and the labels "
                 f"{tuple(labels.shape)} of {labels.dtype}."
             )
-        labelled = labels != UNLABELLED
+        labelled = labels != IGNORE_INDEX
         classes = torch.where(labelled, labels, 0)[:, None]
         true = torch.zeros_like(log_s, dtype=torch.bool).scatter(1, classes, True)  # fails for an id outside 0..C-1
         (binary_s, others_s), (binary_t, others_t) = _split(log_s, true), _split(log_t, true)

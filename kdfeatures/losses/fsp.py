@@ -19,8 +19,8 @@ class FlowMSE(HiddenLoss):
     FeatureGramMSE, and like that it computes the smaller of (D, D) and (L, L) products.
     """
 
-    takes: ClassVar[str] = "flow"
-    reduces = "mean over D x D, then B"
+    inputs: ClassVar[str] = "flow"
+    reduction = "mean over D x D, then B"
 
     def forward(self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D) of the first and of the second pair. mask: (B, L) or None. Returns a scalar."""

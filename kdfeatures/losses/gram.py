@@ -38,9 +38,9 @@ class TokenGramMSE(HiddenLoss):
     Given a mask, TextBrewer 0.2.1 divides by the padded length instead of the width.
     """
 
-    reduces = "mean over L x L, then B"
-    counts = "pairs of real tokens"
-    projects: ClassVar[bool] = False
+    reduction = "mean over L x L, then B"
+    positions = "pairs of real tokens"
+    needs_projection: ClassVar[bool] = False
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""
@@ -57,7 +57,7 @@ class FeatureGramMSE(HiddenLoss):
     does not ask for equal states.
     """
 
-    reduces = "mean over D x D, then B"
+    reduction = "mean over D x D, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""

@@ -15,19 +15,21 @@ from kdfeatures.masking import blank_padding, full_precision, real_tokens, seque
 class HiddenLoss(nn.Module):
     """Base of the losses on hidden states. Raises UserError when the shapes, or shape and mask, disagree."""
 
-    takes: ClassVar[str] = "hidden"
-    reduces: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
-    counts: ClassVar[str] = "real tokens"
-    projects: ClassVar[bool] = True  # false where widths may differ: it is then given the states as they are
+    inputs: ClassVar[str] = "hidden"
+    reduction: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
+    positions: ClassVar[str] = "real tokens"
+    needs_projection: ClassVar[bool] = True  # false where widths may differ: it is then given the states as they are
 
     def real(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """Return the boolean mask (B, L)."""
-        if not self.projects and (student.ndim != 3 or teacher.ndim != 3 or student.shape[:2] != teacher.shape[:2]):
+        if not self.needs_projection and (
+            student.ndim != 3 or teacher.ndim != 3 or student.shape[:2] != teacher.shape[:2]
+        ):
             raise UserError(
                 f"{type(self).__name__} compares hidden states (batch, tokens, width) of the same tokens, but the "
                 f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; feed both one batch."
             )
-        if self.projects and (student.ndim != 3 or student.shape != teacher.shape):
+        if self.needs_projection and (student.ndim != 3 or student.shape != teacher.shape):
             raise UserError(
                 f"{type(self).__name__} compares hidden states (batch, tokens, width) of one shape, but the "
                 f"student gives {tuple(student.shape)} and the teacher {tuple(teacher.shape)}; project one "
@@ -48,7 +50,7 @@ class HiddenMSE(HiddenLoss):
     also matches the length of the vectors. TinyBERT's official code averages over padding too.
     """
 
-    reduces = "mean over D, L, then B"
+    reduction = "mean over D, L, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
@@ -64,7 +66,7 @@ class HiddenCosine(HiddenLoss):
     tokens of the batch; here each sequence weighs the same.
     """
 
-    reduces = "mean over L, then B"
+    reduction = "mean over L, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
@@ -80,7 +82,7 @@ class LayerNormMSE(HiddenLoss):
     HiddenMSE it ignores the states' size and offset, unlike HiddenCosine their offset too.
     """
 
-    reduces = "mean over D, L, then B"
+    reduction = "mean over D, L, then B"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""
@@ -97,8 +99,8 @@ class NormalizedClsMSE(HiddenLoss):
     position 0: pad on the right. A sequence whose position 0 is masked is left out.
     """
 
-    reduces = "mean over D, then B"
-    counts = "position 0, [CLS]"
+    reduction = "mean over D, then B"
+    positions = "position 0, [CLS]"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student, teacher: (B, L, D). mask: (B, L), True for real tokens, or None. Returns a scalar."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdfeatures.errors import UserError
 from kdfeatures.masking import full_precision
 
-UNLABELLED = -100  # the class id that torch and transformers ignore
+IGNORE_INDEX = -100  # the class id that torch and transformers ignore
 
 
 class HardLabel(nn.Module):
@@ -23,9 +23,9 @@ class HardLabel(nn.Module):
     in. Divided by the labelled ones alone, a single label among 63 unlabelled examples would weigh as much as 64.
     """
 
-    takes: ClassVar[str] = "labels"
-    reduces: ClassVar[str] = "mean over B, a text without label as 0"
-    counts: ClassVar[str] = "texts with a label"
+    inputs: ClassVar[str] = "labels"
+    reduction: ClassVar[str] = "mean over B, a text without label as 0"
+    positions: ClassVar[str] = "texts with a label"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """student: (B, C). labels: (B,), class ids, or floats when C == 1. Returns a scalar.
@@ -48,7 +48,7 @@ class HardLabel(nn.Module):
                 f"HardLabel needs integer labels for {student.shape[1]} classes, but they are "
                 f"{labels.dtype}; for regression build the models with num_labels=1."
             )
-        return F.cross_entropy(student, labels, ignore_index=UNLABELLED, reduction="none").mean()
+        return F.cross_entropy(student, labels, ignore_index=IGNORE_INDEX, reduction="none").mean()
 
 
 class MaskedLanguageModel(nn.Module):
@@ -58,9 +58,9 @@ class MaskedLanguageModel(nn.Module):
     examples whose label is unknown. Without any masked token it is a differentiable 0.
     """
 
-    takes: ClassVar[str] = "labels"
-    reduces: ClassVar[str] = "mean over the masked tokens of the batch"
-    counts: ClassVar[str] = "tokens that were masked"
+    inputs: ClassVar[str] = "labels"
+    reduction: ClassVar[str] = "mean over the masked tokens of the batch"
+    positions: ClassVar[str] = "tokens that were masked"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """student: (rows, C) logits over the vocabulary. labels: (rows,), token ids, -100 where nothing was masked.
@@ -72,5 +72,5 @@ class MaskedLanguageModel(nn.Module):
                 "MaskedLanguageModel needs logits (tokens, vocabulary) and one token id for each, but the logits are "
                 f"{tuple(student.shape)} and the labels {tuple(labels.shape)} of {labels.dtype}; use task=text."
             )
-        total = F.cross_entropy(full_precision(student), labels, ignore_index=UNLABELLED, reduction="sum")
-        return total / (labels != UNLABELLED).sum().clamp(min=1)
+        total = F.cross_entropy(full_precision(student), labels, ignore_index=IGNORE_INDEX, reduction="sum")
+        return total / (labels != IGNORE_INDEX).sum().clamp(min=1)

@@ -34,9 +34,9 @@ class SoftenedLoss(nn.Module):
     Of several teachers it takes the average of their distributions at T.
     """
 
-    takes: ClassVar[str] = "logits"
-    reduces: ClassVar[str] = "sum over C, mean over B"
-    counts: ClassVar[str] = "all texts"
+    inputs: ClassVar[str] = "logits"
+    reduction: ClassVar[str] = "sum over C, mean over B"
+    positions: ClassVar[str] = "all texts"
     temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
 
     @property
@@ -101,10 +101,10 @@ class LogitMSE(nn.Module):
     each of them.
     """
 
-    takes: ClassVar[str] = "logits"
+    inputs: ClassVar[str] = "logits"
     target_temperature: ClassVar[None] = None
-    reduces: ClassVar[str] = "mean over C, B"
-    counts: ClassVar[str] = "all texts"
+    reduction: ClassVar[str] = "mean over C, B"
+    positions: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C). Returns a scalar."""
@@ -120,10 +120,10 @@ class PseudoLabel(nn.Module):
     distributions at T = 1.
     """
 
-    takes: ClassVar[str] = "logits"
+    inputs: ClassVar[str] = "logits"
     target_temperature: ClassVar[float] = 1.0
-    reduces: ClassVar[str] = "mean over B"
-    counts: ClassVar[str] = "all texts"
+    reduction: ClassVar[str] = "mean over B"
+    positions: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """student, teacher: (B, C) logits. Returns a scalar."""

@@ -28,8 +28,8 @@ class RelationKL(AttentionLoss):
     where the model's attention has a sliding window: queries, keys and values exist for every token.
     """
 
-    reduces = "sum over keys, mean over R, L, then B; sum over relations"
-    counts = "pairs of real tokens"
+    reduction = "sum over keys, mean over R, L, then B; sum over relations"
+    positions = "pairs of real tokens"
 
     def __init__(self, *, heads: int | None, relations: Sequence[Operand] = ("query", "key", "value")) -> None:
         """Raises UserError for an unknown, repeated or missing relation, and for R < 1."""
@@ -82,8 +82,8 @@ class ValueRelation(AttentionLoss):
     equal head counts.
     """
 
-    reduces = "sum over keys, mean over H, L, then B"
-    counts = "pairs of real tokens"
+    reduction = "sum over keys, mean over H, L, then B"
+    positions = "pairs of real tokens"
     operands = ("value",)
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None) -> Tensor:

@@ -23,8 +23,8 @@ class RelationalLoss(HiddenLoss):
     As with LinearCKA, and with no other loss, a batch's value is not the mean of its examples': more relate to more.
     """
 
-    projects: ClassVar[bool] = False
-    counts = "each text's [CLS], or mean of its real tokens"
+    needs_projection: ClassVar[bool] = False
+    positions = "each text's [CLS], or mean of its real tokens"
 
     def __init__(self, *, pool: Literal["cls", "mean"]) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class RKDDistance(RelationalLoss):
     B (B - 1), zeros on the diagonal included. Its weight is 25, beside 50 for RKDAngle.
     """
 
-    reduces = "mean over B (B - 1) pairs of texts"
+    reduction = "mean over B (B - 1) pairs of texts"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""
@@ -65,7 +65,7 @@ class RKDAngle(RelationalLoss):
     directions. The official code divides the sum by B^3 instead of B (B - 1) (B - 2). Its weight is 50.
     """
 
-    reduces = "mean over B (B - 1) (B - 2) triples of texts"
+    reduction = "mean over B (B - 1) (B - 2) triples of texts"
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""

@@ -11,15 +11,15 @@ middle, explicit. The others move while the student trains, or are measured befo
     cka         its layer in the most similar monotone map, measured once          hidden states, attention, flow
 """
 
-from kdfeatures.mapping.alp import AttentionMap
+from kdfeatures.mapping.alp import AlpMap
 from kdfeatures.mapping.cka import CkaMap
-from kdfeatures.mapping.dynamic import MovingMap
-from kdfeatures.mapping.emd import TransportMap
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.emd import EmdMap
 from kdfeatures.mapping.learned import LearnedMap
 from kdfeatures.mapping.random import RandomMap
 from kdfeatures.mapping.rules import (
-    Candidate,
-    Pair,
+    CandidatePair,
+    LayerPair,
     all_to_one,
     explicit,
     final,
@@ -33,14 +33,14 @@ from kdfeatures.mapping.rules import (
 )
 
 __all__ = [
-    "AttentionMap",
-    "Candidate",
+    "AlpMap",
+    "CandidatePair",
     "CkaMap",
     "LearnedMap",
-    "MovingMap",
-    "Pair",
+    "DynamicLayerMap",
+    "LayerPair",
     "RandomMap",
-    "TransportMap",
+    "EmdMap",
     "all_to_one",
     "explicit",
     "final",

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.mapping.dynamic import WatchedMap
+from kdfeatures.mapping.dynamic import BatchWeightedMap
 from kdfeatures.masking import blank_padding, real_tokens, token_mean
 
 POOLS = ("cls", "mean")
 
 
-class AttentionMap(WatchedMap):
+class AlpMap(BatchWeightedMap):
     """Layer m learns from C_m = sum_i w_mi h_i with w_m = softmax(<g_m, g_i> / temperature), ALP-KD (arXiv:2012.14022).
 
     h_i: the teacher's hidden states (B, L, D) of all layers but the embeddings. g: a vector of each text and layer, on
@@ -51,7 +51,7 @@ class AttentionMap(WatchedMap):
 
     def check(self, option: str, loss: nn.Module, student_width: int, teacher_width: int) -> None:
         super().check(option, loss, student_width, teacher_width)
-        if not loss.projects and student_width != teacher_width:
+        if not loss.needs_projection and student_width != teacher_width:
             raise UserError(
                 f"{option} compares widths {student_width} (student) and {teacher_width} (teacher) without a "
                 "projection, but mapping=attention weighs layers by dot products; give the term a map of its own, "

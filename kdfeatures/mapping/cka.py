@@ -9,11 +9,11 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.dynamic import MovingMap
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.rules import LayerPair
 
 
-class CkaMap(MovingMap):
+class CkaMap(DynamicLayerMap):
     """The map with the largest sum of CKA(m, f(m)) among all f with f(1) <= f(2) <= ... <= f(M), f(m) from 1 to N.
 
     CKA: debiased and linear, of hidden states with tokens as samples (kdfeatures.analysis.compare_layers), of the
@@ -48,7 +48,7 @@ class CkaMap(MovingMap):
         self.similarity.copy_(similarity)
         self.chosen.copy_(torch.tensor(best_monotone(similarity.tolist())))
 
-    def compared(self) -> tuple[Pair, ...]:
+    def compared(self) -> tuple[LayerPair, ...]:
         if not self.chosen.any():
             return self.pairs
         chosen = {(0, 0), *enumerate(self.chosen.tolist(), 1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 
 COMPARED, CANDIDATE = "o", "."
 
@@ -43,7 +43,7 @@ def maps_text(terms: Mapping[str, Mapping[str, Any]], student_layers: int, teach
     drawn: dict[tuple[str, str], list[str]] = {}
     for name, term in terms.items():
         if term["layers"]:
-            whose = "" if term["of"] == MAIN else f" of the teacher {term['of']}"
+            whose = "" if term["of"] == DEFAULT_TEACHER else f" of the teacher {term['of']}"
             told = f"{whose}: {term['map']}." if term["map"] else f"{whose}."
             depths = student_layers, teacher_layers[term["of"]]
             picture = map_picture(term["compared"], *depths, candidates=term["layers"])

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Candidate, Pair
+from kdfeatures.mapping.rules import CandidatePair, LayerPair
 
 
-class MovingMap(nn.Module):
+class DynamicLayerMap(nn.Module):
     """Candidates for every student layer, and what a step makes of them. M student and N teacher layers.
 
     pairs: all that any step may compare, so that capture, projections and the feature cache are ready for them: every
@@ -33,14 +33,14 @@ class MovingMap(nn.Module):
     def __init__(self, student_layers: int, teacher_layers: int, *, embeddings: bool) -> None:
         super().__init__()
         self.shape = student_layers, teacher_layers
-        own = [Candidate(s, t) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
-        self.pairs: tuple[Pair, ...] = (Candidate(0, 0), *own) if embeddings else tuple(own)
+        own = [CandidatePair(s, t) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
+        self.pairs: tuple[LayerPair, ...] = (CandidatePair(0, 0), *own) if embeddings else tuple(own)
 
     def check(self, option: str, loss: nn.Module, student_width: int, teacher_width: int) -> None:
         """Raise UserError unless the term that the user knows as `option` can use this map."""
-        if loss.takes not in self.serves:
+        if loss.inputs not in self.serves:
             raise UserError(
-                f"{option} takes {loss.takes}, but mapping={self.rule} serves terms on {' and '.join(self.serves)}; "
+                f"{option} takes {loss.inputs}, but mapping={self.rule} serves terms on {' and '.join(self.serves)}; "
                 f"give the term a map of its own, '+mapping@{option}.mapping=uniform'."
             )
 
@@ -55,7 +55,7 @@ class MovingMap(nn.Module):
     def advance(self, step: int, epoch: int) -> None:
         """Be told before each optimiser step which one it is, and of which epoch, both from 0."""
 
-    def compared(self) -> tuple[Pair, ...]:
+    def compared(self) -> tuple[LayerPair, ...]:
         """Return the pairs that the present step compares."""
         return self.pairs
 
@@ -84,7 +84,7 @@ class MovingMap(nn.Module):
         """Begin a new mean of the weights, where `weights` is one."""
 
 
-class WatchedMap(MovingMap):
+class BatchWeightedMap(DynamicLayerMap):
     """A map whose weights differ from batch to batch: `weights` is their mean since the last `restart`.
 
     Of several processes, and that mean is logged by the first, it is that of the first one's batches.

@@ -9,12 +9,12 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from kdfeatures.mapping.dynamic import WatchedMap
+from kdfeatures.mapping.dynamic import BatchWeightedMap
 
 CHEAPEST = 1e-3  # of the mean unit cost: no layer counts as cheaper, so that none takes all the weight
 
 
-class TransportMap(WatchedMap):
+class EmdMap(BatchWeightedMap):
     """M sum_mi f_mi L_mi with the plan f of least cost, BERT-EMD (arXiv:2010.06133).
 
     L_mi is the term's loss for the pair (m, i). f minimises sum f_mi L_mi with f >= 0, row sums u_m and column sums

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.dynamic import MovingMap
+from kdfeatures.mapping.dynamic import DynamicLayerMap
 
 
-class LearnedMap(MovingMap):
+class LearnedMap(DynamicLayerMap):
     """sum_i w_mi L_mi with w_m = softmax(a_m) over all teacher layers i, a trained with the student.
 
     L_mi is the term's loss for the pair (m, i). All weights begin as 1 / N. learning_rate: of a, which moves by about
     that much in a step of Adam: the student's own rate would hardly move it. Rows move towards the layers of least
-    loss, the easiest and not by that the most instructive ones; watch the entropy. Unlike TransportMap, nothing keeps
+    loss, the easiest and not by that the most instructive ones; watch the entropy. Unlike EmdMap, nothing keeps
     all student layers from choosing the same teacher layer.
     """
 

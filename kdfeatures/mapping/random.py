@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.dynamic import MovingMap
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.rules import LayerPair
 
 
-class RandomMap(MovingMap):
+class RandomMap(DynamicLayerMap):
     """Layer m learns from the m-th of M teacher layers, drawn at random and sorted, as in RAIL-KD (arXiv:2109.10164).
 
     Every subset is equally likely, the last layers take part. The draw is a function of seed and epoch (or step), so
@@ -56,7 +56,7 @@ class RandomMap(MovingMap):
         drawn = np.random.default_rng([self.seed, draw]).permutation(teachers)[:students]
         self.drawn = tuple(sorted(drawn.tolist()))  # from 0
 
-    def compared(self) -> tuple[Pair, ...]:
+    def compared(self) -> tuple[LayerPair, ...]:
         return tuple(p for p in self.pairs if p.student == 0 or p.teacher == self.drawn[p.student - 1] + 1)
 
     def weights(self) -> Tensor:

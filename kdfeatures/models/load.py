@@ -17,7 +17,7 @@ from transformers import (
 from kdfeatures.errors import UserError
 from kdfeatures.hub import require_model
 from kdfeatures.tasks.label_order import align_labels
-from kdfeatures.tasks.registry import Kind, kind_of
+from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -34,7 +34,7 @@ def load_tokenizer(path: str, option: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_trained(path: str, option: str, kind: Kind, *, force: bool) -> PreTrainedModel:
+def load_trained(path: str, option: str, kind: TaskType, *, force: bool) -> PreTrainedModel:
     """Load a model with the head for this kind of task that it was trained with.
 
     Raises UserError when the checkpoint has no such head (its weights would be random), unless `force`.
@@ -55,7 +55,7 @@ def load_scored(
 
     columns: None where the task has no labels. force_option: how errors name `force`, see align_labels.
     """
-    model = load_trained(path, option, kind_of(task), force=force)
+    model = load_trained(path, option, task_type(task), force=force)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     if not task.has_labels:
         return model, None
@@ -68,7 +68,7 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
 
     Raises UserError when the checkpoint lacks a part of the encoder, which would then be random.
     """
-    model, missing = _load(path, option, kind_of(task), label_settings(task))
+    model, missing = _load(path, option, task_type(task), label_settings(task))
     encoder = _of_encoder(model, missing)
     if encoder:
         raise UserError(
@@ -123,7 +123,7 @@ def parameter_count(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(path: str, option: str, kind: Kind, settings: dict) -> tuple[PreTrainedModel, list[str]]:
+def _load(path: str, option: str, kind: TaskType, settings: dict) -> tuple[PreTrainedModel, list[str]]:
     load_config(path, option)
     try:
         model, info = kind.auto.from_pretrained(

@@ -14,7 +14,7 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.mapping.rules import uniform
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.pca_init import narrow_embeddings
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 INITS = ("teacher", "pca", "random")
@@ -36,7 +36,7 @@ def build_student(
                     f"effect; set student.{name}=null, or leave out the path."
                 )
         return load_for_task(config.path, "student.path", task)
-    student = kind_of(task).auto.from_config(planned_config(config, teacher.config, task))
+    student = task_type(task).auto.from_config(planned_config(config, teacher.config, task))
     if config.init == "teacher":
         _copy_layers(config, student, teacher, teacher_columns)
     elif config.init == "pca":

@@ -12,7 +12,7 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.metrics import accuracy, majority_score, predictions_from_logits
 from kdfeatures.models.load import load_tokenizer, load_trained
 from kdfeatures.tasks.label_order import align_labels
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -41,7 +41,7 @@ def load_teacher(
     Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
     takes it as it is.
     """
-    model = load_trained(path, option, kind_of(task), force=force)
+    model = load_trained(path, option, task_type(task), force=force)
     columns = None
     if task.has_labels:
         columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)

@@ -16,12 +16,12 @@ from kdfeatures.alignment.projections import PcaProjections, projections_for
 from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import main_metric
 from kdfeatures.pipelines.inputs import AUGMENTED, counts_of, logits_of, scores_of
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
-from kdfeatures.pipelines.prepare import Job
+from kdfeatures.pipelines.prepare import DistillationSetup
 from kdfeatures.pipelines.teachers import (
     caches_of,
     check_teachers,
@@ -52,7 +52,7 @@ def distil(
     others None.
     """
     start = time.monotonic()
-    job = Job.prepare(cfg, output_dir)
+    job = DistillationSetup.prepare(cfg, output_dir)
     take_projections(job.objective.projections, earlier)
     move_teachers(job)
     fit_maps_of(job, cfg.seed, checkpoint)
@@ -89,7 +89,7 @@ def distil(
         task,
         start,
         recipe=cfg.recipe_name,
-        mapping=mapping_of(job, MAIN),
+        mapping=mapping_of(job, DEFAULT_TEACHER),
         maps=maps_of(job.objective, trainer),
         heads=heads_of(job.objective),
         student=describe_model(str(output_dir), student, student_scores),
@@ -107,7 +107,7 @@ def distil(
     return results
 
 
-def _examples(job: Job, trainer: Trainer) -> int:
+def _examples(job: DistillationSetup, trainer: Trainer) -> int:
     """How many examples there are; of a stream, how many were read."""
     if isinstance(job.examples, IterableDataset):
         step = job.arguments.train_batch_size * job.arguments.gradient_accumulation_steps * job.arguments.world_size
@@ -117,7 +117,7 @@ def _examples(job: Job, trainer: Trainer) -> int:
 
 def trainer_of(
     cfg: DictConfig,
-    job: Job,
+    job: DistillationSetup,
     caches: Mapping[str, FeatureCache],
     on_first_batch: Callable[[dict[str, Any]], None] | None,
 ) -> Trainer:
@@ -141,12 +141,12 @@ def trainer_of(
             name: caches[name].features(examples, needed(objective, name, logits=logits), **ranks_of(job))
             for name in taking
         }
-        cached = CachedTeachers(found) if len(job.teachers) > 1 else found[MAIN]
+        cached = CachedTeachers(found) if len(job.teachers) > 1 else found[DEFAULT_TEACHER]
         examples = with_rows(examples)
         for teacher in job.teachers.values():
             teacher.model.to("cpu")  # training does without them
     others = {name: (None if cached is not None else one.model, one.columns) for name, one in job.teachers.items()}
-    main, columns = others.pop(MAIN)
+    main, columns = others.pop(DEFAULT_TEACHER)
     permuted = [name for name, one in job.teachers.items() if one.permuted]
     distiller = Distiller(job.student, main, objective, columns, others=others, permuted=permuted)
     trainer = make_trainer(

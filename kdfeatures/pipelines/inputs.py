@@ -19,7 +19,7 @@ from kdfeatures.data.subsets import hide_labels, hold_out, subset, without_label
 from kdfeatures.data.unlabeled import read_pool
 from kdfeatures.pipelines.text_inputs import OWN, TextData, check_reading
 from kdfeatures.tasks.label_order import reordered
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
@@ -141,7 +141,9 @@ def logits_of(
 ) -> dict[str, np.ndarray]:
     """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order."""
     return {
-        name: kind_of(task).answers(model, split, tokenizer, columns, batch_size=batch_size, title=f"{title} on {name}")
+        name: task_type(task).predict(
+            model, split, tokenizer, columns, batch_size=batch_size, title=f"{title} on {name}"
+        )
         for name, split in splits.items()
     }
 
@@ -150,7 +152,7 @@ def cached_logits(
     task: Task, cache: FeatureCache, splits: dict[str, Dataset], columns: list[int] | None, *, rank: int, world: int
 ) -> dict[str, np.ndarray]:
     """The same as `logits_of` for a teacher whose logits are kept on disk."""
-    kind, found = kind_of(task), {}
+    kind, found = task_type(task), {}
     for name, split in splits.items():
         logits = cache.features(split, [logits_for(task)], rank=rank, world=world).logits()
         found[name] = reordered(kind.of_cached(logits, split), columns)
@@ -159,7 +161,7 @@ def cached_logits(
 
 def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:
     """Return {split: {metric: value}}."""
-    return {name: kind_of(task).score(logits[name], split, task) for name, split in splits.items()}
+    return {name: task_type(task).score(logits[name], split, task) for name, split in splits.items()}
 
 
 def counts_of(splits: Mapping[str, Dataset]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from kdfeatures.evaluation.metrics import main_metric
 from kdfeatures.runs.model_card import write_card
 from kdfeatures.runs.provenance import base_models, hub_ids
 from kdfeatures.runs.results import device_name, versions, write_results
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.build import last_losses
 from kdfeatures.training.distributed import process_count
@@ -87,7 +87,7 @@ def save_run(
     """
     labels = {}
     if task.has_labels:
-        labels = {f"labels/{name}": kind_of(task).truth(split) for name, split in reported.items()}
+        labels = {f"labels/{name}": task_type(task).labels(split) for name, split in reported.items()}
     np.savez_compressed(folder / "logits.npz", **logits, **labels)
     write_card(folder, results, task)
     write_results(folder, results)

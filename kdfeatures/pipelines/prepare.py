@@ -26,7 +26,7 @@ from kdfeatures.config.teachers import teacher_settings
 from kdfeatures.config.training import training_arguments
 from kdfeatures.data.stored_predictions import StoredOutputs
 from kdfeatures.data.subsets import is_labelled
-from kdfeatures.distillation.objective import MAIN, Objective
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.diagram import maps_text
@@ -37,12 +37,12 @@ from kdfeatures.models.teachers import Teacher, check_tokenizers
 from kdfeatures.pipelines.inputs import joined, load_inputs
 from kdfeatures.pipelines.teachers import load_teachers, make_all_ready, option_of
 from kdfeatures.pipelines.text_inputs import OWN, check_stream
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
 @dataclass
-class Job:
+class DistillationSetup:
     """One distillation, ready to begin. teachers: by name, the main one first.
 
     labelled: which of the training examples have a label, boolean (examples,). added: how many of them are others than
@@ -67,7 +67,7 @@ class Job:
     stored: dict[str, np.ndarray] | None
 
     @classmethod
-    def prepare(cls, cfg: DictConfig, output_dir: Path) -> Job:
+    def prepare(cls, cfg: DictConfig, output_dir: Path) -> DistillationSetup:
         """Load and check everything that a composed run config with a teacher names; raises UserError."""
         task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
         check_stream(data, cfg)
@@ -83,14 +83,14 @@ class Job:
                 check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
         else:
             outputs = StoredOutputs.read(teacher_config.outputs, task, teacher_config.id_column)
-            teachers = {MAIN: Teacher(teacher_config.outputs, None, list(range(task.num_labels)))}
+            teachers = {DEFAULT_TEACHER: Teacher(teacher_config.outputs, None, list(range(task.num_labels)))}
             tokenizer = load_tokenizer(student_config.path, "student.path")
-        main = teachers[MAIN]
+        main = teachers[DEFAULT_TEACHER]
         set_seed(cfg.seed if student_config.seed is None else student_config.seed)
         student = build_student(student_config, main.model, main.columns, task)
         make_all_ready(teachers, teacher_config)
         configs = {name: None if one.model is None else one.model.config for name, one in teachers.items()}
-        of_main = configs.pop(MAIN)
+        of_main = configs.pop(DEFAULT_TEACHER)
         objective, _ = build_objective(cfg, student.config, of_main, regression=task.is_regression, others=configs)
         if outputs is not None:
             outputs.check(objective)
@@ -145,7 +145,7 @@ class Job:
     def report(self) -> dict[str, Any]:
         """Return what the objective does (kdfeatures.distillation.summary)."""
         configs = {name: None if one.model is None else one.model.config for name, one in self.teachers.items()}
-        main = configs.pop(MAIN)
+        main = configs.pop(DEFAULT_TEACHER)
         return describe_objective(
             self.objective, self.student.config, main, others=configs, **outputs_of(self.task, self.student.config)
         )
@@ -154,7 +154,7 @@ class Job:
 def outputs_of(task: Task, student: PreTrainedConfig) -> dict[str, Any]:
     """Return what describe_objective is told of the models' outputs: C, and what a row of them is of."""
     classes = task.num_labels if task.has_labels else student.vocab_size
-    return {"classes": classes, "rows": "tokens" if kind_of(task).per_token else "B"}
+    return {"classes": classes, "rows": "tokens" if task_type(task).per_token else "B"}
 
 
 def freeze_below(student: PreTrainedModel, layer: int | None) -> bool:

@@ -16,7 +16,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.models.load import load_config, load_trained
 from kdfeatures.models.students import build_student, copied_layers
 from kdfeatures.runs.results import FILE, read_results
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 
 
 class Before(NamedTuple):
@@ -53,11 +53,11 @@ def _rebuilt(cfg: DictConfig, results: dict, teacher: str) -> Before:
     config, first = section(cfg, "student", StudentConfig), stages[0].cfg
     task = task_of_run(first)
     if config.path is not None:
-        return Before(load_trained(config.path, "student.path", kind_of(task), force=True), f"began as {config.path}")
+        return Before(load_trained(config.path, "student.path", task_type(task), force=True), f"began as {config.path}")
     own = results["teacher"]["path"] if first.teacher.path is None else first.teacher.path
     if not _is_same(own, teacher):
         return Before(None, f"the student began as a part of {own}, not of teacher.path={teacher}")
-    headed = load_trained(teacher, "teacher.path", kind_of(task), force=True)
+    headed = load_trained(teacher, "teacher.path", task_type(task), force=True)
     seed = cfg.seed if config.seed is None else config.seed
     set_seed(seed)
     made = build_student(config, headed, None, task)

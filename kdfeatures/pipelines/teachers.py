@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.cache import FeatureCache
 from kdfeatures.config.schema import OtherTeacherConfig, TeacherConfig
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.models.teachers import (
     Teacher,
@@ -24,13 +24,13 @@ from kdfeatures.models.teachers import (
 )
 from kdfeatures.pipelines.inputs import cached_logits, logits_of, scores_of
 from kdfeatures.runs.results import describe_model, describe_outputs
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.calibration import fit_heads, fit_maps
 from kdfeatures.training.distributed import is_first
 
 if TYPE_CHECKING:
-    from kdfeatures.pipelines.prepare import Job
+    from kdfeatures.pipelines.prepare import DistillationSetup
 
 Logits = dict[str, dict[str, np.ndarray]]  # {teacher: {split: (examples, C)}}
 
@@ -43,7 +43,7 @@ def load_teachers(
     Raises UserError as `load_teacher` does, and for a teacher with another tokenizer.
     """
     model, tokenizer, columns = load_teacher(settings.path, task, force=settings.force)
-    loaded = {MAIN: Teacher(settings.path, model, columns)}
+    loaded = {DEFAULT_TEACHER: Teacher(settings.path, model, columns)}
     for name, other in others.items():
         option = option_of(name)
         model, own, columns = load_teacher(other.path, task, force=settings.force, option=option)
@@ -56,7 +56,7 @@ def load_teachers(
 
 def option_of(name: str) -> str:
     """Return how the user names the path of a teacher."""
-    return "teacher.path" if name == MAIN else f"teachers.{name}.path"
+    return "teacher.path" if name == DEFAULT_TEACHER else f"teachers.{name}.path"
 
 
 def make_all_ready(teachers: Mapping[str, Teacher], settings: TeacherConfig) -> None:
@@ -66,14 +66,14 @@ def make_all_ready(teachers: Mapping[str, Teacher], settings: TeacherConfig) -> 
             make_ready(teacher.model, dtype=settings.dtype, compiled=settings.compile)
 
 
-def move_teachers(job: Job) -> None:
+def move_teachers(job: DistillationSetup) -> None:
     """Move the teachers to where the student is trained."""
     for teacher in job.teachers.values():
         if teacher.model is not None:
             teacher.model.to(job.arguments.device)
 
 
-def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
+def fit_maps_of(job: DistillationSetup, seed: int, checkpoint: str | None) -> None:
     """Fit maps that are measured and heads that are matched; a run that goes on takes those of its checkpoint."""
     models = {name: teacher.model for name, teacher in job.teachers.items()}
     folder = None if checkpoint is None else Path(checkpoint)
@@ -81,17 +81,17 @@ def fit_maps_of(job: Job, seed: int, checkpoint: str | None) -> None:
         fit(job.objective, job.student, models, job.examples, job.tokenizer, seed, folder)
 
 
-def caches_of(job: Job) -> dict[str, FeatureCache]:
+def caches_of(job: DistillationSetup) -> dict[str, FeatureCache]:
     """Return the caches of the teachers by name; none with cache=off, which stored outputs need."""
     if job.cache is None:
         return {}
     return {name: FeatureCache(job.cache, teacher.model, job.tokenizer) for name, teacher in job.teachers.items()}
 
 
-def teacher_logits(job: Job, caches: Mapping[str, FeatureCache]) -> Logits:
+def teacher_logits(job: DistillationSetup, caches: Mapping[str, FeatureCache]) -> Logits:
     """Return the teachers' logits on the reported splits; without a cache those of the first process only."""
     if job.stored is not None:
-        return {MAIN: job.stored}
+        return {DEFAULT_TEACHER: job.stored}
     if caches:
         return {
             name: cached_logits(job.task, cache, job.reported, job.teachers[name].columns, **ranks_of(job))
@@ -108,18 +108,18 @@ def teacher_logits(job: Job, caches: Mapping[str, FeatureCache]) -> Logits:
             job.tokenizer,
             teacher.columns,
             batch_size=batch_size,
-            title="teacher" if name == MAIN else f"teacher {name}",
+            title="teacher" if name == DEFAULT_TEACHER else f"teacher {name}",
         )
         for name, teacher in job.teachers.items()
     }
 
 
-def ranks_of(job: Job) -> dict[str, int]:
+def ranks_of(job: DistillationSetup) -> dict[str, int]:
     """Return which of how many processes this is, as the cache takes it."""
     return {"rank": job.arguments.process_index, "world": job.arguments.world_size}
 
 
-def check_teachers(found: Logits, job: Job, split: str) -> None:
+def check_teachers(found: Logits, job: DistillationSetup, split: str) -> None:
     """Raise UserError when a teacher whose logits on `split` are known is no better than a constant there.
 
     Unless it is shuffled, and meant to be.
@@ -127,11 +127,11 @@ def check_teachers(found: Logits, job: Job, split: str) -> None:
     reported, task = job.reported, job.task
     for name, logits in found.items():
         if split in logits and not job.teachers[name].shuffled:
-            whose = "the teacher" if name == MAIN else f"the teacher {name}"
-            check_teacher(logits[split], kind_of(task).truth(reported[split]), task, split, whose=whose)
+            whose = "the teacher" if name == DEFAULT_TEACHER else f"the teacher {name}"
+            check_teacher(logits[split], task_type(task).labels(reported[split]), task, split, whose=whose)
 
 
-def described(job: Job, found: Logits) -> dict[str, Any]:
+def described(job: DistillationSetup, found: Logits) -> dict[str, Any]:
     """Return what results.json says of the teachers."""
     entries = {}
     for name, teacher in job.teachers.items():
@@ -142,7 +142,7 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
             else describe_model(teacher.path, teacher.model, scores)
         )
     if len(entries) == 1:
-        return {"teacher": entries[MAIN]}
+        return {"teacher": entries[DEFAULT_TEACHER]}
     shares = job.objective.shares
     joint = {
         split: averaged(
@@ -153,7 +153,7 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
         for split in job.reported
     }
     return {
-        "teacher": entries[MAIN],
+        "teacher": entries[DEFAULT_TEACHER],
         "teachers": [
             {
                 "name": name,
@@ -169,7 +169,7 @@ def described(job: Job, found: Logits) -> dict[str, Any]:
     }
 
 
-def mapping_of(job: Job, teacher: str) -> list[tuple[int, int]]:
+def mapping_of(job: DistillationSetup, teacher: str) -> list[tuple[int, int]]:
     """Return the pairs of layers that are compared with a teacher's, each once; of maps that move all candidates."""
     terms = job.objective.terms.values()
     return sorted({tuple(pair) for term in terms if term.teacher == teacher for pair in term.pairs})

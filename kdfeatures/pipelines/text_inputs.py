@@ -14,7 +14,7 @@ from kdfeatures.data.corpus import Texts, held_out, in_memory, load_text
 from kdfeatures.data.subsets import subset
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.mlm_masking import with_fixed_masks
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 OWN = "own"  # of the training examples: those of the task
@@ -33,7 +33,7 @@ class TextData:
     def load(cls, task: Task, data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> TextData:
         """Load the text; see kdfeatures.data.corpus for what may be wrong with it."""
         raw = load_text(task, data.path, streaming=data.streaming)
-        if kind_of(task).scores:
+        if task_type(task).scores:
             raw = held_out(raw, task)
         return cls(task, raw, tokenizer, data.max_length)
 
@@ -47,17 +47,17 @@ class TextData:
         texts = in_memory(self.raw[self.task.splits[name]])
         if not len(texts):
             raise UserError(f"the split '{name}' of the text has no texts but blank ones.")
-        examples = kind_of(self.task).encode(texts, self.tokenizer, self.task, self.max_length)
+        examples = task_type(self.task).encode(texts, self.tokenizer, self.task, self.max_length)
         return with_fixed_masks(examples, self.tokenizer, self.task.reading.masked)
 
     def validation(self) -> Dataset | None:
         """Return the encoded validation split, or None when nothing is scored or there is none."""
         present = self.task.splits.get("validation") in self.raw
-        return self.split("validation") if present and kind_of(self.task).scores else None
+        return self.split("validation") if present and task_type(self.task).scores else None
 
     def reported(self, split: str) -> dict[str, Dataset]:
         """Return the split to report; none when nothing is scored."""
-        return {split: self.split(split)} if kind_of(self.task).scores else {}
+        return {split: self.split(split)} if task_type(self.task).scores else {}
 
     def train(
         self, data: DataConfig, seed: int, augment: Callable[..., Dataset] | None = None
@@ -71,12 +71,12 @@ class TextData:
         texts = self.raw[self.task.splits["train"]]
         if isinstance(texts, IterableDataset):
             chosen = texts if data.train_examples is None else texts.take(data.train_examples)
-            stream = kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+            stream = task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
             return {OWN: stream.shuffle(seed=seed, buffer_size=self.task.reading.shuffle)}
         if not len(texts):
             raise UserError("the training text has no texts but blank ones.")
         chosen = subset(texts, data.train_examples, seed)
-        return {OWN: kind_of(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)}
+        return {OWN: task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)}
 
 
 def check_reading(task: Task, data: DataConfig) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.runs.results import markdown
 
@@ -44,7 +44,7 @@ def report_text(report: Mapping[str, Any]) -> str:
     head, foot = f"Student {student}, teacher {teacher}{others}.", _projections(report["projections"])
     depths = {name: size["layers"] for name, size in report["others"].items()}
     if report["teacher"] is not None:
-        depths[MAIN] = report["teacher"]["layers"]
+        depths[DEFAULT_TEACHER] = report["teacher"]["layers"]
     maps = maps_text(report["terms"], report["student"]["layers"], depths)
     return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), maps, foot]))
 
@@ -113,7 +113,7 @@ def _layers(term: Mapping[str, Any]) -> str:
 
 
 def _whose(term: Mapping[str, Any]) -> str:
-    return f" of {term['of']}" if term["layers"] and term["of"] != MAIN else ""
+    return f" of {term['of']}" if term["layers"] and term["of"] != DEFAULT_TEACHER else ""
 
 
 def _model(size: Mapping[str, int]) -> str:

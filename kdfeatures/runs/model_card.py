@@ -20,7 +20,7 @@ from kdfeatures.runs.model_card_sections import (
 )
 from kdfeatures.runs.provenance import base_models
 from kdfeatures.tasks.glue_sizes import DATASET, is_partial
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 # what the Hub calls our metrics, where it has another name
@@ -64,7 +64,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
 
     name: what the model is called and loaded by; None takes the folder's, which is right beside it.
     """
-    called, pipeline = folder.name if name is None else name, kind_of(task).pipeline
+    called, pipeline = folder.name if name is None else name, task_type(task).pipeline
     language = _language(task)
     data = ModelCardData(
         library_name="transformers",

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kdfeatures.config.stages import stages_of
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.distillation.schedules import read_schedule
 from kdfeatures.runs.provenance import public_name
 from kdfeatures.runs.results import NOT_SHARES, markdown, retained
@@ -31,7 +31,7 @@ def story(results: Mapping[str, Any]) -> str:
         return f"A {student} fine-tuned on {'labels' if results['labelled_examples'] else 'text'}."
     hub = results.get("hub")
     teacher = f"{_size(results['teacher'])} ({public_name(results['teacher']['path'], hub)})"
-    others = [public_name(one["path"], hub) for one in results.get("teachers") or [] if one["name"] != MAIN]
+    others = [public_name(one["path"], hub) for one in results.get("teachers") or [] if one["name"] != DEFAULT_TEACHER]
     beside = f" Further teachers: {', '.join(others)}." if others else ""
     if not results["mapping"]:
         return f"A {student}, recipe `{results['recipe']}`, with the teacher {teacher}.{beside}"

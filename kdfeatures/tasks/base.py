@@ -14,7 +14,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from kdfeatures.tasks.task import Task
 
 
-class Kind(ABC):
+class TaskType(ABC):
     """Head, inputs and scores of one kind of task.
 
     auto        transformers' Auto class of a model with the head
@@ -55,7 +55,7 @@ class Kind(ABC):
         """Return a raw split with its labels as class ids or scores; raises UserError for what does not fit."""
         raise NotImplementedError
 
-    def answers(
+    def predict(
         self,
         model: PreTrainedModel,
         dataset: Dataset,
@@ -72,7 +72,7 @@ class Kind(ABC):
         """Return the answers among cached logits: of all examples, or of all their tokens, (tokens, C)."""
         raise NotImplementedError
 
-    def truth(self, dataset: Dataset) -> np.ndarray:
+    def labels(self, dataset: Dataset) -> np.ndarray:
         """Return the labels that answers are held against."""
         raise NotImplementedError
 

@@ -13,8 +13,8 @@ from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.tasks.task import Task
 
-HIDDEN = -1  # the label of an example whose class is kept secret, as in GLUE's test splits
-IGNORED = -100  # the same for a model: cross-entropy leaves it out
+UNKNOWN_LABEL = -1  # the label of an example whose class is kept secret, as in GLUE's test splits
+IGNORE_INDEX = -100  # the same for a model: cross-entropy leaves it out
 ROWS_WORTH_A_PROGRESS_BAR = 50_000
 
 
@@ -59,13 +59,13 @@ def check_classes(found: list[str], task: Task) -> None:
 
 
 def class_id(label: Any, row: int, split: str, task: Task, *, ids: bool) -> int:
-    """Return the id of a label, which may be its name, HIDDEN or, with `ids`, the id itself; raises UserError."""
-    if type(label) is int and (label == HIDDEN or ids and 0 <= label < task.num_labels):
+    """Return the id of a label: its name, UNKNOWN_LABEL or, with `ids`, the id itself; raises UserError."""
+    if type(label) is int and (label == UNKNOWN_LABEL or ids and 0 <= label < task.num_labels):
         return label
     if type(label) in (int, str) and str(label) in task.labels:
         return task.labels.index(str(label))
     raise UserError(
         f"row {row} of split '{split}' has the label {label!r}; task '{task.name}' takes "
-        f"{', '.join(task.labels)}{f', 0 to {task.num_labels - 1}' if ids else ''}, or {HIDDEN} for hidden"
+        f"{', '.join(task.labels)}{f', 0 to {task.num_labels - 1}' if ids else ''}, or {UNKNOWN_LABEL} for hidden"
         f"{nearest(label, task.labels)}"
     )

@@ -20,14 +20,14 @@ from transformers import (
 )
 
 from kdfeatures.evaluation.predict import logit_batches
-from kdfeatures.tasks.base import Kind
+from kdfeatures.tasks.base import TaskType
 from kdfeatures.tasks.chunking import TEXTS_AT_ONCE, reader
-from kdfeatures.tasks.columns import IGNORED, encoded
+from kdfeatures.tasks.columns import IGNORE_INDEX, encoded
 from kdfeatures.tasks.mlm_masking import MaskingCollator
 from kdfeatures.tasks.task import MASKED_ACCURACY, Task
 
 
-class PlainTextKind(Kind):
+class PlainTextTask(TaskType):
     """For terms that read no output: models are encoders without a head, text is as it is, nothing is scored."""
 
     auto = AutoModel
@@ -52,7 +52,7 @@ class PlainTextKind(Kind):
         return DataCollatorWithPadding(tokenizer)
 
 
-class MaskedTextKind(PlainTextKind):
+class MaskedTextTask(PlainTextTask):
     """For terms that read outputs: models have an MLM head, text is masked.
 
     Answers are (masked tokens, 2): the cross-entropy of the token that was masked, and whether it is ranked first.
@@ -68,7 +68,7 @@ class MaskedTextKind(PlainTextKind):
     def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> MaskingCollator:
         return MaskingCollator(tokenizer, task.reading.masked, seed=seed, rows=rows)
 
-    def answers(
+    def predict(
         self,
         model: PreTrainedModel,
         dataset: Dataset,
@@ -83,7 +83,7 @@ class MaskedTextKind(PlainTextKind):
         for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
             for row, real, own in zip(rows, mask, logits, strict=True):
                 truth = torch.tensor(labels[row], device=own.device)
-                masked = truth != IGNORED
+                masked = truth != IGNORE_INDEX
                 found[row] = _judged(own[real][masked], truth[masked]).cpu()
         return torch.cat(found).numpy()
 
@@ -96,7 +96,7 @@ class MaskedTextKind(PlainTextKind):
         return _judged(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
-        return _scored(output.predictions[output.label_ids != IGNORED])
+        return _scored(output.predictions[output.label_ids != IGNORE_INDEX])
 
 
 def _scored(answers: np.ndarray) -> dict[str, float]:
@@ -106,5 +106,5 @@ def _scored(answers: np.ndarray) -> dict[str, float]:
 
 def _judged(logits: Tensor, labels: Tensor) -> Tensor:
     logits = logits.float()
-    losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
     return torch.stack([losses, (logits.argmax(-1) == labels).float()], dim=-1)

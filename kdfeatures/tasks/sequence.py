@@ -18,13 +18,13 @@ from transformers import (
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import predictions_from_logits, score
 from kdfeatures.evaluation.predict import predict_logits
-from kdfeatures.tasks.base import Kind
-from kdfeatures.tasks.columns import HIDDEN, IGNORED, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.base import TaskType
+from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
 from kdfeatures.tasks.label_order import reordered
 from kdfeatures.tasks.task import Task
 
 
-class SequenceKind(Kind):
+class SequenceTask(TaskType):
     """Text columns and one label column: ids or names of classes, or numbers; labels are (examples,)."""
 
     auto = AutoModelForSequenceClassification
@@ -80,7 +80,7 @@ class SequenceKind(Kind):
     ) -> DataCollatorWithPadding:
         return DataCollatorWithPadding(tokenizer)
 
-    def answers(
+    def predict(
         self,
         model: PreTrainedModel,
         dataset: Dataset,
@@ -95,11 +95,11 @@ class SequenceKind(Kind):
     def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
         return logits
 
-    def truth(self, dataset: Dataset) -> np.ndarray:
+    def labels(self, dataset: Dataset) -> np.ndarray:
         return np.asarray(dataset["labels"][:])
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
-        return score(task.metrics, predictions_from_logits(answers, task), self.truth(dataset))
+        return score(task.metrics, predictions_from_logits(answers, task), self.labels(dataset))
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
@@ -112,9 +112,9 @@ class SequenceKind(Kind):
 
 def _model_labels(labels: list, task: Task) -> list:
     if not task.is_regression:
-        return [IGNORED if label == HIDDEN else label for label in labels]
+        return [IGNORE_INDEX if label == UNKNOWN_LABEL else label for label in labels]
     # -1 may be a true score; only a split that holds nothing else hides its scores
-    return [float("nan")] * len(labels) if set(labels) == {float(HIDDEN)} else labels
+    return [float("nan")] * len(labels) if set(labels) == {float(UNKNOWN_LABEL)} else labels
 
 
 def _score(label: Any, row: int, split: str) -> float:

@@ -21,16 +21,16 @@ from kdfeatures.errors import UserError
 from kdfeatures.evaluation.entity_f1 import entity_f1
 from kdfeatures.evaluation.metrics import METRICS, predictions_from_logits, score
 from kdfeatures.evaluation.predict import logit_batches
-from kdfeatures.tasks.base import Kind
-from kdfeatures.tasks.columns import HIDDEN, IGNORED, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.base import TaskType
+from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
 from kdfeatures.tasks.label_order import reordered
 from kdfeatures.tasks.task import ENTITY_F1, Task
 from kdfeatures.tasks.word_alignment import first_pieces
 
 
-class TokensKind(Kind):
+class TokenTask(TaskType):
     """A column of words and one of labels, ids or names. Encoded `labels` are (L,) for an example: the class id at the
-    first piece of each word, HIDDEN where the word's class is not known, and IGNORED at all other tokens.
+    first piece of each word, UNKNOWN_LABEL where the word's class is not known, and IGNORE_INDEX at all other tokens.
 
     Answers are (words, C): words behind max_length have none.
     """
@@ -83,7 +83,7 @@ class TokensKind(Kind):
         def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
             inputs, firsts = first_pieces(rows[column], tokenizer, max_length)
             own = [
-                [IGNORED if word is None else labels[index][word] for word in words]
+                [IGNORE_INDEX if word is None else labels[index][word] for word in words]
                 for index, words in zip(indices, firsts, strict=True)
             ]
             return {**inputs, "labels": own}
@@ -93,7 +93,7 @@ class TokensKind(Kind):
     def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> TokenCollator:
         return TokenCollator(tokenizer, rows=rows)
 
-    def answers(
+    def predict(
         self,
         model: PreTrainedModel,
         dataset: Dataset,
@@ -108,32 +108,32 @@ class TokensKind(Kind):
         found: list[np.ndarray] = [np.empty(0)] * len(dataset)
         for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
             for row, real, own in zip(rows, mask, logits, strict=True):
-                is_scored = labels[starts[row] : starts[row] + counts[row]] != IGNORED
+                is_scored = labels[starts[row] : starts[row] + counts[row]] != IGNORE_INDEX
                 found[row] = own[real].float().cpu().numpy()[is_scored]
         return reordered(np.concatenate(found), columns)
 
     def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
-        return logits[_flat_labels(dataset)[0] != IGNORED]
+        return logits[_flat_labels(dataset)[0] != IGNORE_INDEX]
 
-    def truth(self, dataset: Dataset) -> np.ndarray:
+    def labels(self, dataset: Dataset) -> np.ndarray:
         labels, _ = _flat_labels(dataset)
-        return labels[labels != IGNORED]
+        return labels[labels != IGNORE_INDEX]
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Words whose class is not known are left out."""
         labels, counts = _flat_labels(dataset)
         known = np.add.reduceat(labels >= 0, np.cumsum(counts) - counts, dtype=np.int64)
-        truth = self.truth(dataset)
-        return _scored(answers[truth != HIDDEN], truth[truth != HIDDEN], known, task)
+        truth = self.labels(dataset)
+        return _scored(answers[truth != UNKNOWN_LABEL], truth[truth != UNKNOWN_LABEL], known, task)
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        is_scored = output.label_ids != IGNORED
+        is_scored = output.label_ids != IGNORE_INDEX
         return _scored(logits[is_scored], output.label_ids[is_scored], is_scored.sum(1), task)
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
         labels, counts = _flat_labels(dataset)
-        words = np.add.reduceat(labels != IGNORED, np.cumsum(counts) - counts, dtype=np.int64)
+        words = np.add.reduceat(labels != IGNORE_INDEX, np.cumsum(counts) - counts, dtype=np.int64)
         found = iter(predictions_from_logits(answers, task))
         for index, count in enumerate(words):
             for word in range(count):
@@ -150,8 +150,8 @@ class TokenCollator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = self.pad(examples)
         if self.rows:
-            batch["rows"] = batch["labels"] != IGNORED
-        batch["labels"] = batch["labels"].masked_fill(batch["labels"] == HIDDEN, IGNORED)
+            batch["rows"] = batch["labels"] != IGNORE_INDEX
+        batch["labels"] = batch["labels"].masked_fill(batch["labels"] == UNKNOWN_LABEL, IGNORE_INDEX)
         return batch
 
 

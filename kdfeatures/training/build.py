@@ -21,10 +21,10 @@ from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
-from kdfeatures.training.length_batched import BucketedTrainer
+from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
 
 
@@ -47,7 +47,7 @@ def make_trainer(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
             "set trainer.eval_strategy=no."
         )
-    kind = kind_of(task)
+    kind = task_type(task)
     if arguments.fsdp:
         shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
     options = {
@@ -76,7 +76,7 @@ def make_trainer(
             **options,
         )
     else:
-        trainer = BucketedTrainer(model, **options)
+        trainer = LengthBatchedTrainer(model, **options)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     if not arguments.disable_tqdm:

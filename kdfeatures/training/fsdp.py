@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 CHECKPOINT = "pytorch_model_fsdp.bin"  # in a checkpoint that the Trainer wrote under FSDP
@@ -57,4 +57,4 @@ def whole(model: PreTrainedModel, trainer: Trainer, task: Task) -> PreTrainedMod
     """Return the trained model for use in one process: itself, or the copy that was saved when it is sharded."""
     if not trainer.is_fsdp_enabled:
         return model
-    return kind_of(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)
+    return task_type(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)

@@ -14,7 +14,7 @@ from kdfeatures.training.fsdp import use_fsdp_on_cpu
 from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 
 
-class BucketedTrainer(Trainer):
+class LengthBatchedTrainer(Trainer):
     """A Trainer with batches of like length whose order can be resumed exactly, in any number of processes.
 
     train_sampling_strategy="group_by_length" takes LengthBucketSampler. tokens_per_batch takes TokenBudgetBatches
@@ -106,7 +106,7 @@ def padding_share(trainer: Trainer) -> float | None:
 
 
 class _Epochs(TrainerCallback):
-    def __init__(self, trainer: BucketedTrainer) -> None:
+    def __init__(self, trainer: LengthBatchedTrainer) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:

@@ -13,15 +13,15 @@ from datasets import IterableDataset
 from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from kdfeatures.distillation.balancing import Balance
+from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.gradients import check_measurable, measure_terms
 from kdfeatures.distillation.summary import first_batch
 from kdfeatures.errors import UserError
-from kdfeatures.mapping import MovingMap
+from kdfeatures.mapping import DynamicLayerMap
 from kdfeatures.training.callbacks import MapLog
 from kdfeatures.training.checkpoints import HEADS, MAPS, saved_part
-from kdfeatures.training.length_batched import BucketedTrainer
+from kdfeatures.training.length_batched import LengthBatchedTrainer
 
 PROJECTIONS = "projections.safetensors"
 # what is saved beside the student, by where it is in a Distiller
@@ -29,7 +29,7 @@ PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS, "obje
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
-class DistillationTrainer(BucketedTrainer):
+class DistillationTrainer(LengthBatchedTrainer):
     """Trains a Distiller; everything else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's own.
 
     The output folder and each checkpoint hold the student alone as a Hugging Face model, beside it the projections in
@@ -102,11 +102,11 @@ class DistillationTrainer(BucketedTrainer):
         return {"lr": learning_rate, "weight_decay": weight_decay if decays else 0.0}
 
     @property
-    def _maps(self) -> dict[str, MovingMap]:
+    def _maps(self) -> dict[str, DynamicLayerMap]:
         return self.model.objective.maps
 
     @property
-    def _balance(self) -> Balance | None:
+    def _balance(self) -> GradientBalancer | None:
         return self.model.objective.balance
 
     def training_step(self, *args, **kwargs) -> torch.Tensor:

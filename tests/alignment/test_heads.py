@@ -12,10 +12,10 @@ from kdfeatures.analysis.head_matching import match_heads
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
-from kdfeatures.mapping.rules import Candidate, Pair
+from kdfeatures.mapping.rules import CandidatePair, LayerPair
 
 B, L, H_S, D_S, H_T, D_T = 3, 7, 3, 4, 2, 9
-PAIR, OTHER = Pair(1, 2), Pair(2, 3)
+PAIR, OTHER = LayerPair(1, 2), LayerPair(2, 3)
 SIZES = HeadSizes(H_S, H_S * D_S, H_T, H_T * D_T)
 MASK = lengths_mask([7, 3, 5], L)
 
@@ -177,7 +177,7 @@ def test_a_matching_is_kept_with_the_weights_of_a_run_and_told():
 
 
 def test_candidates_of_a_moving_map_share_a_mix():
-    assert list(LearnedHeads((Candidate(1, 2), Candidate(1, 3)), SIZES).state()) == ["1_to_any"]
+    assert list(LearnedHeads((CandidatePair(1, 2), CandidatePair(1, 3)), SIZES).state()) == ["1_to_any"]
 
 
 @pytest.mark.parametrize(

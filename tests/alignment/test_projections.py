@@ -4,9 +4,9 @@ import torch
 
 from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections, PcaProjections
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
-PAIRS = (Pair(0, 0), Pair(1, 2), Pair(2, 4))
+PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 4))
 NARROW, WIDE = 6, 10
 
 
@@ -46,7 +46,7 @@ def test_linear_gives_every_pair_its_own_map_to_the_teachers_width():
 def test_linear_is_an_affine_map_of_the_student():
     projections, student = linear(), states(NARROW)
     own = projections.linear["1_to_2"]
-    mapped, _ = projections(Pair(1, 2), student, states(WIDE))
+    mapped, _ = projections(LayerPair(1, 2), student, states(WIDE))
     torch.testing.assert_close(mapped, torch.einsum("bls,ts->blt", student, own.weight) + own.bias)
 
 
@@ -138,7 +138,7 @@ def test_pca_targets_do_not_collapse_where_a_random_direction_would_lose_more():
 def test_pca_targets_are_centred_and_uncorrelated_with_the_strongest_direction_first():
     hidden = spread_states()
     projections, _ = fitted(hidden)
-    targets = projections(Pair(1, 2), None, hidden[2])[1].double()
+    targets = projections(LayerPair(1, 2), None, hidden[2])[1].double()
     covariance = torch.cov(targets.T)
     torch.testing.assert_close(targets.mean(0), torch.zeros(NARROW).double(), atol=1e-3, rtol=0)
     assert torch.all(covariance.diagonal().diff() < 0)

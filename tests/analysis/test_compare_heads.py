@@ -8,7 +8,7 @@ from support.tiny import decided, tiny_batch, tiny_classifier
 
 from kdfeatures.analysis.compare_heads import compare_heads
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 ORDER = [2, 0, 3, 1]
 
@@ -63,7 +63,7 @@ def test_all_layers_with_all_and_any_number_of_heads():
     student = decided(tiny_classifier(layers=2, width=16, heads=2))
     found = compare_heads(student, teacher(), batches(2), measures=["divergence", "cka"])
     assert list(found) == ["divergence", "cka"]
-    assert list(found["cka"]) == [Pair(s, t) for s in (1, 2) for t in (1, 2, 3)]
+    assert list(found["cka"]) == [LayerPair(s, t) for s in (1, 2) for t in (1, 2, 3)]
     one = found["cka"][2, 3]
     assert one.similarity.shape == one.null.shape == (2, 4)
     assert len(one.matching.unmatched_teacher) == 2 and not one.matching.unmatched_student

@@ -5,14 +5,14 @@ import json
 import pytest
 from filelock import FileLock
 
-from kdfeatures.benchmark.run import Cell, compose
+from kdfeatures.benchmark.run import GridRun, compose
 from kdfeatures.cli.commands import distill
 from kdfeatures.errors import Diverged, UserError
 
 
 @pytest.fixture
 def cell(composing, tmp_path):
-    return Cell("distill", ("task=rte", "recipe=hard", "seed=3"), tmp_path / "cell", "rte", "hard", 3, 5e-5)
+    return GridRun("distill", ("task=rte", "recipe=hard", "seed=3"), tmp_path / "cell", "rte", "hard", 3, 5e-5)
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def test_a_model_that_diverges_is_told_apart_from_a_run_that_broke_off(cell, mon
 def test_settings_that_another_process_has_begun_with_are_refused_when_it_runs(cell, ran):
     cell.run()
     (cell.folder / "results.json").unlink()
-    changed = Cell(cell.command, (*cell.overrides, "trainer.num_train_epochs=4"), cell.folder, "rte", "hard", 3, 5e-5)
+    changed = GridRun(
+        cell.command, (*cell.overrides, "trainer.num_train_epochs=4"), cell.folder, "rte", "hard", 3, 5e-5
+    )
     with pytest.raises(UserError, match="was begun with trainer.num_train_epochs=3"):
         changed.run()
     assert len(ran) == 1
@@ -95,7 +97,9 @@ def test_a_folder_of_other_settings_is_refused_and_one_of_other_seeds_is_not(cel
     cell.run()
     cell.check()
     assert json.loads((cell.folder / "cell.json").read_text())["trainer.num_train_epochs"] == 3
-    changed = Cell(cell.command, (*cell.overrides, "trainer.num_train_epochs=4"), cell.folder, "rte", "hard", 3, 5e-5)
+    changed = GridRun(
+        cell.command, (*cell.overrides, "trainer.num_train_epochs=4"), cell.folder, "rte", "hard", 3, 5e-5
+    )
     with pytest.raises(UserError, match="was begun with trainer.num_train_epochs=3, but now it is 4; choose another"):
         changed.check()
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from kdfeatures.benchmark.schedule import units_of
+from kdfeatures.benchmark.schedule import schedule_arms
 from kdfeatures.errors import UserError
 
 
 @pytest.fixture
 def units(settings, tmp_path):
-    return lambda *more: units_of(settings("controls=[hard]", "seeds=[4,5]", *more), tmp_path)
+    return lambda *more: schedule_arms(settings("controls=[hard]", "seeds=[4,5]", *more), tmp_path)
 
 
 def finish(cell, score=0.5):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdfeatures.benchmark.schedule import units_of
+from kdfeatures.benchmark.schedule import schedule_arms
 from kdfeatures.errors import UserError
 
 TRIED = "learning_rates=[1e-3,1e-4]"
@@ -12,7 +12,7 @@ TRIED = "learning_rates=[1e-3,1e-4]"
 
 @pytest.fixture
 def unit(settings, tmp_path):
-    return lambda *more: units_of(settings("controls=[hard]", TRIED, *more), tmp_path)[0]
+    return lambda *more: schedule_arms(settings("controls=[hard]", TRIED, *more), tmp_path)[0]
 
 
 def folder_of(folder, **data):
@@ -57,7 +57,7 @@ def test_a_teacher_of_the_students_that_held_out_as_much_serves_both(unit, tmp_p
 def test_of_a_teacher_from_elsewhere_the_grid_knows_that_it_has_seen_them(settings, tmp_path, data):
     folder_of(tmp_path / "given" / "rte", **data)
     given = settings("tasks=[rte]", "controls=[hard]", TRIED, f"teacher.root={tmp_path / 'given'}")
-    assert [unit.teacher_saw_trials for unit in units_of(given, tmp_path)] == [True, True]
+    assert [unit.teacher_saw_trials for unit in schedule_arms(given, tmp_path)] == [True, True]
 
 
 def test_without_trials_none_is_made(unit):

@@ -12,7 +12,7 @@ from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE, LogitMSE, RelationKL, ValueRelation
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 
 def loss_and_gradients(distiller, batch):
@@ -106,7 +106,7 @@ FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpne
 def test_every_attention_loss_is_the_same_of_cached_operands(tmp_path, family):
     teacher, student = undropped(family), undropped("bert")  # the student has no window of its own
     losses = {n: loss for n, loss in ATTENTION.items() if not (family == "mpnet" and loss.compares_scores)}
-    terms = {name: Term(loss, 1.0, (Pair(1, 1), Pair(3, 2))) for name, loss in losses.items()}
+    terms = {name: Term(loss, 1.0, (LayerPair(1, 1), LayerPair(3, 2))) for name, loss in losses.items()}
     distiller = Distiller(student, teacher, Objective(terms, torch.nn.Identity()), [0, 1]).train()
     examples, _, cached = collators(small_cache(tmp_path, teacher), distiller, small_dataset(20))
     batch = cached(rows_of(examples, [3, 19, 7, 11]))
@@ -122,7 +122,7 @@ def test_every_attention_loss_is_the_same_of_cached_operands(tmp_path, family):
 @pytest.mark.parametrize("name", ATTENTION)
 def test_only_the_operands_that_a_loss_reads_are_kept(tmp_path, name):
     loss, teacher = ATTENTION[name], tiny_classifier()
-    objective = Objective({"term": Term(loss, 1.0, (Pair(1, 2),))}, torch.nn.Identity())
+    objective = Objective({"term": Term(loss, 1.0, (LayerPair(1, 2),))}, torch.nn.Identity())
     distiller = Distiller(tiny_classifier(), teacher, objective, [0, 1])
     cache = small_cache(tmp_path, teacher)
     examples, _, cached = collators(cache, distiller, small_dataset(8))

@@ -13,7 +13,7 @@ from kdfeatures.cache import LOGITS, Quantity
 from kdfeatures.cache.shards import locked
 from kdfeatures.errors import UserError
 
-HIDDEN = Quantity("hidden", 2)
+UNKNOWN_LABEL = Quantity("hidden", 2)
 QUERY = Quantity("query", 3)
 
 
@@ -27,10 +27,10 @@ def count_passes(cache):
 
 
 def test_the_second_asking_takes_all_from_disk(cache, examples):
-    first = cache.features(examples, [LOGITS, HIDDEN]).logits()
+    first = cache.features(examples, [LOGITS, UNKNOWN_LABEL]).logits()
     seen = count_passes(cache)
     again = small_cache(cache.root, cache.teacher)
-    np.testing.assert_array_equal(again.features(examples, [LOGITS, HIDDEN]).logits(), first)
+    np.testing.assert_array_equal(again.features(examples, [LOGITS, UNKNOWN_LABEL]).logits(), first)
     assert not seen
     with torch.no_grad():
         expected = cache.teacher(input_ids=torch.tensor(examples[:1]["input_ids"])).logits
@@ -53,9 +53,9 @@ def test_more_examples_cost_only_themselves(cache, examples):
 
 
 def test_more_layers_are_added_beside_those_that_are_there(cache, examples):
-    cache.features(examples, [LOGITS, HIDDEN])
+    cache.features(examples, [LOGITS, UNKNOWN_LABEL])
     before = {path: path.stat().st_mtime_ns for shard in shards(cache) for path in shard.iterdir()}
-    found = cache.features(examples, [LOGITS, HIDDEN, QUERY])
+    found = cache.features(examples, [LOGITS, UNKNOWN_LABEL, QUERY])
     assert {path: path.stat().st_mtime_ns for path in before} == before
     added = {path.name for shard in shards(cache) for path in shard.iterdir() if path not in before}
     assert added == {"digests", "lengths", "query.3"}
@@ -83,12 +83,12 @@ def test_another_teacher_has_its_own_folder(cache, examples):
 @pytest.mark.parametrize("file", ["logits", "digests", "hidden.2"])
 @pytest.mark.parametrize("damage", ["cut", "altered"])
 def test_a_broken_shard_is_named_removed_and_filled_again(cache, examples, capsys, file, damage):
-    expected = cache.features(examples, [LOGITS, HIDDEN]).logits()
+    expected = cache.features(examples, [LOGITS, UNKNOWN_LABEL]).logits()
     shard = shards(cache)[2]
     content = (shard / file).read_bytes()
     (shard / file).write_bytes(content[:-3] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
     again = small_cache(cache.root, cache.teacher)
-    np.testing.assert_allclose(again.features(examples, [LOGITS, HIDDEN]).logits(), expected, atol=1e-6)
+    np.testing.assert_allclose(again.features(examples, [LOGITS, UNKNOWN_LABEL]).logits(), expected, atol=1e-6)
     told = capsys.readouterr().out
     assert str(shard / file) in told and f"removed the shard {shard}" in told
     assert (shard / file).read_bytes() == content
@@ -144,7 +144,7 @@ def test_a_limit_is_kept_and_the_error_says_the_size_and_what_shrinks_it(tmp_pat
     cache = small_cache(tmp_path, tiny_classifier(layers=3), max_gib=2e-5)
     seen = count_passes(cache)
     with pytest.raises(UserError) as caught:
-        cache.features(examples, [LOGITS, HIDDEN, QUERY])
+        cache.features(examples, [LOGITS, UNKNOWN_LABEL, QUERY])
     tokens = sum(map(len, examples["input_ids"]))
     told = str(caught.value)
     assert f"48 examples ({tokens:,} tokens) take {(48 * 2 + tokens * 48) * 4 / 1024:.1f} KiB" in told
@@ -155,12 +155,12 @@ def test_a_limit_is_kept_and_the_error_says_the_size_and_what_shrinks_it(tmp_pat
 def test_a_disk_without_room_is_told_before_anything_is_written(cache, examples, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2048))
     with pytest.raises(UserError, match=r"take \d+\.\d KiB, but only 2\.0 KiB are free at cache\.path="):
-        cache.features(examples, [LOGITS, HIDDEN])
+        cache.features(examples, [LOGITS, UNKNOWN_LABEL])
     assert not shards(cache)
 
 
 def test_the_size_printed_is_the_size_written(cache, examples, capsys):
-    cache.features(examples, [LOGITS, HIDDEN, QUERY])
+    cache.features(examples, [LOGITS, UNKNOWN_LABEL, QUERY])
     told = capsys.readouterr().out
     size = sum(
         (shard / name).stat().st_size - 512 for shard in shards(cache) for name in ("logits", "hidden.2", "query.3")
@@ -173,8 +173,8 @@ def test_values_beyond_half_precision_are_refused_with_the_dtype_that_holds_them
     with torch.no_grad():
         teacher.bert.encoder.layer[1].output.LayerNorm.weight.fill_(1e5)
     with pytest.raises(UserError, match=r"hidden\.2 reaches .*, which float16 cannot hold; use cache\.dtype=bfloat16"):
-        small_cache(tmp_path, teacher, dtype="float16").features(examples, [HIDDEN])
-    small_cache(tmp_path, teacher, dtype="bfloat16").features(examples, [HIDDEN])
+        small_cache(tmp_path, teacher, dtype="float16").features(examples, [UNKNOWN_LABEL])
+    small_cache(tmp_path, teacher, dtype="bfloat16").features(examples, [UNKNOWN_LABEL])
 
 
 def test_a_teacher_that_pools_tokens_is_refused(tmp_path, examples):
@@ -184,7 +184,7 @@ def test_a_teacher_that_pools_tokens_is_refused(tmp_path, examples):
 
 @pytest.mark.parametrize(("family", "depends"), [("bert", False), ("roberta", False), ("mobilebert", True)])
 def test_a_teacher_that_depends_on_padding_is_told(tmp_path, examples, capsys, family, depends):
-    small_cache(tmp_path, undropped(family)).features(examples.select(range(8)), [LOGITS, HIDDEN])
+    small_cache(tmp_path, undropped(family)).features(examples.select(range(8)), [LOGITS, UNKNOWN_LABEL])
     assert ("depend on how far a batch is padded" in capsys.readouterr().out) is depends
 
 

@@ -163,7 +163,7 @@ def test_every_loss_can_be_added_to_a_run(loss):
         cfg.losses.extra.heads = 12
     objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
     assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"
-    assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.takes not in ON_OUTPUTS)
+    assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.inputs not in ON_OUTPUTS)
 
 
 def test_the_page_on_losses_names_every_one():

@@ -37,13 +37,13 @@ def test_tinybert_compares_all_mapped_layers_but_the_attention_of_the_embeddings
     assert made.terms["logits"].pairs == ()
     assert made.terms["hidden"].pairs == ((0, 0), (1, 2), (2, 4), (3, 6), (4, 8), (5, 10), (6, 12))
     assert made.terms["attention"].pairs == made.terms["hidden"].pairs[1:]
-    assert made.terms["hidden"].over_pairs == "sum"
+    assert made.terms["hidden"].pair_reduction == "sum"
 
 
 def test_pkd_averages_over_its_skipped_layers():
     term = build(compose("distill", "recipe=pkd")).terms["patience"]
     assert [pair.teacher for pair in term.pairs] == [2, 4, 6, 8, 10]
-    assert (term.over_pairs, term.weight) == ("mean", 100.0)
+    assert (term.pair_reduction, term.weight) == ("mean", 100.0)
 
 
 def test_weights_and_arguments_come_from_the_config():
@@ -89,10 +89,11 @@ def test_every_loss_on_soft_classes_has_a_stand_in_for_a_regression(loss):
 
 
 def test_a_hidden_loss_that_does_not_say_whether_it_projects_is_refused(monkeypatch):
-    monkeypatch.delattr("kdfeatures.losses.HiddenLoss.projects")
+    monkeypatch.delattr("kdfeatures.losses.HiddenLoss.needs_projection")
     told = refused(TINYBERT)
     assert told == (
-        "losses.hidden._target_=kdfeatures.losses.HiddenMSE must say whether it `projects`; derive it from HiddenLoss."
+        "losses.hidden._target_=kdfeatures.losses.HiddenMSE must say whether it `needs_projection`; "
+        "derive it from HiddenLoss."
     )
 
 
@@ -114,7 +115,7 @@ def test_weight_zero_is_allowed():
 
 def test_another_way_to_join_pairs_is_refused_with_the_nearest():
     told = refused(TINYBERT, losses__hidden__over_pairs="means")
-    assert told.startswith("losses.hidden.over_pairs=means is unknown; did you mean 'mean'?")
+    assert told.startswith("losses.hidden.pair_reduction=means is unknown; did you mean 'mean'?")
 
 
 def test_a_layer_out_of_range_is_refused_with_both_numbers():

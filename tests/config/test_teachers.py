@@ -5,7 +5,7 @@ from support.tiny import tiny_config
 from kdfeatures.alignment.projections import ProjectionsByTeacher, projections_for
 from kdfeatures.config.objective import build_objective, shares_of
 from kdfeatures.config.teachers import teacher_settings
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
 
 B = "+teachers.b={path: there, weight: 3.0}"
@@ -33,10 +33,10 @@ def objective(*overrides, others=True):
 
 
 def test_one_teacher_has_the_whole_say_and_several_share_by_weight():
-    assert settings()[1] == {} and shares_of(compose("distill")) == {MAIN: 1.0}
+    assert settings()[1] == {} and shares_of(compose("distill")) == {DEFAULT_TEACHER: 1.0}
     main, others = settings(B)
     assert (main.weight, others["b"].path, others["b"].weight) == (1.0, "there", 3.0)
-    assert shares_of(compose("distill", B)) == {MAIN: 0.25, "b": 0.75}
+    assert shares_of(compose("distill", B)) == {DEFAULT_TEACHER: 0.25, "b": 0.75}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_teacher_that_is_not_there_is_named_with_those_that_are():
 def test_with_one_teacher_projections_keep_their_names():
     made = objective("recipe=tinybert_joint", others=False)
     assert set(made.projections.state_dict()) >= {"linear.0_to_0.weight", "linear.3_to_12.bias"}
-    assert projections_for(made.projections, MAIN) is made.projections
+    assert projections_for(made.projections, DEFAULT_TEACHER) is made.projections
 
 
 def test_stored_outputs_have_no_layers_to_compare():

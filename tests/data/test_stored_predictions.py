@@ -81,7 +81,7 @@ def test_labels_that_are_certain_give_every_loss_on_classes_a_finite_gradient(tm
     Dataset.from_dict({"id": [0, 1], "label": RTE.labels}).to_csv(tmp_path / "f.csv")
     teacher = StoredOutputs.read(str(tmp_path / "f.csv"), RTE, None).batch([0, 1], torch.ones(2, 1))["logits"]
     student = torch.tensor([[1.0, 0.0], [2.0, 0.5]], requires_grad=True)
-    labels = [torch.tensor([0, 1])] if loss.takes == "logits, labels" else []
+    labels = [torch.tensor([0, 1])] if loss.inputs == "logits, labels" else []
     loss(student, teacher, *labels).backward()
     assert student.grad.isfinite().all() and student.grad.any()
 

@@ -6,7 +6,7 @@ from support.composing import compose
 from support.tiny import tiny_config
 
 from kdfeatures.config.objective import build_objective
-from kdfeatures.distillation.balancing import Balance, balance_settings, check_shares
+from kdfeatures.distillation.balancing import GradientBalancer, balance_settings, check_shares
 from kdfeatures.errors import UserError
 
 WEIGHTS = {"hidden": 1.0, "attention": 2.0, "logits": 0.5}
@@ -15,7 +15,7 @@ MODEL = tiny_config("bert", layers=3)
 
 
 def balance(shares=None, *, every=10, momentum=0.5, limit=1000.0):
-    return Balance(shares or {}, every=every, momentum=momentum, limit=limit)
+    return GradientBalancer(shares or {}, every=every, momentum=momentum, limit=limit)
 
 
 def told(made, norms=NORMS):

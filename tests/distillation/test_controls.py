@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kdfeatures.distillation.controls import of_other_texts
+from kdfeatures.distillation.controls import features_of_other_texts
 from kdfeatures.features import AttentionStates, Features
 
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 1]])  # the last one padded on the left
@@ -24,14 +24,14 @@ def features(mask, heads=2):
 
 
 def test_every_real_token_takes_one_of_the_text_before_and_shorter_texts_begin_again():
-    moved = of_other_texts(features(MASK), MASK).hidden[0][..., 0]
+    moved = features_of_other_texts(features(MASK), MASK).hidden[0][..., 0]
     assert moved[0, :3].tolist() == [23, 24, 23]
     assert moved[1].tolist() == [0, 1, 2, 0, 1]
     assert moved[2, 3:].tolist() == [10, 11]
 
 
 def test_operands_move_as_hidden_states_do_in_every_head():
-    moved = of_other_texts(features(MASK), MASK)
+    moved = features_of_other_texts(features(MASK), MASK)
     hidden = moved.hidden["final"]
     for head in range(2):
         real = MASK.bool()
@@ -41,14 +41,14 @@ def test_operands_move_as_hidden_states_do_in_every_head():
 
 
 def test_no_text_keeps_its_own_unless_it_is_alone():
-    moved = of_other_texts(features(MASK), MASK).hidden[0][..., 0]
+    moved = features_of_other_texts(features(MASK), MASK).hidden[0][..., 0]
     own = torch.arange(3)[:, None].expand_as(moved)
     assert not ((moved // 10).long() == own)[MASK.bool()].any()
-    alone = of_other_texts(features(MASK[:1]), MASK[:1]).hidden[0]
+    alone = features_of_other_texts(features(MASK[:1]), MASK[:1]).hidden[0]
     assert torch.equal(alone[0, :3, 0], torch.arange(3.0))
 
 
 @pytest.mark.parametrize("length", [1, 4])
 def test_a_text_without_tokens_does_no_harm(length):
     mask = torch.zeros(2, length)
-    assert of_other_texts(features(mask), mask).hidden[0].shape == (2, length, 1)
+    assert features_of_other_texts(features(mask), mask).hidden[0].shape == (2, length, 1)

@@ -14,10 +14,10 @@ from kdfeatures.data.subsets import hide_labels
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import DecoupledKD, HardLabel, HiddenMSE, LogitKD, ReverseKL
-from kdfeatures.mapping.rules import Pair
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.tasks.registry import task_type
 
-KIND = kind_of(TASK)
+KIND = task_type(TASK)
 COLUMNS = [0, 2, 1, 4, 3]
 
 
@@ -34,7 +34,7 @@ def distiller():
         "logits": Term(LogitKD(temperature=2.0), 0.5),
         "reverse": Term(ReverseKL(temperature=1.0), 0.5),
         "decoupled": Term(DecoupledKD(temperature=2.0, target_weight=1.0, other_weight=2.0), 0.5),
-        "hidden": Term(HiddenMSE(), 1.0, (Pair(2, 3),)),
+        "hidden": Term(HiddenMSE(), 1.0, (LayerPair(2, 3),)),
     }
 
     class Same(torch.nn.Module):
@@ -111,5 +111,5 @@ def test_cached_logits_give_the_answers_of_the_teacher(tmp_path, distiller, exam
     cache = small_cache(tmp_path, distiller.teacher)
     cache.tokenizer = pieces_tokenizer()
     kept = cache.features(examples, [logits_for(TASK)]).logits()
-    live = KIND.answers(distiller.teacher, examples, pieces_tokenizer(), None, batch_size=4, title="test")
+    live = KIND.predict(distiller.teacher, examples, pieces_tokenizer(), None, batch_size=4, title="test")
     torch.testing.assert_close(torch.tensor(KIND.of_cached(kept, examples)), torch.tensor(live), rtol=1e-4, atol=1e-5)

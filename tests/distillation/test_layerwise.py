@@ -1,4 +1,4 @@
-"""What a Comparison adds to the losses: pairs compared as they arrive, gradients kept, the teacher's layers dropped."""
+"""What LayerwiseLosses adds to losses: pairs compared as they arrive, gradients kept, the teacher's layers dropped."""
 
 import weakref
 
@@ -9,10 +9,10 @@ from support.tiny import tiny_batch
 from torch import nn
 
 from kdfeatures.distillation.objective import Objective, Term
-from kdfeatures.distillation.precomputed_gradients import with_known_gradients
+from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.features import Features
 from kdfeatures.losses import HiddenMSE
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 
 def mixing(states, scale):
@@ -24,7 +24,7 @@ def test_known_gradients_are_those_of_the_plain_call(upstream):
     states, scale, unused = (torch.randn(3, 4, requires_grad=True) for _ in range(3))
     inputs = [states, scale]
     plain = torch.autograd.grad(upstream * mixing(states, scale), inputs)
-    value = with_known_gradients(lambda x: mixing(x, scale), [states], [scale, unused])
+    value = with_precomputed_gradients(lambda x: mixing(x, scale), [states], [scale, unused])
     torch.testing.assert_close(value, mixing(states, scale))
     torch.testing.assert_close(torch.autograd.grad(upstream * value, inputs), plain)
 
@@ -37,24 +37,24 @@ def test_what_the_loss_computes_in_between_is_freed_at_once():
         kept.append(weakref.ref(between))
         return between.square().sum()
 
-    value = with_known_gradients(loss, [torch.randn(5, requires_grad=True)], [])
+    value = with_precomputed_gradients(loss, [torch.randn(5, requires_grad=True)], [])
     assert value.requires_grad and kept[0]() is None
 
 
 def test_small_float16_gradients_survive_until_they_are_scaled():
     states = torch.ones(4, dtype=torch.float16, requires_grad=True)
-    value = with_known_gradients(lambda x: 1e-9 * x.sum(), [states], [])
+    value = with_precomputed_gradients(lambda x: 1e-9 * x.sum(), [states], [])
     (2.0**20 * value).backward()
     torch.testing.assert_close(states.grad, torch.full_like(states, 1e-9 * 2**20))
 
 
 def test_without_gradients_only_the_value_is_computed():
     states = torch.randn(4)
-    assert not with_known_gradients(lambda x: x.square().sum(), [states], []).requires_grad
+    assert not with_precomputed_gradients(lambda x: x.square().sum(), [states], []).requires_grad
 
 
 def test_a_teacher_layer_is_dropped_after_its_last_pair():
-    pairs = (Pair(0, 1), Pair(1, 1), Pair(2, 3))
+    pairs = (LayerPair(0, 1), LayerPair(1, 1), LayerPair(2, 3))
     teacher = Features()
     for layer in (1, 3):
         teacher.hidden[layer] = torch.randn(2, 5, 4)

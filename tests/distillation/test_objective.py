@@ -16,9 +16,9 @@ from kdfeatures.losses import (
     LogitMSE,
     RelationKL,
 )
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
-PAIRS = (Pair(0, 0), Pair(1, 2), Pair(2, 4))
+PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 4))
 MASK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
 LABELS = torch.tensor([2, 0])
 
@@ -46,7 +46,7 @@ def test_the_total_is_the_weighted_sum_and_the_parts_are_unweighted():
     terms = {
         "labels": Term(HardLabel(), 0.5),
         "logits": Term(LogitKD(temperature=2.0), 2.0),
-        "hidden": Term(HiddenMSE(), 100.0, (Pair(1, 2),)),
+        "hidden": Term(HiddenMSE(), 100.0, (LayerPair(1, 2),)),
     }
     total, parts = call(objective(terms), student, teacher)
     expected = {
@@ -66,7 +66,7 @@ def test_pairs_are_summed_or_averaged(loss, over_pairs):
     pairs = PAIRS[1:]
     values = []
     for pair in pairs:
-        if loss.takes == "hidden":
+        if loss.inputs == "hidden":
             operands = student.features.hidden[pair.student], teacher.features.hidden[pair.teacher]
         else:
             operands = student.features.attention[pair.student], teacher.features.attention[pair.teacher]
@@ -79,8 +79,8 @@ def test_hidden_states_are_compared_after_projection_and_attention_without():
     student, teacher = outputs(8), outputs(12)
     projections = OrthonormalProjections(PAIRS, 8, 12, seed=0)
     terms = {
-        "hidden": Term(HiddenMSE(), 1.0, (Pair(1, 2),)),
-        "attention": Term(AttentionScoreMSE(), 1.0, (Pair(1, 2),)),
+        "hidden": Term(HiddenMSE(), 1.0, (LayerPair(1, 2),)),
+        "attention": Term(AttentionScoreMSE(), 1.0, (LayerPair(1, 2),)),
     }
     _, parts = call(objective(terms, projections), student, teacher)
     target = teacher.features.hidden[2] @ projections.basis
@@ -145,9 +145,9 @@ def test_a_term_of_weight_zero_is_measured_and_not_followed():
 def test_layers_lists_each_side_once_in_order_by_what_a_term_takes():
     terms = {
         "logits": Term(LogitMSE(), 1.0),
-        "hidden": Term(HiddenMSE(), 1.0, (Pair(2, 4), Pair(0, 0), Pair(2, 3))),
-        "more": Term(HiddenMSE(), 1.0, (Pair(1, 4),)),
-        "attention": Term(RelationKL(heads=2), 1.0, (Pair(3, 12),)),
+        "hidden": Term(HiddenMSE(), 1.0, (LayerPair(2, 4), LayerPair(0, 0), LayerPair(2, 3))),
+        "more": Term(HiddenMSE(), 1.0, (LayerPair(1, 4),)),
+        "attention": Term(RelationKL(heads=2), 1.0, (LayerPair(3, 12),)),
     }
     made = objective(terms)
     assert made.layers("hidden", "student") == [0, 1, 2]
@@ -165,7 +165,7 @@ def test_labels_alone_need_no_teacher():
 
 @pytest.mark.parametrize("loss", [LogitMSE(), HiddenMSE(), RelationKL(heads=2)])
 def test_any_other_term_needs_the_teacher(loss):
-    pairs = () if loss.takes == "logits" else (Pair(1, 2),)
+    pairs = () if loss.inputs == "logits" else (LayerPair(1, 2),)
     assert objective({"labels": Term(HardLabel(), 1.0), "other": Term(loss, 1.0, pairs)}).needs_teacher
 
 

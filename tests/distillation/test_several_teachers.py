@@ -12,12 +12,12 @@ from kdfeatures.cache import CachedCollator, CachedTeachers, needed, with_rows
 from kdfeatures.capture.context import capture
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import MAIN, Objective, Term
+from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective, Term
 from kdfeatures.losses import HiddenMSE, LogitKD, RelationKL
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
-OF_B = (Pair(1, 4), Pair(2, 2))
-SHARES = {MAIN: 0.25, "b": 0.75}
+OF_B = (LayerPair(1, 4), LayerPair(2, 2))
+SHARES = {DEFAULT_TEACHER: 0.25, "b": 0.75}
 
 
 def terms():
@@ -25,7 +25,7 @@ def terms():
         "logits": Term(LogitKD(temperature=2.0), 0.5),
         "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
         "other": Term(HiddenMSE(), 2.0, OF_B, "sum", teacher="b"),
-        "relations": Term(RelationKL(heads=4), 0.1, (Pair(2, 4),), teacher="b"),
+        "relations": Term(RelationKL(heads=4), 0.1, (LayerPair(2, 4),), teacher="b"),
     }
 
 
@@ -37,7 +37,7 @@ def distiller(names=(), shares=SHARES, permuted=()):
     student = tiny_classifier(layers=2, width=16, heads=2, **rates)
     options = {"shared": False, "bias": True, "always": False}
     projections = ProjectionsByTeacher(
-        {MAIN: LinearProjections(PAIRS, 16, 24, **options), "b": LinearProjections(OF_B, 16, 32, **options)}
+        {DEFAULT_TEACHER: LinearProjections(PAIRS, 16, 24, **options), "b": LinearProjections(OF_B, 16, 32, **options)}
     )
     chosen = {name: term for name, term in terms().items() if not names or name in names}
     objective = Objective(chosen, projections, shares=shares)
@@ -62,12 +62,12 @@ def test_each_term_learns_from_its_own_teacher_and_the_logits_from_the_average()
                 given[name] = (model(**inputs).logits, features)
         with capture(made.teachers["b"], attention=[4]) as deepest:
             made.teachers["b"](**inputs)
-        mixture = 0.25 * (given[MAIN][0] / 2).softmax(1) + 0.75 * (given["b"][0][:, [1, 0]] / 2).softmax(1)
+        mixture = 0.25 * (given[DEFAULT_TEACHER][0] / 2).softmax(1) + 0.75 * (given["b"][0][:, [1, 0]] / 2).softmax(1)
         expected = {
             "logits": LogitKD(temperature=2.0)(logits, 2 * mixture.log()),
             "relations": RelationKL(heads=4)(own.attention[2], deepest.attention[4], mask),
         }
-        for term, name, pairs in (("hidden", MAIN, PAIRS), ("other", "b", OF_B)):
+        for term, name, pairs in (("hidden", DEFAULT_TEACHER, PAIRS), ("other", "b", OF_B)):
             values = []
             for pair in pairs:
                 student, teacher = own.hidden[pair.student], given[name][1].hidden[pair.teacher]
@@ -94,19 +94,19 @@ def fails_when_run(module):
 
 def test_each_teacher_runs_only_as_deep_as_its_terms_need():
     made = distiller(names=("hidden", "other"))
-    fails_when_run(made.teachers[MAIN].classifier)
+    fails_when_run(made.teachers[DEFAULT_TEACHER].classifier)
     fails_when_run(made.teachers["b"].classifier)
     made(**batch())
     alone = distiller(names=("other",))
-    fails_when_run(alone.teachers[MAIN])
+    fails_when_run(alone.teachers[DEFAULT_TEACHER])
     alone(**batch())
 
 
 def test_a_teacher_without_a_share_runs_no_further_than_its_layers():
-    made = distiller(names=("logits", "other"), shares={MAIN: 1.0, "b": 0.0})
+    made = distiller(names=("logits", "other"), shares={DEFAULT_TEACHER: 1.0, "b": 0.0})
     fails_when_run(made.teachers["b"].classifier)
     made(**batch())
-    alone = distiller(names=("logits",), shares={MAIN: 1.0, "b": 0.0})
+    alone = distiller(names=("logits",), shares={DEFAULT_TEACHER: 1.0, "b": 0.0})
     fails_when_run(alone.teachers["b"])
     alone(**batch())
     single = Distiller(

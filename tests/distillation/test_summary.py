@@ -64,7 +64,7 @@ def test_schedules_are_told_in_words():
 
 
 def test_a_loss_that_says_nothing_of_itself_is_reported_all_the_same(monkeypatch):
-    monkeypatch.delattr("kdfeatures.losses.HiddenMSE.reduces")
+    monkeypatch.delattr("kdfeatures.losses.HiddenMSE.reduction")
     assert report("recipe=hidden_joint")["terms"]["hidden"]["reduces"] == UNSAID
 
 

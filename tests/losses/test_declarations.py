@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 import torch
-from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, HIDDEN, LOGITS, MASKED
+from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, LOGITS, MASKED, UNKNOWN_LABEL
 
 from kdfeatures import losses
 from kdfeatures.losses import HardLabel
@@ -16,7 +16,7 @@ LOSSES = [getattr(losses, name) for name in losses.__all__ if name not in BASES]
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
 def test_every_loss_says_how_it_averages_and_what_counts_in_a_few_words(loss):
-    for said in (loss.reduces, loss.counts):
+    for said in (loss.reduction, loss.positions):
         assert 4 < len(said) < 60 and "\n" not in said and said[0].islower()
     assert ("temperature" in inspect.signature(loss).parameters) == hasattr(loss, "temperature_factor")
 
@@ -35,7 +35,7 @@ def test_the_factor_of_a_temperature_is_the_one_it_says(case):
     one, other = (copy.copy(case.loss) for _ in range(2))
     one.temperature, other.temperature = 1.0, 3.0
     student, teacher = case.states("student", 6, 0, 1)[0], case.states("teacher", 6, 0, 2)[0]
-    labels = (torch.arange(6) % student.shape[1],) if "labels" in case.loss.takes else ()
+    labels = (torch.arange(6) % student.shape[1],) if "labels" in case.loss.inputs else ()
     factor = {"T^2": 9.0, "1": 1.0}[case.loss.temperature_factor]
     torch.testing.assert_close(other(3 * student, 3 * teacher, *labels), factor * one(student, teacher, *labels))
 
@@ -43,18 +43,18 @@ def test_the_factor_of_a_temperature_is_the_one_it_says(case):
 @pytest.mark.parametrize("case", COMPARING, ids=str)
 def test_a_mean_over_texts_does_not_grow_with_their_number(case):
     value, twice = values(case, lambda states: repeated(states, 0))
-    if "mean over" in case.loss.reduces and case not in BATCHWISE:
+    if "mean over" in case.loss.reduction and case not in BATCHWISE:
         torch.testing.assert_close(value, twice)
-    if case in BATCHWISE and "mean" in case.loss.reduces:
-        assert "B (B - 1)" in case.loss.reduces and not torch.isclose(value, twice)
+    if case in BATCHWISE and "mean" in case.loss.reduction:
+        assert "B (B - 1)" in case.loss.reduction and not torch.isclose(value, twice)
 
 
-@pytest.mark.parametrize("case", [case for case in ATTENTION if "over H" in case.loss.reduces], ids=str)
+@pytest.mark.parametrize("case", [case for case in ATTENTION if "over H" in case.loss.reduction], ids=str)
 def test_a_mean_over_heads_does_not_grow_with_their_number(case):
     torch.testing.assert_close(*values(case, lambda states: repeated(states, 1)))
 
 
-@pytest.mark.parametrize("case", [case for case in HIDDEN if "over D, L" in case.loss.reduces], ids=str)
+@pytest.mark.parametrize("case", [case for case in UNKNOWN_LABEL if "over D, L" in case.loss.reduction], ids=str)
 @pytest.mark.parametrize("dim", [1, 2], ids=["tokens", "width"])
 def test_a_mean_over_tokens_or_width_does_not_grow_with_their_number(case, dim):
     torch.testing.assert_close(*values(case, lambda states: repeated(states, dim)))
@@ -73,9 +73,9 @@ def test_only_the_positions_that_a_loss_says_it_counts_do(case):
             place = x[..., position, :]
             place.copy_(torch.randn(place.shape, generator=random, dtype=x.dtype))
         counted.append(not torch.isclose(case.value(changed, teacher, mask), value, rtol=1e-9, atol=0))
-    only_cls = getattr(case.loss, "pool", None) == "cls" or case.loss.counts.startswith("position 0")
+    only_cls = getattr(case.loss, "pool", None) == "cls" or case.loss.positions.startswith("position 0")
     assert counted == [True, *[not only_cls] * 3, False]
-    assert "real tokens" in case.loss.counts or only_cls
+    assert "real tokens" in case.loss.positions or only_cls
 
 
 @pytest.mark.parametrize("loss", [HardLabel(), *(case.loss for case in LOGITS)], ids=lambda loss: type(loss).__name__)
@@ -84,11 +84,11 @@ def test_texts_without_a_label_count_where_the_loss_says_all_texts(loss):
     labels = torch.tensor([1, -100, 2])
 
     def value(student):
-        given = {"labels": (labels,), "logits": (teacher,), "logits, labels": (teacher, labels)}[loss.takes]
+        given = {"labels": (labels,), "logits": (teacher,), "logits, labels": (teacher, labels)}[loss.inputs]
         return loss(student, *given)
 
     other = student.clone()
     other[1] = student[1].flip(0)
     changes = not torch.isclose(value(other), value(student))
-    assert changes == (loss.counts == "all texts")
-    assert loss.counts in ("all texts", "texts with a label")
+    assert changes == (loss.positions == "all texts")
+    assert loss.positions in ("all texts", "texts with a label")

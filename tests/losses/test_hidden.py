@@ -1,6 +1,6 @@
 import pytest
 import torch
-from support.loss_cases import BATCHWISE, HIDDEN
+from support.loss_cases import BATCHWISE, UNKNOWN_LABEL
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenCosine, HiddenMSE, LayerNormMSE, NormalizedClsMSE
@@ -41,7 +41,7 @@ def test_the_cls_loss_leaves_out_sequences_whose_first_position_is_padding():
     torch.testing.assert_close(NormalizedClsMSE()(student, teacher, mask), kept)
 
 
-@pytest.mark.parametrize("case", [case for case in HIDDEN if case.loss.projects], ids=str)
+@pytest.mark.parametrize("case", [case for case in UNKNOWN_LABEL if case.loss.needs_projection], ids=str)
 def test_other_shapes_are_refused_with_both_named(case):
     name = type(case.loss).__name__
     with pytest.raises(UserError, match=rf"{name}.* gives \(3, 7, 8\) and the teacher \(3, 7, 11\); project"):
@@ -50,7 +50,9 @@ def test_other_shapes_are_refused_with_both_named(case):
         case.loss(states(1)[0], states(2)[0], None)
 
 
-@pytest.mark.parametrize("case", [case for case in HIDDEN + BATCHWISE if not case.loss.projects], ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in UNKNOWN_LABEL + BATCHWISE if not case.loss.needs_projection], ids=str
+)
 def test_losses_without_projection_take_any_widths_but_only_the_same_tokens(case):
     name = type(case.loss).__name__
     assert case.loss(states(1, (3, 7, 8)), states(2), None).isfinite()

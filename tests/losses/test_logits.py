@@ -34,7 +34,7 @@ def made(loss, temperature):
 
 
 def called(loss, student, teacher):
-    return loss(student, teacher, *[torch.zeros(len(student), dtype=torch.long)] * (loss.takes == "logits, labels"))
+    return loss(student, teacher, *[torch.zeros(len(student), dtype=torch.long)] * (loss.inputs == "logits, labels"))
 
 
 def logits(classes, seed, batch=6):

@@ -6,7 +6,7 @@ from support.moving import moving_map
 
 from kdfeatures.errors import UserError
 from kdfeatures.losses import HiddenCosine, HiddenMSE, TokenGramMSE
-from kdfeatures.mapping import AttentionMap
+from kdfeatures.mapping import AlpMap
 
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
 
@@ -34,7 +34,7 @@ def by_loops(student, teachers, pool, temperature):
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 @pytest.mark.parametrize("loss", [HiddenMSE(), HiddenCosine()])
 def test_value_and_gradient_are_those_of_loops_and_padding_may_hold_anything(pool, loss):
-    made = AttentionMap(2, 3, pool=pool, temperature=2.0, embeddings=True).double()
+    made = AlpMap(2, 3, pool=pool, temperature=2.0, embeddings=True).double()
     student, teachers = states(0).requires_grad_(), [states(1), states(2), states(3)]
 
     def term(own, target):

@@ -14,7 +14,7 @@ from support.tiny import tiny_batch
 from kdfeatures.capture.context import capture
 from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionScoreMSE, FlowMSE, HiddenMSE, TokenGramMSE
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.training.checkpoints import MAPS
 
 
@@ -87,7 +87,7 @@ def test_gradient_checkpointing_changes_nothing(rule, loss):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("loss", [HiddenMSE(), AttentionScoreMSE()], ids=lambda x: type(x).__name__)
 def test_a_cached_step_is_a_live_one(tmp_path, rule, loss):
-    if rule == "attention" and loss.takes == "attention":
+    if rule == "attention" and loss.inputs == "attention":
         pytest.skip("the map refuses it")
     distiller = moving_distiller(moving_map(rule), loss)
     examples, _, cached = collators(small_cache(tmp_path, distiller.teacher), distiller, small_dataset(12))
@@ -130,7 +130,7 @@ def test_a_random_map_serves_flows_between_the_layers_it_draws():
     [("attention", AttentionScoreMSE()), ("attention", FlowMSE()), ("emd", FlowMSE()), ("learned", FlowMSE())],
 )
 def test_a_loss_that_a_map_does_not_serve_is_refused(rule, loss):
-    with pytest.raises(UserError, match=f"losses.x takes {loss.takes}, but mapping={rule} serves terms on hidden"):
+    with pytest.raises(UserError, match=f"losses.x takes {loss.inputs}, but mapping={rule} serves terms on hidden"):
         moving_map(rule).check("losses.x", loss, 16, 24)
 
 
@@ -220,4 +220,4 @@ def test_a_checkpoint_of_another_map_is_refused(tmp_path):
 
 
 def test_a_candidate_equals_the_plain_pair():
-    assert moving_map("emd").pairs[1] == Pair(1, 1) and Pair(1, 1).projection == "1_to_1"
+    assert moving_map("emd").pairs[1] == LayerPair(1, 1) and LayerPair(1, 1).projection == "1_to_1"

@@ -2,7 +2,7 @@ import pytest
 
 from kdfeatures import mapping
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 
 DEPTHS = [(student, teacher) for teacher in range(1, 25) for student in range(1, teacher + 1)]
 
@@ -89,7 +89,7 @@ def test_a_layer_may_stand_in_several_pairs_on_either_side():
     pairs = mapping.explicit(2, 4, pairs=[[1, 1], [1, 2], [2, 2], [2, 4]])
     mapping.validate(pairs, 2, 4)
     assert pairs == ((1, 1), (1, 2), (2, 2), (2, 4))
-    assert all(isinstance(pair, Pair) for pair in pairs)
+    assert all(isinstance(pair, LayerPair) for pair in pairs)
 
 
 @pytest.mark.parametrize("entry", [3, "12", [1], [1, 2, 3], [1, "2"], [True, 2], [1.0, 2], None])
@@ -116,11 +116,11 @@ def test_pairs_that_are_no_list_are_refused_by_value(pairs):
 )
 def test_a_layer_that_does_not_exist_is_refused_with_both_numbers(pair, told):
     with pytest.raises(UserError, match=told):
-        mapping.validate([Pair(1, 1), Pair(*pair)], 2, 12)
+        mapping.validate([LayerPair(1, 1), LayerPair(*pair)], 2, 12)
 
 
 def test_the_outermost_layers_exist():
-    mapping.validate([Pair(0, 0), Pair(2, 12)], 2, 12)
+    mapping.validate([LayerPair(0, 0), LayerPair(2, 12)], 2, 12)
 
 
 def test_no_pairs_are_refused():
@@ -130,4 +130,4 @@ def test_no_pairs_are_refused():
 
 def test_a_pair_that_stands_twice_is_refused():
     with pytest.raises(UserError, match=r"the pair \[1, 2\] more than once"):
-        mapping.validate([Pair(1, 2), Pair(2, 4), Pair(1, 2)], 2, 12)
+        mapping.validate([LayerPair(1, 2), LayerPair(2, 4), LayerPair(1, 2)], 2, 12)

@@ -17,7 +17,7 @@ from kdfeatures.models.load import (
     load_trained,
     parameter_count,
 )
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 
 RTE, STSB, MNLI = (glue_task(name) for name in ("rte", "stsb", "mnli"))
 
@@ -48,7 +48,7 @@ def refused(load, *args, **options):
 
 
 def trained(folder, *, force=False):
-    return load_trained(str(folder), "teacher.path", kind_of(RTE), force=force)
+    return load_trained(str(folder), "teacher.path", task_type(RTE), force=force)
 
 
 def test_a_classifier_comes_back_as_it_was_saved(saved):

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForTokenClassification, BertModel, pipe
 
 from kdfeatures.cli.main import main
 from kdfeatures.data.load import encode, load_task
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 QUICK = ["trainer.disable_tqdm=true", "data.max_length=24", "trainer.per_device_train_batch_size=16"]
@@ -159,4 +159,4 @@ def test_the_treebank_has_the_tags_of_its_task():
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2001, "validation": 2077}
     raw = pyarrow.parquet.read_table(data / "validation.parquet").slice(0, 50).to_pylist()
     encoded = encode(loaded["validation"].select(range(50)), pieces_tokenizer(), task, 512)
-    assert kind_of(task).truth(encoded).tolist() == [tag for row in raw for tag in row["upos"]]
+    assert task_type(task).labels(encoded).tolist() == [tag for row in raw for tag in row["upos"]]

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from support.runs_for_tests import small_distiller, small_trainer
 
-from kdfeatures.distillation.balancing import Balance
+from kdfeatures.distillation.balancing import GradientBalancer
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     distiller = small_distiller()
-    distiller.objective.balance = Balance({"hidden": 2.0}, every=2, momentum=0.5, limit=1e6)
+    distiller.objective.balance = GradientBalancer({"hidden": 2.0}, every=2, momentum=0.5, limit=1e6)
     told = []
     trainer = small_trainer(
         distiller, folder, per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=6, ddp_backend="gloo"

@@ -54,10 +54,10 @@ class Case:
         """Return random float64 states of the "student" or the "teacher"."""
         random = torch.Generator().manual_seed(seed)
         size = getattr(self, side)
-        if self.loss.takes in ("logits", "logits, labels"):
+        if self.loss.inputs in ("logits", "logits, labels"):
             shapes = [(batch, *size)]
-        elif self.loss.takes in ("hidden", "flow"):
-            shapes = [(batch, length, *size)] * (2 if self.loss.takes == "flow" else 1)
+        elif self.loss.inputs in ("hidden", "flow"):
+            shapes = [(batch, length, *size)] * (2 if self.loss.inputs == "flow" else 1)
         else:
             shapes = [(batch, size[0], length, size[1])] * 3
         return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
@@ -69,13 +69,13 @@ class Case:
         mask: Tensor | None,
         scale_t: float = SCALE_T,
     ) -> Tensor:
-        if self.loss.takes == "logits":
+        if self.loss.inputs == "logits":
             return self.loss(student[0], teacher[0])
-        if self.loss.takes == "logits, labels":
+        if self.loss.inputs == "logits, labels":
             return self.loss(student[0], teacher[0], labels(teacher[0]))
-        if self.loss.takes == "hidden":
+        if self.loss.inputs == "hidden":
             return self.loss(student[0], teacher[0], mask)
-        if self.loss.takes == "flow":
+        if self.loss.inputs == "flow":
             return self.loss(student, teacher, mask)
         return self.loss(AttentionStates(*student, scale=SCALE_S), AttentionStates(*teacher, scale=scale_t), mask)
 
@@ -135,7 +135,7 @@ LOGITS = [
     ),
     Case("score mse of a regression", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (1,), (1,)),
 ]
-HIDDEN = [
+UNKNOWN_LABEL = [
     Case("hidden mse", HiddenMSE(), per_token(references.hidden_mse), (11,), (11,)),
     Case("hidden cosine", HiddenCosine(), per_token(references.hidden_cosine), (11,), (11,)),
     Case("cls", NormalizedClsMSE(), per_token(references.normalized_cls_mse), (11,), (11,)),
@@ -184,5 +184,5 @@ ATTENTION = [
     Case("relations, 12 heads", RelationKL(heads=12), relations(0, 1, 2, heads=12), (6, 4), (4, 9)),
     Case("relations, 1 head", RelationKL(relations=["key"], heads=1), relations(1, heads=1), (2, 3), (5, 2)),
 ]
-MASKED = HIDDEN + FLOW + BATCHWISE + ATTENTION
+MASKED = UNKNOWN_LABEL + FLOW + BATCHWISE + ATTENTION
 COMPARING = LOGITS + MASKED

@@ -12,17 +12,17 @@ from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import HiddenMSE
-from kdfeatures.mapping import AttentionMap, LearnedMap, MovingMap, RandomMap, TransportMap
+from kdfeatures.mapping import AlpMap, DynamicLayerMap, EmdMap, LearnedMap, RandomMap
 
 RULES = ("random", "attention", "emd", "learned")
 
 
-def moving_map(rule: str, students: int = 2, teachers: int = 3, *, embeddings: bool = True, **own) -> MovingMap:
+def moving_map(rule: str, students: int = 2, teachers: int = 3, *, embeddings: bool = True, **own) -> DynamicLayerMap:
     """Return the map of a name, with options of its own if given."""
     made = {
         "random": (RandomMap, {"seed": 3, "every": None}),
-        "attention": (AttentionMap, {"pool": "mean", "temperature": 4.0}),
-        "emd": (TransportMap, {"update": True}),
+        "attention": (AlpMap, {"pool": "mean", "temperature": 4.0}),
+        "emd": (EmdMap, {"update": True}),
         "learned": (LearnedMap, {"learning_rate": 0.05}),
     }
     maker, options = made[rule]
@@ -30,7 +30,7 @@ def moving_map(rule: str, students: int = 2, teachers: int = 3, *, embeddings: b
 
 
 def moving_distiller(
-    moving: MovingMap | Mapping[str, MovingMap],
+    moving: DynamicLayerMap | Mapping[str, DynamicLayerMap],
     loss: nn.Module | None = None,
     *,
     seed: int = 0,
@@ -46,8 +46,8 @@ def moving_distiller(
     student = tiny_classifier(layers=2, width=16, heads=4, **rates)
     loss = HiddenMSE() if loss is None else loss
     terms = {}
-    for name, own in ({"layers": moving} if isinstance(moving, MovingMap) else moving).items():
-        pairs = tuple(pair for pair in own.pairs if loss.takes != "attention" or pair.student > 0)
+    for name, own in ({"layers": moving} if isinstance(moving, DynamicLayerMap) else moving).items():
+        pairs = tuple(pair for pair in own.pairs if loss.inputs != "attention" or pair.student > 0)
         terms[name] = Term(loss, 1.0, pairs, over_pairs, map=own)
     pairs = [pair for term in terms.values() for pair in term.pairs]
     projections = LinearProjections(pairs, 16, 24, shared=False, bias=True, always=False)

@@ -14,10 +14,10 @@ from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.losses import HardLabel, HiddenMSE, LogitKD, RelationKL
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.training.trainer import DistillationTrainer
 
-PAIRS = (Pair(0, 0), Pair(1, 2), Pair(2, 3))
+PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 3))
 
 
 def small_distiller(*, dropout: float = 0.0, seed: int = 0, terms: tuple[str, ...] = ()) -> Distiller:
@@ -30,7 +30,7 @@ def small_distiller(*, dropout: float = 0.0, seed: int = 0, terms: tuple[str, ..
         "labels": Term(HardLabel(), 0.5),
         "logits": Term(LogitKD(temperature=2.0), 0.5),
         "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
-        "relations": Term(RelationKL(heads=4), 0.1, (Pair(2, 3),)),
+        "relations": Term(RelationKL(heads=4), 0.1, (LayerPair(2, 3),)),
     }
     made = {name: made[name] for name in terms} if terms else made
     projections = LinearProjections(PAIRS, 16, 24, shared=False, bias=True, always=False)

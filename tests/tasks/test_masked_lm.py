@@ -11,11 +11,11 @@ from transformers import AutoModelForMaskedLM, EvalPrediction
 
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.mlm_masking import MaskingCollator, with_fixed_masks
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 TASK = Task.from_config(task_config("text"))
-KIND = kind_of(TASK)
+KIND = task_type(TASK)
 TEXTS = ["ada met alan turing", "sleepless in york", "near the garden", "grace hopper saw the new garden"] * 5
 
 
@@ -88,7 +88,7 @@ def test_scored_examples_have_the_same_masks_in_any_order_and_batch():
 def test_scores_are_those_of_the_masked_tokens():
     model = AutoModelForMaskedLM.from_config(tiny_config("bert")).eval()
     examples = with_fixed_masks(encoded(), pieces_tokenizer(), 0.3)
-    answers = KIND.answers(model, examples, pieces_tokenizer(), None, batch_size=3, title="test")
+    answers = KIND.predict(model, examples, pieces_tokenizer(), None, batch_size=3, title="test")
     losses, right = [], []
     for row in examples:
         with torch.no_grad():

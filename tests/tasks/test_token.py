@@ -12,9 +12,9 @@ from kdfeatures.data.load import encode
 from kdfeatures.data.subsets import hide_labels, is_labelled, subset, without_labels
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.entity_f1 import entity_f1
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 
-KIND = kind_of(TASK)
+KIND = task_type(TASK)
 SENTENCE = {"tokens": ["Ada", "Lovelace", "met", "sleepless", "hopper"], "tags": ["B-PER", "I-PER", "O", "O", "B-PER"]}
 
 
@@ -51,7 +51,7 @@ def test_labels_may_be_names_ids_or_class_labels(as_ids):
 def test_words_behind_max_length_are_cut_off_and_are_not_scored():
     dataset = encoded(max_length=6)
     assert dataset["labels"][0] == [-100, 1, 2, -100, 0, -100]
-    assert KIND.truth(dataset).tolist() == [1, 2, 0]
+    assert KIND.labels(dataset).tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("at", [0, 2, 5])
@@ -60,7 +60,7 @@ def test_a_word_that_the_tokenizer_drops_is_read_as_unknown(at):
     words.insert(at, "\x00")
     tags.insert(at, "B-LOC")
     dataset = encoded([{"tokens": words, "tags": tags}])
-    assert KIND.truth(dataset).tolist() == [TAGS.index(tag) for tag in tags]
+    assert KIND.labels(dataset).tolist() == [TAGS.index(tag) for tag in tags]
     assert dataset["input_ids"][0].count(pieces_tokenizer().unk_token_id) == 1
 
 
@@ -87,7 +87,7 @@ def test_few_labels_are_those_of_whole_sentences_and_the_others_stay_as_a_pool()
 
 def test_answers_are_those_of_each_sentence_alone_in_order():
     dataset, model = encoded(sentences(9, 1)), tiny_tagger()
-    found = KIND.answers(model, dataset, pieces_tokenizer(), [4, 3, 2, 1, 0], batch_size=4, title="test")
+    found = KIND.predict(model, dataset, pieces_tokenizer(), [4, 3, 2, 1, 0], batch_size=4, title="test")
     with torch.no_grad():
         expected = [
             model(input_ids=torch.tensor([row["input_ids"]])).logits[0][torch.tensor(row["labels"]) != -100]
@@ -121,7 +121,7 @@ def test_the_trainers_padded_arrays_give_the_same_scores():
     task = dataclasses.replace(TASK, metrics=("entity_f1", "f1_macro"))
     found = KIND.trainer_scores(EvalPrediction(*padded), task)
     assert found == KIND.score(answers, dataset, task)
-    truth, lengths = KIND.truth(dataset), [(own != -100).sum() for own in labels]
+    truth, lengths = KIND.labels(dataset), [(own != -100).sum() for own in labels]
     assert found["entity_f1"] == entity_f1(answers.argmax(1), truth, tags=TAGS, lengths=lengths)
 
 

@@ -14,11 +14,11 @@ from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.objective import Objective, Term
 from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.training.calibration import fit_heads
 from kdfeatures.training.checkpoints import HEADS
 
-PAIRS = (Pair(1, 2), Pair(2, 3))
+PAIRS = (LayerPair(1, 2), LayerPair(2, 3))
 STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SIZES = HeadSizes(2, 16, 4, 24)  # heads and widths of student and teacher
 KINDS = {
@@ -122,8 +122,8 @@ def test_matching_finds_the_heads_of_a_teacher_whose_heads_are_in_another_order(
     for name in ("query", "key", "value"):
         linear = getattr(attention.self, name)
         linear.weight.data, linear.bias.data = linear.weight.data[rows], linear.bias.data[rows]
-    heads = HungarianHeads((Pair(1, 1),), HeadSizes(4, 24, 4, 24), measure="divergence", examples=16)
-    term = Term(AttentionScoreMSE(), 1.0, (Pair(1, 1),), heads=heads)
+    heads = HungarianHeads((LayerPair(1, 1),), HeadSizes(4, 24, 4, 24), measure="divergence", examples=16)
+    term = Term(AttentionScoreMSE(), 1.0, (LayerPair(1, 1),), heads=heads)
     distiller = Distiller(student, teacher, Objective({"attention": term}, torch.nn.Identity()), [0, 1])
     assert distiller.train()(**tiny_batch()).loss > 1e-3
     fit(distiller)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.runs_for_tests import StopAt, small_distiller, small_trainer, weights
 
-from kdfeatures.distillation.balancing import Balance
+from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.gradients import measure_terms
 from kdfeatures.errors import UserError
 from kdfeatures.training.trainer import BALANCE
@@ -14,7 +14,7 @@ SHARES = {"labels": 1.0, "logits": 1.0, "hidden": 2.0, "relations": 4.0}
 
 def balanced(folder, *, every=1, momentum=0.0, dropout=0.0, seed=0, **settings):
     distiller = small_distiller(dropout=dropout, seed=seed)
-    distiller.objective.balance = Balance(SHARES, every=every, momentum=momentum, limit=1e6)
+    distiller.objective.balance = GradientBalancer(SHARES, every=every, momentum=momentum, limit=1e6)
     return small_trainer(distiller, folder, **settings)
 
 

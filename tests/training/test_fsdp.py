@@ -5,7 +5,7 @@ import torch
 from support.shared_data import glue_task
 from support.tiny import tiny_batch, tiny_config
 
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.training.fsdp import whole
 
 TEXT = glue_task("text")
@@ -16,10 +16,12 @@ def trainer(folder, *, sharded):
 
 
 @pytest.mark.parametrize(
-    "task", [glue_task("rte"), glue_task("ud_ewt"), TEXT, TEXT.without_outputs], ids=lambda task: kind_of(task).pipeline
+    "task",
+    [glue_task("rte"), glue_task("ud_ewt"), TEXT, TEXT.without_outputs],
+    ids=lambda task: task_type(task).pipeline,
 )
 def test_of_a_sharded_student_the_saved_one_is_whole_with_the_head_of_its_task(tmp_path, task):
-    student = kind_of(task).auto.from_config(tiny_config("bert", num_labels=max(len(task.labels), 1))).eval()
+    student = task_type(task).auto.from_config(tiny_config("bert", num_labels=max(len(task.labels), 1))).eval()
     student.save_pretrained(tmp_path)
     made = whole(None, trainer(tmp_path, sharded=True), task).eval()
     assert type(made) is type(student)

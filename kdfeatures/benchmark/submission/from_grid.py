@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from kdfeatures.benchmark.schedule import Unit
+from kdfeatures.benchmark.schedule import ArmSchedule
 from kdfeatures.benchmark.settings import Settings
 from kdfeatures.benchmark.submission.files import FILES
 from kdfeatures.benchmark.submission.predict import predict_submission, submission_text, test_splits
@@ -22,7 +22,7 @@ LOCK = ".submission.lock"
 WRITTEN = "submission.json"  # in the grid's folder: the zip that it wrote, which it may write again
 
 
-def check_submission(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+def check_submission(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
     """Raise UserError before anything runs for a zip that is not the grid's own, a bad sample and bad test splits."""
     grid = settings.grid
     check_target(Path(grid.submission), overwrite=_is_own(settings, output_dir))
@@ -34,13 +34,13 @@ def check_submission(units: Sequence[Unit], settings: Settings, cfg: DictConfig,
         )
 
 
-def submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+def submit(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Write the zip, and return what is in it; all its students are finished."""
     with FileLock(output_dir / LOCK):  # several processes may end a grid at the same time
         return _submit(units, settings, cfg, output_dir)
 
 
-def _submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
+def _submit(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     grid = settings.grid
     students = {unit.task: unit.chosen[0] for unit in units if unit.arm == grid.recipes[0]}
     answered = _tasks(units, settings)
@@ -58,7 +58,7 @@ def _submit(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_d
     return found
 
 
-def _tasks(units: Sequence[Unit], settings: Settings) -> list[str]:
+def _tasks(units: Sequence[ArmSchedule], settings: Settings) -> list[str]:
     """Return the grid's tasks that the server scores; generated ones and files of one's own are none."""
     scored = {one.trained_on for one in FILES}
     return [unit.task for unit in units if unit.arm == settings.grid.recipes[0] and unit.task in scored]

@@ -15,7 +15,7 @@ from kdfeatures.config.objective import build_objective, task_of_run
 from kdfeatures.config.schema import DataConfig, StudentConfig, section
 from kdfeatures.config.stages import stages_of
 from kdfeatures.config.teachers import teacher_settings
-from kdfeatures.distillation.objective import MAIN
+from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
 from kdfeatures.models.load import load_config
 from kdfeatures.models.students import planned_config
@@ -53,11 +53,11 @@ def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | N
     teacher_config, others = teacher_settings(cfg)
     augmentation = augmentation_settings(cfg)
     teachers, tokenizer = load_teachers(teacher_config, others, task)
-    main = teachers[MAIN].model
+    main = teachers[DEFAULT_TEACHER].model
     configs = {name: teachers[name].model.config for name in others}
     objective, _ = build_objective(cfg, student, main.config, regression=task.is_regression, others=configs)
     quantities = {name: set(needed(objective, name, logits=logits_for(task))) for name in teachers}
-    quantities[MAIN] |= _more(section(cfg, "more", MoreLayers))
+    quantities[DEFAULT_TEACHER] |= _more(section(cfg, "more", MoreLayers))
     if not any(quantities.values()):
         return None
     processes = PartialState()
@@ -75,7 +75,7 @@ def _fill(cfg: DictConfig, settings: CacheConfig, student) -> dict[str, Any] | N
         teacher.model.to("cpu")
         folders[name] = str(cache.folder)
         print(f"{cache.folder} holds all {len(examples):,} training examples.")
-    return {"folder": folders[MAIN], "folders": folders, "examples": len(examples)}
+    return {"folder": folders[DEFAULT_TEACHER], "folders": folders, "examples": len(examples)}
 
 
 def _more(layers: MoreLayers) -> set[Quantity]:

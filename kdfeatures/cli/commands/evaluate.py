@@ -21,7 +21,7 @@ from kdfeatures.pipelines.inputs import counts_of, load_inputs, logits_of, score
 from kdfeatures.pipelines.outputs import results_of
 from kdfeatures.runs.folder import finished_results, open_output
 from kdfeatures.runs.results import describe_model, write_results
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -45,7 +45,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():
         file = output_dir / f"predictions_{name}.csv"
-        _write(file, list(kind_of(task).predictions(logits[name], splits[name], task)))
+        _write(file, list(task_type(task).predictions(logits[name], splits[name], task)))
         print(f"The labels of {task.name} {name} are hidden; predictions are in {file}.")
     if cfg.outputs is not None:
         for name in splits:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.cli.commands.distill import Plan, check
 from kdfeatures.distillation.summary import describe_objective
 from kdfeatures.pipelines.distill import trainer_of
-from kdfeatures.pipelines.prepare import Job, outputs_of
+from kdfeatures.pipelines.prepare import DistillationSetup, outputs_of
 from kdfeatures.pipelines.teachers import fit_maps_of, move_teachers
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.runs.results import write_results
@@ -76,7 +76,7 @@ def _measure(cfg: DictConfig) -> dict[str, Any]:
     cfg.trainer = OmegaConf.merge(cfg.trainer, ONE_STEP)
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        job = Job.prepare(cfg, Path(folder))
+        job = DistillationSetup.prepare(cfg, Path(folder))
         move_teachers(job)
         fit_maps_of(job, cfg.seed, None)
         trainer = trainer_of(cfg, job, {}, found.append)

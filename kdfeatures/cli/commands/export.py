@@ -25,7 +25,7 @@ from kdfeatures.models.max_length import check_positions
 from kdfeatures.pipelines.inputs import counts_of, load_inputs, logits_of, scores_of
 from kdfeatures.runs.folder import finished_results, open_output
 from kdfeatures.runs.results import cpu_name, markdown, versions, write_results
-from kdfeatures.tasks.registry import kind_of
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -107,7 +107,7 @@ def _difference(
         return score(task.metrics, predictions, labels)[main_metric(task)]
 
     answers = [predictions_from_logits(logits, task) for logits in (own, torchs)]
-    return paired_bootstrap(one, *answers, kind_of(task).truth(split), resamples=cfg.resamples, seed=cfg.seed)
+    return paired_bootstrap(one, *answers, task_type(task).labels(split), resamples=cfg.resamples, seed=cfg.seed)
 
 
 def _table(results: dict[str, Any], speeds: dict[str, Speed]) -> str:

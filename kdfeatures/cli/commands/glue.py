@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.benchmark.progress import Progress
 from kdfeatures.benchmark.report import Report
-from kdfeatures.benchmark.run import Cell, compose
-from kdfeatures.benchmark.schedule import Unit, units_of
+from kdfeatures.benchmark.run import GridRun, compose
+from kdfeatures.benchmark.schedule import ArmSchedule, schedule_arms
 from kdfeatures.benchmark.settings import Settings
 from kdfeatures.benchmark.submission.from_grid import check_submission, submit
 from kdfeatures.config.schema import DataConfig, section
@@ -38,7 +38,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
             f"existing={cfg.existing}: a grid goes on where it was; for another, choose another output_dir."
         )
     settings = Settings.read(cfg, list(HydraConfig.get().overrides.task), output_dir)
-    units = units_of(settings, output_dir)
+    units = schedule_arms(settings, output_dir)
     _check(units, settings, cfg, output_dir)
     runs = sum(unit.planned for unit in units)
     print(f"{len(settings.grid.tasks)} tasks, {len(units) // len(settings.grid.tasks)} arms: {runs} runs.", flush=True)
@@ -57,7 +57,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     return results
 
 
-def _check(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+def _check(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
     """Raise UserError for what would stop a run: settings that changed since it began, data that are not there."""
     if settings.grid.export:
         require_packages()
@@ -76,7 +76,7 @@ def _check(units: Sequence[Unit], settings: Settings, cfg: DictConfig, output_di
         cell.check()
 
 
-def _run_all(units: Sequence[Unit], report: Report) -> list[Cell]:
+def _run_all(units: Sequence[ArmSchedule], report: Report) -> list[GridRun]:
     """Run what is missing, and return the runs that broke off; waits for those that other processes are at."""
     progress, tried = Progress(units), {}
     while True:
@@ -86,7 +86,9 @@ def _run_all(units: Sequence[Unit], report: Report) -> list[Cell]:
         time.sleep(PATIENCE)
 
 
-def _advance(unit: Unit, tried: dict[Path, tuple[Unit, Cell]], progress: Progress, report: Report) -> bool:
+def _advance(
+    unit: ArmSchedule, tried: dict[Path, tuple[ArmSchedule, GridRun]], progress: Progress, report: Report
+) -> bool:
     """Run what can be run of a unit and was not tried; return whether another process is at some of it."""
     busy = False
     for stage in unit.stages():

@@ -18,14 +18,14 @@ from kdfeatures.analysis.sentences import Sentence, attention_maps, check_page, 
 from kdfeatures.config.inspection import check_scores, head_count, inspect_settings, inspected_examples, inspected_pairs
 from kdfeatures.config.schema import DataConfig, PathConfig, section
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import Pair
+from kdfeatures.mapping.rules import LayerPair
 from kdfeatures.models.load import load_config, load_tokenizer, load_trained
 from kdfeatures.models.max_length import check_positions
 from kdfeatures.models.teachers import check_tokenizers
 from kdfeatures.pipelines.rebuild_student import Before, rebuilt
 from kdfeatures.runs.folder import finished_results, open_output
 from kdfeatures.runs.results import markdown, versions, write_results
-from kdfeatures.tasks.masked_lm import PlainTextKind
+from kdfeatures.tasks.masked_lm import PlainTextTask
 from kdfeatures.tasks.task import Task
 
 PAGE = "index.html"
@@ -60,7 +60,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     layers = {side: sorted({getattr(pair, side) for pair in pairs}) for side in ("teacher", "student")}
     heads = sum(len(own) * head_count(configs[side]) for side, own in layers.items())
     check_page(sentences, heads, figures=1 + len(pairs) * len(settings.measures), max_mib=settings.max_page_mib)
-    models = {name: load_trained(path, f"{name}.path", PlainTextKind(), force=False) for name, path in paths.items()}
+    models = {name: load_trained(path, f"{name}.path", PlainTextTask(), force=False) for name, path in paths.items()}
     ids = Dataset.from_list([{"input_ids": sentence.inputs["input_ids"][0].tolist()} for sentence in sentences])
     for name, model in models.items():
         check_positions(model, f"{name}.path={paths[name]}", [examples, ids])
@@ -119,7 +119,7 @@ def _described(path: str, model: PreTrainedModel) -> str:
 def _write(
     path: Path,
     found: Measured,
-    pairs: Sequence[Pair],
+    pairs: Sequence[LayerPair],
     measures: Sequence[str],
     sentences: Sequence[Sentence],
     maps: Mapping[str, Mapping[int, list[str]]],

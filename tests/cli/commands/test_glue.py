@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from kdfeatures.benchmark.run import Cell
+from kdfeatures.benchmark.run import GridRun
 from kdfeatures.cli.commands import distill
 from kdfeatures.cli.main import main
 
@@ -78,8 +78,8 @@ def test_the_tables_are_those_of_the_runs(grid):
 def ran(monkeypatch):
     """The folders of the runs that are begun."""
     begun = []
-    run = Cell._run
-    monkeypatch.setattr(Cell, "_run", lambda cell: (begun.append(cell.folder), run(cell)))
+    run = GridRun._run
+    monkeypatch.setattr(GridRun, "_run", lambda cell: (begun.append(cell.folder), run(cell)))
     return begun
 
 
