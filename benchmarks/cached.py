@@ -21,11 +21,11 @@ from transformers import AutoModelForSequenceClassification, BertConfig, DataCol
 
 from benchmarks.harness import append_rows, time_ratios
 from kdfeatures.alignment.projections import LinearProjections
-from kdfeatures.cache import CachedCollator, FeatureCache, needed, with_rows
-from kdfeatures.config.cache import CacheConfig
+from kdfeatures.cache import CachedCollator, CacheSettings, FeatureCache, needed, with_rows
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import AttentionScoreMSE, HardLabel, HiddenMSE, LogitKD, RelationKL
 from kdfeatures.mapping.rules import uniform
 
@@ -50,18 +50,18 @@ def examples() -> Dataset:
     return Dataset.from_list(rows).shuffle(seed=0)
 
 
-def terms(recipe: str) -> dict[str, Term]:
+def terms(recipe: str) -> dict[str, BoundTerm]:
     """Return the terms of a recipe for this student."""
     attention = tuple(pair for pair in PAIRS if pair.student)
-    logits = Term(LogitKD(temperature=2.0), 1.0)
+    logits = BoundTerm(LogitKD(temperature=2.0), 1.0)
     return {
-        "hard": {"labels": Term(HardLabel(), 1.0)},
+        "hard": {"labels": BoundTerm(HardLabel(), 1.0)},
         "logits": {"logits": logits},
-        "minilmv2": {"logits": logits, "relations": Term(RelationKL(heads=12), 1.0, attention[-1:])},
+        "minilmv2": {"logits": logits, "relations": BoundTerm(RelationKL(relation_heads=12), 1.0, attention[-1:])},
         "tinybert": {
             "logits": logits,
-            "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
-            "attention": Term(AttentionScoreMSE(), 1.0, attention, "sum"),
+            "hidden": BoundTerm(HiddenMSE(), 1.0, PAIRS, "sum"),
+            "attention": BoundTerm(AttentionScoreMSE(), 1.0, attention, "sum"),
         },
     }[recipe]
 
@@ -93,7 +93,7 @@ def made(recipe: str, teacher: PreTrainedModel | None) -> Distiller:
     torch.manual_seed(0)
     pairs = PAIRS if recipe == "tinybert" else ()
     projections = LinearProjections(pairs, 192, 384, shared=False, bias=True, always=False)
-    return Distiller(bert(6, 192), teacher, Objective(terms(recipe), projections), [0, 1])
+    return Distiller(bert(6, 192), teacher, BoundObjective(terms(recipe), projections), [0, 1])
 
 
 def main() -> None:
@@ -102,10 +102,10 @@ def main() -> None:
     teacher, words, data, rows = bert(12, 384), tokenizer(), examples(), []
     plain = DataCollatorWithPadding(words)
     with tempfile.TemporaryDirectory() as folder:
-        settings = CacheConfig(path=folder, dtype="float16", max_gib=10.0, shard_examples=1024, batch_size=32)
+        settings = CacheSettings(path=folder, dtype="float16", max_gib=10.0, shard_examples=1024, batch_size=32)
         cache = FeatureCache(settings, teacher, words)
         for recipe in ("logits", "minilmv2", "tinybert"):
-            quantities = needed(Objective(terms(recipe), torch.nn.Identity()))
+            quantities = needed(BoundObjective(terms(recipe), torch.nn.Identity()))
             start = time.perf_counter()
             features = cache.features(data, quantities)
             cache.features(data, quantities)

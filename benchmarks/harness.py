@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kdfeatures.evaluation.timing import Spread, alternating_seconds, ratios
-from kdfeatures.runs.results import device_name, versions
+from kdfeatures.runs.environment import device_name, versions
 
 RESULTS = Path(__file__).parent / "results"
 

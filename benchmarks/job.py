@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from kdfeatures.alignment.projections import LinearProjections
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TEMPERATURE = 2.0

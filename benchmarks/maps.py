@@ -15,8 +15,9 @@ import torch
 from benchmarks.harness import append_rows, keep_freed_memory, peak_mebibytes, time_ratios
 from benchmarks.job import TEMPERATURE, DistillationSetup, Variant, random_batch, random_job, training_step
 from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import HiddenMSE, LogitKD
 from kdfeatures.mapping import AlpMap, DynamicLayerMap, EmdMap, LearnedMap, RandomMap
 
@@ -28,10 +29,10 @@ def variant(job: DistillationSetup, moving: DynamicLayerMap | None) -> Variant:
     pairs = job.hidden_pairs if moving is None else moving.pairs
     projections = LinearProjections(pairs, *job.widths, shared=False, bias=True, always=True)
     terms = {
-        "logits": Term(LogitKD(temperature=TEMPERATURE), 1.0),
-        "hidden": Term(HiddenMSE(), 1.0, pairs, "sum", map=moving),
+        "logits": BoundTerm(LogitKD(temperature=TEMPERATURE), 1.0),
+        "hidden": BoundTerm(HiddenMSE(), 1.0, pairs, "sum", map=moving),
     }
-    distiller = Distiller(job.student(), job.teacher(), Objective(terms, projections), [0, 1]).train()
+    distiller = Distiller(job.student(), job.teacher(), BoundObjective(terms, projections), [0, 1]).train()
     return Variant(lambda batch: distiller(**batch).loss, distiller.student, list(projections.linear.values()))
 
 

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from benchmarks.harness import append_rows
 from kdfeatures.config.paths import conf_dir
 from kdfeatures.data.load import encode, load_task, split_of
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -23,10 +22,11 @@ from transformers.data.data_collator import default_data_collator
 
 from benchmarks.harness import append_rows
 from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import AttentionScoreMSE, HiddenMSE, LogitKD
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.training.fsdp import CONFIG, shard_by_layer
 from kdfeatures.training.trainer import DistillationTrainer
 
@@ -59,12 +59,12 @@ def measure(variant: str) -> None:
     )
     pairs = tuple(LayerPair(layer, 2 * layer) for layer in range(4))
     terms = {
-        "logits": Term(LogitKD(temperature=2.0), 1.0),
-        "hidden": Term(HiddenMSE(), 1.0, pairs, "sum"),
-        "attention": Term(AttentionScoreMSE(), 1.0, pairs[1:], "sum"),
+        "logits": BoundTerm(LogitKD(temperature=2.0), 1.0),
+        "hidden": BoundTerm(HiddenMSE(), 1.0, pairs, "sum"),
+        "attention": BoundTerm(AttentionScoreMSE(), 1.0, pairs[1:], "sum"),
     }
     projections = LinearProjections(pairs, 256, 256, shared=False, bias=True, always=True)
-    distiller = Distiller(student, teacher, Objective(terms, projections), [0, 1])
+    distiller = Distiller(student, teacher, BoundObjective(terms, projections), [0, 1])
     shard_by_layer(distiller, student)
     ids = torch.randint(5, 30000, (BATCH * (WARM_UPS + STEPS), LENGTH))
     rows = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(len(ids), dtype=torch.long)}
@@ -104,7 +104,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, processes in VARIANTS.items():
             launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-            command = [sys.executable, *(launcher if processes > 1 else []), str(Path(__file__)), name]
+            command = [sys.executable, *(launcher if processes > 1 else []), "-m", "benchmarks.processes", name]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             line = next(line for line in output.splitlines() if line.startswith("measured "))
             *taken, peaks[name] = map(float, line.split()[1:])

@@ -51,8 +51,8 @@ LOSSES: dict[str, tuple[Callable, AttentionLoss]] = {
     "attention scores": (naive_mse, AttentionScoreMSE()),
     "attention scores, centred": (naive_centered_mse, AttentionScoreMSE(centered=True)),
     "attention kl": (naive_kl, AttentionKL()),
-    "relations q k v, 12 heads": (naive_relations(12), RelationKL(heads=12)),
-    "relations q k v, 48 heads": (naive_relations(48), RelationKL(heads=48)),
+    "relations q k v, 12 heads": (naive_relations(12), RelationKL(relation_heads=12)),
+    "relations q k v, 48 heads": (naive_relations(48), RelationKL(relation_heads=48)),
 }
 
 

@@ -28,14 +28,34 @@ def full_precision(tensor: Tensor) -> Tensor:
     """Return `tensor` in float32 or wider: half precision is cast up, float64 stays.
 
     Every loss passes its inputs through here, directly or by `blank_padding`, before it computes.
+
+    Example:
+        >>> import torch
+        >>> full_precision(torch.zeros(2, dtype=torch.bfloat16)).dtype
+        torch.float32
     """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def real_tokens(mask: Tensor | None, states: Tensor) -> Tensor:
-    """Return the mask as a boolean (B, L) tensor that fits `states`, (B, L, D) or (B, H, L, d).
+    """Return the mask as a boolean tensor that fits the states.
 
-    Raises UserError when the mask has another batch size or length than the states.
+    Args:
+        mask: (B, L), as above, or None.
+        states: (B, L, D) or (B, H, L, d).
+
+    Returns:
+        (B, L), True for real tokens.
+
+    Raises:
+        UserError: when the mask has another batch size or length than the states.
+
+    Example:
+        >>> import torch
+        >>> real_tokens(torch.tensor([[1, 0]]), torch.zeros(1, 2, 5)).tolist()
+        [[True, False]]
+        >>> real_tokens(None, torch.zeros(1, 2, 5)).tolist()
+        [[True, True]]
     """
     expected = (states.shape[0], states.shape[-2])
     if mask is None:
@@ -49,9 +69,20 @@ def real_tokens(mask: Tensor | None, states: Tensor) -> Tensor:
 
 
 def blank_padding(states: Tensor, real: Tensor) -> Tensor:
-    """Return `states`, (B, L, D) or (B, H, L, d), in full precision and with zeros at padded positions.
+    """Return the states with zeros at padded positions, to which no gradient goes.
 
-    real: (B, L) as `real_tokens` returns it. No gradient reaches the padded positions.
+    Args:
+        states: (B, L, D) or (B, H, L, d); padding may hold anything.
+        real: (B, L) as `real_tokens` returns it.
+
+    Returns:
+        As `states`, in full precision.
+
+    Example:
+        >>> import torch
+        >>> states = torch.tensor([[[1.0], [torch.nan]]])
+        >>> blank_padding(states, torch.tensor([[True, False]])).tolist()
+        [[[1.0], [0.0]]]
     """
     batch, length = real.shape
     keep = real.reshape(batch, *[1] * (states.ndim - 3), length, 1)
@@ -59,11 +90,19 @@ def blank_padding(states: Tensor, real: Tensor) -> Tensor:
 
 
 def real_pairs(real: Tensor, *allowed: Tensor | None) -> Tensor:
-    """Return which query-key pairs count, boolean (B, 1 or H, L, L): both tokens real, and every `allowed`
-    agrees.
+    """Return which query-key pairs count: both tokens real, and every `allowed` agrees.
 
-    real: (B, L). allowed: boolean, broadcastable to (B, H, L, L), as `AttentionStates.keep_mask` gives; None
-    allows all.
+    Args:
+        real: (B, L) as `real_tokens` returns it.
+        allowed: boolean, broadcastable to (B, H, L, L), as `AttentionStates.keep_mask` gives; None allows all.
+
+    Returns:
+        Boolean (B, 1 or H, L, L).
+
+    Example:
+        >>> import torch
+        >>> real_pairs(torch.tensor([[True, True, False]])).int()[0, 0].tolist()
+        [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     """
     pairs = real[:, None, :, None] & real[:, None, None, :]
     for keep in allowed:
@@ -73,10 +112,20 @@ def real_pairs(real: Tensor, *allowed: Tensor | None) -> Tensor:
 
 
 def sequence_mean(values: Tensor, keep: Tensor) -> Tensor:
-    """Average each sequence over its kept values, then average the sequences that keep any. Returns a scalar.
+    """Average each sequence over its kept values, then average the sequences that keep any.
 
-    values: (B, ...), for instance (B, L) per token, (B, H, L) per row or (B, H, L, L) per pair.
-    keep: boolean, broadcastable to `values`. Nothing kept at all gives 0, with zero gradients.
+    Args:
+        values: (B, ...), for instance (B, L) per token, (B, H, L) per row or (B, H, L, L) per pair.
+        keep: boolean, broadcastable to `values`.
+
+    Returns:
+        A scalar. Nothing kept at all gives 0, with zero gradients.
+
+    Example:
+        >>> import torch
+        >>> values = torch.tensor([[1.0, 3.0], [8.0, torch.nan]])
+        >>> sequence_mean(values, torch.tensor([[True, True], [True, False]])).item()  # (2 + 8) / 2
+        5.0
     """
     keep = keep.expand_as(values)
     # the extra axis lets (B,) values through flatten(1): one value a sequence
@@ -86,31 +135,77 @@ def sequence_mean(values: Tensor, keep: Tensor) -> Tensor:
 
 
 def mean_of_sums(totals: Tensor, counts: Tensor) -> Tensor:
-    """As `sequence_mean`, from what each sequence sums up to and the number of values in it, both (B,)."""
+    """As `sequence_mean`, from what is left of each sequence when its values have been summed.
+
+    Args:
+        totals: (B,), what each sequence sums up to.
+        counts: (B,), the number of values in it.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> import torch
+        >>> mean_of_sums(torch.tensor([4.0, 8.0, 0.0]), torch.tensor([2, 1, 0])).item()  # (2 + 8) / 2
+        5.0
+    """
     means = totals / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)
 
 
 def token_mean(states: Tensor, real: Tensor) -> Tensor:
-    """Return the mean (B, D) of each sequence's real tokens; 0 for a sequence without any.
+    """Average each sequence's real tokens.
 
-    states: (B, L, D) with blank padding. real: (B, L).
+    Args:
+        states: (B, L, D) with blank padding.
+        real: (B, L) as `real_tokens` returns it.
+
+    Returns:
+        (B, D); 0 for a sequence without any.
+
+    Example:
+        >>> import torch
+        >>> token_mean(torch.tensor([[[1.0], [3.0], [0.0]]]), torch.tensor([[True, True, False]])).tolist()
+        [[2.0]]
     """
     return states.sum(1) / real.sum(1, keepdim=True).clamp(min=1)
 
 
 def masked_mean(values: Tensor, keep: Tensor) -> Tensor:
-    """Return the mean of the kept values, a scalar; 0, with zero gradients, when there is none.
+    """Average the kept values.
 
     For what relates the examples of a batch to each other; what belongs to one sequence goes through `sequence_mean`.
+
+    Args:
+        values: of any shape.
+        keep: boolean, of the same shape.
+
+    Returns:
+        A scalar; 0, with zero gradients, when nothing is kept.
+
+    Example:
+        >>> import torch
+        >>> masked_mean(torch.tensor([1.0, 3.0, torch.nan]), torch.tensor([True, True, False])).item()
+        2.0
     """
     return torch.where(keep, values, 0).sum() / keep.sum().clamp(min=1)
 
 
 def centred_tokens(states: Tensor, real: Tensor) -> Tensor:
-    """Return all tokens (B * L, D) less their mean over the real tokens of the batch, zeros at padded ones.
+    """Return all tokens less their mean over the real tokens of the batch, zeros at padded ones.
 
-    states: (B, L, D) with blank padding. real: (B, L).
+    Args:
+        states: (B, L, D) with blank padding.
+        real: (B, L) as `real_tokens` returns it.
+
+    Returns:
+        (B * L, D).
+
+    Example:
+        >>> import torch
+        >>> states, real = torch.tensor([[[1.0], [3.0], [0.0]]]), torch.tensor([[True, True, False]])
+        >>> centred_tokens(states, real).tolist()
+        [[-1.0], [1.0], [0.0]]
     """
     mean = states.sum((0, 1)) / real.sum().clamp(min=1)
     return blank_padding(states - mean, real).flatten(0, 1)

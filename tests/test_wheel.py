@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 COMPOSE_COMMANDS = """
 import json
 import hydra, kdfeatures
-from kdfeatures.paths import conf_dir
-from kdfeatures.help import SUMMARIES
+from kdfeatures.config.paths import conf_dir
+from kdfeatures.cli.help import SUMMARIES
 
 with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
     for command in SUMMARIES:
@@ -51,7 +51,7 @@ def test_the_wheel_in_a_fresh_environment_composes_every_command_and_has_the_con
     assert Path(found["conf"]).is_relative_to(fresh)
     # test_conf composes every one of them
     assert contents(Path(found["conf"])) == contents(ROOT / "conf")
-    page = Path(found["package"]).parent / "inspection"
+    page = Path(found["package"]).parent / "analysis"
     assert all((page / name).is_file() for name in ("page.html", "page.css", "page.js"))
     script = subprocess.run([fresh / "bin" / "kdfeatures", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert "distill" in script.stdout

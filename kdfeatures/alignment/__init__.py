@@ -1,21 +1,22 @@
 """Student and teacher brought to one width and one number of heads: learned, PCA and orthonormal maps.
 
-Sees pairs of layers and tensors; imports mapping, losses and capture, nothing that trains or reads data.
+Sees pairs of layers and tensors; imports mapping, masking and features, nothing that trains or reads data.
 """
 
-from kdfeatures.alignment.heads import (
-    HeadAlignment,
-    HeadSizes,
-    HungarianHeads,
-    LearnedHeads,
-    MeanHeads,
-    RelationHeads,
-    SameHeads,
-)
-from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections, PcaProjections
+from kdfeatures.alignment.heads import HeadAlignment, HeadSizes, MeanHeads, RelationHeads, SameHeads
+from kdfeatures.alignment.hungarian import HEAD_MEASURES, HeadMatches, HungarianHeads
+from kdfeatures.alignment.learned_heads import LearnedHeads
+from kdfeatures.alignment.pca import PcaProjections
+from kdfeatures.alignment.per_teacher import ProjectionsByTeacher, projections_for
+from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections
+from kdfeatures.alignment.resolve import HEADS, PROJECTIONS
 
 __all__ = [
+    "HEADS",
+    "HEAD_MEASURES",
+    "PROJECTIONS",
     "HeadAlignment",
+    "HeadMatches",
     "HeadSizes",
     "HungarianHeads",
     "LearnedHeads",
@@ -23,6 +24,8 @@ __all__ = [
     "MeanHeads",
     "OrthonormalProjections",
     "PcaProjections",
+    "ProjectionsByTeacher",
     "RelationHeads",
     "SameHeads",
+    "projections_for",
 ]

@@ -7,20 +7,20 @@ dimensions are frozen: OrthonormalProjections and PcaProjections.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.errors import ConfigError
+from kdfeatures.mapping.pairs import LayerPair
 
 
 class LinearProjections(nn.Module):
     """h_s W + b in teacher dimensions, TinyBERT eq. 8 (arXiv:1909.10351); identity when the widths agree.
 
     shared: one W for all pairs (TinyBERT's official code) instead of one each (its paper, and FitNets); the candidates
-    of a moving map have one for each student layer.
+    of a dynamic map have one for each student layer.
     always: learn W even when the widths agree.
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_t).
     """
@@ -31,9 +31,9 @@ class LinearProjections(nn.Module):
         student_width: int,
         teacher_width: int,
         *,
-        shared: bool,
-        bias: bool,
-        always: bool,
+        shared: bool = False,
+        bias: bool = True,
+        always: bool = False,
     ) -> None:
         super().__init__()
         self.shared = shared
@@ -60,9 +60,11 @@ class OrthonormalProjections(nn.Module):
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_s).
     """
 
-    def __init__(self, pairs: Sequence[LayerPair], student_width: int, teacher_width: int, *, seed: int) -> None:
+    basis: Tensor  # Q
+
+    def __init__(self, pairs: Sequence[LayerPair], student_width: int, teacher_width: int, *, seed: int = 0) -> None:
         super().__init__()
-        _narrowing(student_width, teacher_width, "orthonormal")
+        check_narrowing(student_width, teacher_width, "orthonormal")
         generator = torch.Generator().manual_seed(seed)
         random = torch.randn(teacher_width, student_width, generator=generator, dtype=torch.float64)
         self.register_buffer("basis", torch.linalg.qr(random).Q.float().contiguous())
@@ -71,69 +73,15 @@ class OrthonormalProjections(nn.Module):
         return student, teacher @ self.basis.to(teacher.dtype)
 
 
-class PcaProjections(nn.Module):
-    """(h_t - mean) P in student dimensions, P (D_t, D_s) the leading principal directions of each teacher layer.
-
-    Unlike OrthonormalProjections it keeps the largest possible share of the variance; `fit` must see teacher hidden
-    states once before training. examples: how many training examples `fit` is given.
-    forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_s).
-    """
-
-    def __init__(self, pairs: Sequence[LayerPair], student_width: int, teacher_width: int, *, examples: int) -> None:
-        super().__init__()
-        _narrowing(student_width, teacher_width, "pca")
-        if examples < 1:
-            raise UserError(f"projection.examples={examples} must be at least 1.")
-        self.examples = examples
-        self.layers = tuple(sorted({pair.teacher for pair in pairs}))
-        for layer in self.layers:
-            self.register_buffer(f"basis_{layer}", torch.full((teacher_width, student_width), torch.nan))
-            self.register_buffer(f"mean_{layer}", torch.full((teacher_width,), torch.nan))
-
-    @torch.no_grad()
-    def fit(self, hidden: Mapping[int, Tensor]) -> dict[int, float]:
-        """Take real-token hidden states (tokens, D_t) per teacher layer; return the share of variance kept."""
-        kept = {}
-        for layer in self.layers:
-            states = hidden[layer].double()
-            basis: Tensor = self.get_buffer(f"basis_{layer}")
-            if len(states) <= basis.shape[1]:
-                raise UserError(
-                    f"projection=pca needs more than {basis.shape[1]} tokens to find as many directions, but "
-                    f"{self.examples} examples gave {len(states)}; raise projection.examples."
-                )
-            mean = states.mean(0)
-            centred = states - mean
-            variance, directions = torch.linalg.eigh(centred.mT @ centred)
-            basis.copy_(directions[:, -basis.shape[1] :].flip(1))
-            self.get_buffer(f"mean_{layer}").copy_(mean)
-            kept[layer] = (variance[-basis.shape[1] :].sum() / variance.sum()).item()
-        return kept
-
-    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        mean, basis = self.get_buffer(f"mean_{pair.teacher}"), self.get_buffer(f"basis_{pair.teacher}")
-        return student, (teacher - mean.to(teacher.dtype)) @ basis.to(teacher.dtype)
-
-
-class ProjectionsByTeacher(nn.Module):
-    """The projections for each of several teachers, with pairs and a width of their own."""
-
-    def __init__(self, projections: Mapping[str, nn.Module]) -> None:
-        super().__init__()
-        # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
-        self.by_teacher = nn.ModuleDict({f"teacher_{name}": module for name, module in projections.items()})
-
-
-def projections_for(projections: nn.Module, teacher: str) -> nn.Module:
-    """Return what brings the student's widths together with this teacher's; those of a single teacher are for any."""
-    if isinstance(projections, ProjectionsByTeacher):
-        return projections.by_teacher[f"teacher_{teacher}"]
-    return projections
-
-
-def _narrowing(student_width: int, teacher_width: int, name: str) -> None:
+def check_narrowing(student_width: int, teacher_width: int, name: str) -> None:
+    """Raise ConfigError for a student that is wider than its teacher."""
     if student_width > teacher_width:
-        raise UserError(
-            f"projection={name} maps the teacher into fewer dimensions, but the student is wider "
-            f"({student_width} against {teacher_width}); use projection=linear."
+        raise ConfigError(
+            f"{name} projections map the teacher into fewer dimensions, but the student is wider ({student_width} "
+            f"against {teacher_width})",
+            hint="use linear ones",
+            key="projection.narrowing",
+            name=name,
+            student_width=student_width,
+            teacher_width=teacher_width,
         )

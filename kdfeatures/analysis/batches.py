@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError, UserError
 
 Batch = dict[str, Tensor]
 
@@ -42,6 +43,18 @@ def text_batches(
         count = len(rows) // 2
     parts = [rows[number * len(rows) // count : (number + 1) * len(rows) // count] for number in range(count)]
     return [dict(tokenizer.pad(part, return_tensors="pt")) for part in parts]
+
+
+def batches_of(
+    texts: Iterable[Batch] | Sequence[str], tokenizer: PreTrainedTokenizerBase | None, *, batch_size: int
+) -> Iterable[Batch]:
+    """Return texts as batches; batches, which come without a tokenizer, as they are."""
+    if tokenizer is not None:
+        return text_batches(texts, tokenizer, batch_size=batch_size)
+    if isinstance(texts, Sequence) and any(isinstance(text, str) for text in texts):
+        raise ConfigError("is needed to read texts", argument="tokenizer", value=None, hint="give that of both models")
+    batches: Iterable[Any] = texts
+    return batches
 
 
 def to_device(batch: Batch, model: PreTrainedModel) -> Batch:

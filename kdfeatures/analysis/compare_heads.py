@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import Batch, real_of, to_device
+from kdfeatures.analysis.batches import Batch, batches_of, real_of, to_device
 from kdfeatures.analysis.head_matching import HeadMatching, match_heads
-from kdfeatures.analysis.head_similarity import HeadSimilarity, shuffled
-from kdfeatures.capture.context import measured
+from kdfeatures.analysis.head_similarity import HeadSimilarity, changed, shuffled
+from kdfeatures.capture.context import eval_pass
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 
 class HeadComparison(NamedTuple):
@@ -54,63 +54,67 @@ class HeadComparison(NamedTuple):
 def compare_heads(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
-    batches: Iterable[Batch],
+    texts: Iterable[Batch] | Sequence[str],
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    measures: Sequence[str],
+    measures: Sequence[str] = ("divergence",),
     pairs: Iterable[tuple[int, int]] | None = None,
+    batch_size: int = 8,
 ) -> dict[str, dict[LayerPair, HeadComparison]]:
     """Return for every measure and pair of layers how alike their heads are, and which belong together.
 
-        batches = text_batches(texts, tokenizer, batch_size=8)
-        found = compare_heads(student, teacher, batches, measures=["divergence"], pairs=[(1, 2), (3, 6)])
-        found["divergence"][3, 6].matching.pairs     # (student head, teacher head), from 0
+        heads = compare_heads(student, teacher, texts, tokenizer, pairs=[(1, 2), (3, 6)])
+        heads["divergence"][3, 6].matching.pairs     # (student head, teacher head), from 0
 
-    measures: of kdfeatures.analysis.head_similarity.MEASURES. pairs: (student layer, teacher layer), from 1; None
-    compares all layers with all. Every other batch, from the first, is for fitting. One pass of each model in eval
-    mode. Depths, widths and head counts may differ.
-    batches: inputs that fit both models (kdfeatures.analysis.batches), of two texts or more. Raises UserError for fewer
-    than two batches, unknown measures, layers that do not exist, and where a measure cannot see a model's scores.
+    Every other batch, from the first, is for fitting. One pass of each model in eval mode. Depths, widths and head
+    counts may differ.
+
+    Args:
+        student, teacher: encoders of one vocabulary.
+        texts, tokenizer, batch_size: as for compare_layers.
+        measures: of kdfeatures.analysis.head_similarity.MEASURES.
+        pairs: (student layer, teacher layer), from 1; None compares all layers with all.
+
+    Raises:
+        UserError: for fewer than two batches, unknown measures, layers that do not exist, and where a measure cannot
+            see a model's scores.
     """
+    batches = batches_of(texts, tokenizer, batch_size=batch_size)
     depths = [len(encoder_of(model).layers) for model in (student, teacher)]
     chosen = [LayerPair(*pair) for pair in (product(*(range(1, n + 1) for n in depths)) if pairs is None else pairs)]
     layers_s, layers_t = ({pair[side] for pair in chosen} for side in (0, 1))
     keys = list(product(measures, chosen))
     parts = {part: {key: HeadSimilarity(key[0]) for key in keys} for part in ("fitted", "similarity", "null")}
     with (
-        measured(student, attention=sorted(layers_s)) as see_student,
-        measured(teacher, attention=sorted(layers_t)) as see_teacher,
+        eval_pass(student, attention=sorted(layers_s)) as see_student,
+        eval_pass(teacher, attention=sorted(layers_t)) as see_teacher,
     ):
         count = 0
         for count, batch in enumerate(batches, 1):
             real = real_of(batch)
-            found_s = _on_cpu(see_student(to_device(batch, student)).attention)
-            found_t = _on_cpu(see_teacher(to_device(batch, teacher)).attention)
-            others = {layer: shuffled(states, real) for layer, states in found_t.items()}
+            attention_s = _on_cpu(see_student(to_device(batch, student)).attention)
+            attention_t = _on_cpu(see_teacher(to_device(batch, teacher)).attention)
+            others = {layer: shuffled(states, real) for layer, states in attention_t.items()}
             for measure, pair in keys:
-                own, other = found_s[pair.student], found_t[pair.teacher]
+                states_s, states_t = attention_s[pair.student], attention_t[pair.teacher]
                 if count % 2:
-                    parts["fitted"][measure, pair].update(own, other, real)
+                    parts["fitted"][measure, pair].update(states_s, states_t, real)
                     continue
-                parts["similarity"][measure, pair].update(own, other, real)
+                parts["similarity"][measure, pair].update(states_s, states_t, real)
                 unrelated, mask = others[pair.teacher]
-                parts["null"][measure, pair].update(own, unrelated, real & mask)
+                parts["null"][measure, pair].update(states_s, unrelated, real & mask)
     if count < 2:
         raise UserError(f"heads are matched on some batches and reported on others, but there is {count}; give more.")
-    return {measure: {pair: _compared(parts, measure, pair) for pair in chosen} for measure in measures}
+    return {measure: {pair: _comparison(parts, measure, pair) for pair in chosen} for measure in measures}
 
 
-def _compared(parts: dict[str, dict], measure: str, pair: LayerPair) -> HeadComparison:
+def _comparison(parts: dict[str, dict], measure: str, pair: LayerPair) -> HeadComparison:
     fitted, similarity, null = (parts[part][measure, pair].compute() for part in ("fitted", "similarity", "null"))
     return HeadComparison(match_heads(fitted), fitted, similarity, null)
 
 
-def _on_cpu(found: dict[int, AttentionStates]) -> dict[int, AttentionStates]:
-    return {
-        layer: states._replace(
-            **{name: value.cpu() for name, value in states._asdict().items() if isinstance(value, Tensor)}
-        )
-        for layer, states in found.items()
-    }
+def _on_cpu(attention: dict[int, AttentionStates]) -> dict[int, AttentionStates]:
+    return {layer: changed(states, Tensor.cpu) for layer, states in attention.items()}
 
 
 def _mean(values: Sequence[float]) -> float:

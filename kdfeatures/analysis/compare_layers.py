@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import Batch, real_of, to_device
+from kdfeatures.analysis.batches import Batch, batches_of, real_of, to_device
 from kdfeatures.analysis.hsic import kernels_of, unbiased_hsics
-from kdfeatures.capture.context import measured
+from kdfeatures.capture.context import eval_pass
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
 
@@ -28,35 +29,64 @@ class LayerComparison(NamedTuple):
     similarity: Tensor
     null: Tensor
 
+    def plot(self, path: str | Path = "layers.png") -> Path:
+        """Draw both matrices side by side, save them as PNG, and return the file's path."""
+        from kdfeatures.analysis.heatmaps import Panel, heat_maps
+
+        panels = [
+            Panel("same text", self.similarity.numpy(), ()),
+            Panel("other text, same positions", self.null.numpy(), ()),
+        ]
+        heat_maps(panels, Path(path), rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
+        return Path(path)
+
 
 @torch.no_grad()
-def compare_layers(student: PreTrainedModel, teacher: PreTrainedModel, batches: Iterable[Batch]) -> LayerComparison:
+def compare_layers(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    texts: Iterable[Batch] | Sequence[str],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    batch_size: int = 8,
+) -> LayerComparison:
     """Return debiased linear CKA between the hidden states of all layers, HSIC(S, T) / sqrt(HSIC(S, S) HSIC(T, T)).
 
-        found = compare_layers(student, teacher, text_batches(texts, tokenizer, batch_size=8))
-        found.similarity[3, 6]     # student layer 3, teacher layer 6
+        comparison = compare_layers(student, teacher, texts, tokenizer)
+        comparison.similarity[3, 6]     # student layer 3, teacher layer 6
+        comparison.plot("layers.png")
 
     HSIC is the unbiased estimator (Song et al. 2012) with the real tokens of a batch as samples, averaged over the
     batches before the ratio is taken (arXiv:2010.15327), in eval mode. Unlike the loss kdfeatures.losses.LinearCKA it
     is near 0 for unrelated states also where a batch has fewer tokens than the states have dimensions. Widths and
     depths may differ. Takes 8 (M + N + 2) n^2 bytes for batches of n tokens.
-    batches: inputs that fit both models (kdfeatures.analysis.batches), of two texts or more. Raises UserError without
-    any, for a batch of fewer than 4 tokens, and for a model whose length shrinks from layer to layer (Funnel).
+
+    Args:
+        student, teacher: encoders of one vocabulary.
+        texts: strings, of which `batch_size` are compared at a time; or, without a tokenizer, batches that fit both
+            models (kdfeatures.analysis.batches), of two texts or more.
+        tokenizer: of both models.
+        batch_size: texts whose tokens are compared with each other.
+
+    Raises:
+        UserError: without any text, for a batch of fewer than 4 tokens, and for a model whose length shrinks from layer
+            to layer (Funnel).
     """
+    batches = batches_of(texts, tokenizer, batch_size=batch_size)
     depth_s, depth_t = (len(encoder_of(model).layers) for model in (student, teacher))
     layers_s, layers_t = range(depth_s + 1), range(depth_t + 1)
     same, null = _Ratio(), _Ratio()
-    with measured(student, hidden=layers_s) as see_student, measured(teacher, hidden=layers_t) as see_teacher:
+    with eval_pass(student, hidden=layers_s) as see_student, eval_pass(teacher, hidden=layers_t) as see_teacher:
         for batch in batches:
             real = real_of(batch)
             if len(real) < 2:
                 raise UserError("a batch of one text cannot be shuffled; give two or more.")
-            found_s, found_t = see_student(to_device(batch, student)), see_teacher(to_device(batch, teacher))
-            states_s = [_checked(found_s.hidden[n], real) for n in layers_s]
-            states_t = [_checked(found_t.hidden[n], real) for n in layers_t]
-            same.add([own[real] for own in states_s], [own[real] for own in states_t])
-            both = real & real.roll(1, 0)
-            null.add([own[both] for own in states_s], [own.roll(1, 0)[both] for own in states_t])
+            features_s, features_t = see_student(to_device(batch, student)), see_teacher(to_device(batch, teacher))
+            states_s = [_checked(features_s.hidden[n], real) for n in layers_s]
+            states_t = [_checked(features_t.hidden[n], real) for n in layers_t]
+            same.add([states[real] for states in states_s], [states[real] for states in states_t])
+            mask = real & real.roll(1, 0)
+            null.add([states[mask] for states in states_s], [states.roll(1, 0)[mask] for states in states_t])
     return LayerComparison(same.value(), null.value())
 
 
@@ -68,15 +98,19 @@ class _Ratio:
 
     def add(self, student: list[Tensor], teacher: list[Tensor]) -> None:
         """Add a batch: for every layer its states at the same tokens, (n, D)."""
-        own, other = kernels_of(student), kernels_of(teacher)
-        found = unbiased_hsics(own, other), unbiased_hsics(own, own).diagonal(), unbiased_hsics(other, other).diagonal()
-        self.sums = found if self.sums is None else tuple(a + b for a, b in zip(self.sums, found, strict=True))
+        of_student, of_teacher = kernels_of(student), kernels_of(teacher)
+        cross = unbiased_hsics(of_student, of_teacher)
+        norms_s = unbiased_hsics(of_student, of_student).diagonal()
+        norms_t = unbiased_hsics(of_teacher, of_teacher).diagonal()
+        if self.sums is not None:
+            cross, norms_s, norms_t = self.sums[0] + cross, self.sums[1] + norms_s, self.sums[2] + norms_t
+        self.sums = cross, norms_s, norms_t
 
     def value(self) -> Tensor:
         if self.sums is None:
             raise UserError("no batch was given, so there is no similarity; give at least one.")
-        cross, own, other = self.sums
-        return cross / (own[:, None] * other[None]).clamp(min=torch.finfo(cross.dtype).tiny).sqrt()
+        cross, norms_s, norms_t = self.sums
+        return cross / (norms_s[:, None] * norms_t[None]).clamp(min=torch.finfo(cross.dtype).tiny).sqrt()
 
 
 def _checked(states: Tensor, real: Tensor) -> Tensor:

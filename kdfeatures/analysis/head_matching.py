@@ -54,5 +54,5 @@ def match_heads(similarity: Tensor) -> HeadMatching:
     heads_s, heads_t = similarity.shape
     unmatched_s = tuple(sorted(set(range(heads_s)) - set(rows.tolist())))
     unmatched_t = tuple(sorted(set(range(heads_t)) - set(columns.tolist())))
-    found = HeadMatching(pairs, (), (), unmatched_s, unmatched_t)
-    return found._replace(similarity=found.on(similarity), margins=found.margins_on(similarity))
+    matching = HeadMatching(pairs, (), (), unmatched_s, unmatched_t)
+    return matching._replace(similarity=matching.on(similarity), margins=matching.margins_on(similarity))

@@ -45,17 +45,17 @@ class HeadSimilarity:
                 f"heads are compared on the same texts, but queries are {tuple(student.query.shape)} and "
                 f"{tuple(teacher.query.shape)}, (batch, heads, tokens, width); feed both one batch."
             )
-        found = MEASURES[self.measure](student, teacher, real_tokens(mask, student.query))
-        self._sums = found if self._sums is None else tuple(a + b for a, b in zip(self._sums, found, strict=True))
+        sums = MEASURES[self.measure](student, teacher, real_tokens(mask, student.query))
+        self._sums = sums if self._sums is None else tuple(a + b for a, b in zip(self._sums, sums, strict=True))
 
     def compute(self) -> Tensor:
         """Return the similarity of all pairs, (H_s, H_t)."""
         if self._sums is None:
             raise UserError("no batch was given, so there is no similarity; call update first.")
-        both, of_student, of_teacher = self._sums
+        joint, of_student, of_teacher = self._sums
         if self.measure == "divergence":
-            return 1 - both / of_student / math.log(2)
-        return both / (of_student[:, None] * of_teacher[None]).clamp(min=torch.finfo(both.dtype).tiny).sqrt()
+            return 1 - joint / of_student / math.log(2)
+        return joint / (of_student[:, None] * of_teacher[None]).clamp(min=torch.finfo(joint.dtype).tiny).sqrt()
 
 
 def check_measure(measure: str) -> None:
@@ -72,36 +72,42 @@ def shuffled(states: AttentionStates, mask: Tensor) -> tuple[AttentionStates, Te
     if len(mask) < 2:
         raise UserError("a batch of one text cannot be shuffled; give two or more.")
 
-    def rolled(tensor: Tensor | None) -> Tensor | None:
-        return tensor if tensor is None or tensor.shape[0] != len(mask) else tensor.roll(1, 0)
+    def rolled(tensor: Tensor) -> Tensor:
+        return tensor if tensor.shape[0] != len(mask) else tensor.roll(1, 0)
 
-    tensors = {name: rolled(getattr(states, name)) for name in ("query", "key", "value", "allowed", "used")}
-    return states._replace(**tensors), mask.roll(1, 0)
+    return changed(states, rolled), mask.roll(1, 0)
+
+
+def changed(states: AttentionStates, change: Callable[[Tensor], Tensor]) -> AttentionStates:
+    """Return the states with all of their tensors changed."""
+    query, key, value = (change(x) for x in (states.query, states.key, states.value))
+    allowed, used = (None if x is None else change(x) for x in (states.allowed, states.used))
+    return states._replace(query=query, key=key, value=value, allowed=allowed, used=used)
 
 
 def _probabilities(states: AttentionStates, real: Tensor) -> Tensor:
     """Return each head's distribution over real keys, (B, H, L, L), in float64; rows of padding are zero."""
     keep = real_pairs(real, states.keep_mask())
     if states.used is not None:
-        found = torch.where(keep, states.used.double(), 0)
-        return found / found.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+        probabilities = torch.where(keep, states.used.double(), 0)
+        return probabilities / probabilities.sum(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
     scores = _blank(states, real).attention.scores().masked_fill(~keep, -torch.inf)
     return torch.where(keep, scores.softmax(-1), 0)
 
 
 def _blank(states: AttentionStates, real: Tensor) -> AttentionStates:
-    tensors = {name: blank_padding(getattr(states, name), real).double() for name in ("query", "key", "value")}
-    return states._replace(**tensors)
+    query, key, value = (blank_padding(x, real).double() for x in (states.query, states.key, states.value))
+    return states._replace(query=query, key=key, value=value)
 
 
 def _divergence(student: AttentionStates, teacher: AttentionStates, real: Tensor) -> tuple[Tensor, ...]:
     maps_s, maps_t = _probabilities(student, real), _probabilities(teacher, real)
-    own = (_negative_entropy(maps_s), _negative_entropy(maps_t))
+    entropies = (_negative_entropy(maps_s), _negative_entropy(maps_t))
     rows = real.sum(1).clamp(min=1)
     totals = []
     for head in range(maps_s.shape[1]):
         middle = _negative_entropy((maps_s[:, head : head + 1] + maps_t) / 2)
-        divergence = (own[0][:, head : head + 1] + own[1]) / 2 - middle  # (B, H_t, L)
+        divergence = (entropies[0][:, head : head + 1] + entropies[1]) / 2 - middle  # (B, H_t, L)
         totals.append(((divergence * real[:, None]).sum(-1) / rows[:, None]).sum(0))
     count = (real.any(1)).sum().double()
     return torch.stack(totals), count, count
@@ -127,16 +133,16 @@ def _centred_scores(states: AttentionStates, real: Tensor) -> Tensor:
 def _cka(student: AttentionStates, teacher: AttentionStates, real: Tensor) -> tuple[Tensor, ...]:
     outputs_s, outputs_t = (_outputs(states, real) for states in (student, teacher))
     return (
-        torch.stack([torch.stack([unbiased_hsic(own, other) for other in outputs_t]) for own in outputs_s]),
-        torch.stack([unbiased_hsic(own, own) for own in outputs_s]),
-        torch.stack([unbiased_hsic(own, own) for own in outputs_t]),
+        torch.stack([torch.stack([unbiased_hsic(output, other) for other in outputs_t]) for output in outputs_s]),
+        torch.stack([unbiased_hsic(output, output) for output in outputs_s]),
+        torch.stack([unbiased_hsic(output, output) for output in outputs_t]),
     )
 
 
 def _outputs(states: AttentionStates, real: Tensor) -> Tensor:
     """Return what each head gives at the real tokens of the batch, (H, tokens, d)."""
-    found = _probabilities(states, real) @ _blank(states, real).value
-    return found.transpose(0, 1)[:, real]
+    outputs = _probabilities(states, real) @ _blank(states, real).value
+    return outputs.transpose(0, 1)[:, real]
 
 
 MEASURES: dict[str, Callable[[AttentionStates, AttentionStates, Tensor], tuple[Tensor, ...]]] = {

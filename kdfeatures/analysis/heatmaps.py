@@ -35,29 +35,29 @@ def heat_maps(
     height, width = panels[0].matrix.shape
     cell = min((WIDTH - 2.2) / len(panels) / width, 0.6)
     figure = Figure(figsize=(WIDTH, max(cell * height, 1.2) + 1.1), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for number, (own, panel) in enumerate(zip(axes, panels, strict=True)):
-        image = own.imshow(panel.matrix, cmap=COLOURS, vmin=limits[0], vmax=limits[1], aspect="equal")
-        own.set_title(panel.title, fontsize=12)
-        own.set_xticks(range(width), range(start, start + width), fontsize=10)
-        own.set_yticks(range(height), range(start, start + height), fontsize=10)
-        own.set_xlabel(columns, fontsize=11)
+    for number, (subplot, panel) in enumerate(zip(axes, panels, strict=True)):
+        image = subplot.imshow(panel.matrix, cmap=COLOURS, vmin=limits[0], vmax=limits[1], aspect="equal")
+        subplot.set_title(panel.title, fontsize=12)
+        subplot.set_xticks(range(width), range(start, start + width), fontsize=10)
+        subplot.set_yticks(range(height), range(start, start + height), fontsize=10)
+        subplot.set_xlabel(columns, fontsize=11)
         if number == 0:
-            own.set_ylabel(rows, fontsize=11)
-        own.tick_params(length=0)
-        for side in own.spines.values():
+            subplot.set_ylabel(rows, fontsize=11)
+        subplot.tick_params(length=0)
+        for side in subplot.spines.values():
             side.set_visible(False)
-        _numbers(own, panel.matrix, limits, small=cell < 0.3)
+        _numbers(subplot, panel.matrix, limits, small=cell < 0.3)
         for row, column in panel.marked:
             for colour, line in (("black", 3.6), ("white", 1.6)):  # one of the two is seen on any colour of the map
                 corner = (column - 0.44, row - 0.44)
-                own.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, edgecolor=colour, linewidth=line))
+                subplot.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, edgecolor=colour, linewidth=line))
     bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01, aspect=20)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=10)
-    figure.canvas.draw()
-    drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     # a palette takes a third of the bytes of full colour, and a page holds many of these
     drawn.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 

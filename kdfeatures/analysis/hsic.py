@@ -48,8 +48,8 @@ def kernels_of(states: Sequence[Tensor]) -> Tensor:
     """
     _check_samples(len(states[0]))
     # a shift changes nothing but the digits that are lost
-    centred = [own.double() - own.double().mean(0) for own in states]
-    kernels = torch.stack([own @ own.mT for own in centred])
+    centred = [state.double() - state.double().mean(0) for state in states]
+    kernels = torch.stack([state @ state.mT for state in centred])
     kernels.diagonal(dim1=1, dim2=2).zero_()
     return kernels
 

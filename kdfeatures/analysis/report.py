@@ -16,7 +16,7 @@ from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
 from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
 from kdfeatures.analysis.heatmaps import Panel, heat_maps
 from kdfeatures.analysis.html_page import data_url
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 Cells = Sequence[tuple[int, int]]  # (row, column)
 MEANINGS = {
@@ -37,6 +37,10 @@ class Measured(NamedTuple):
     layers_before: LayerComparison | None
     heads_before: dict[str, dict[LayerPair, HeadComparison]] | None
 
+    def before(self, measure: str) -> dict[LayerPair, HeadComparison]:
+        """Return the heads of before by pair of layers; empty without them."""
+        return {} if self.heads_before is None else self.heads_before[measure]
+
 
 def measure(
     student: PreTrainedModel,
@@ -48,44 +52,45 @@ def measure(
     pairs: Sequence[LayerPair],
 ) -> Measured:
     """Compare the student, and the one before if there is one, with the teacher on the same texts."""
-    found: list[Any] = []
+    comparisons: list[Any] = []
     for model in (student, before):
         if model is None:
-            found += [None, None]
+            comparisons += [None, None]
             continue
-        found.append(compare_layers(model, teacher, batches))
-        found.append(compare_heads(model, teacher, batches, measures=measures, pairs=pairs))
-    return Measured(*found)
+        comparisons.append(compare_layers(model, teacher, batches))
+        comparisons.append(compare_heads(model, teacher, batches, measures=measures, pairs=pairs))
+    return Measured(*comparisons)
 
 
 def draw_layers(found: Measured, pairs: Sequence[LayerPair], path: Path) -> str:
     """Draw the similarity of all layers, with the mapped ones outlined, and return a description."""
-    before = found.layers_before and (found.layers_before.similarity, pairs)
+    before = None if found.layers_before is None else (found.layers_before.similarity, pairs)
     panels = _panels((found.layers.similarity, pairs), before, found.layers.null)
     heat_maps(panels, path, rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
-    return f"CKA of student and teacher layers. {_said(panels, pairs)}"
+    return f"CKA of student and teacher layers. {_describe_cells(panels, pairs)}"
 
 
 def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Draw the similarity of all heads by one measure; return what the page shows of each pair, by its key."""
-    after, before = found.heads[name], found.heads_before and found.heads_before[name]
+    after, before = found.heads[name], found.before(name)
     panels = {}
-    for pair, own in after.items():
-        then = before and (before[pair].similarity, before[pair].matching.pairs)
-        panels[pair] = _panels((own.similarity, own.matching.pairs), then, own.null)
-    values = torch.cat([torch.from_numpy(panel.matrix).flatten() for own in panels.values() for panel in own])
+    for pair, heads in after.items():
+        then = before.get(pair)
+        cells_before = None if then is None else (then.similarity, then.matching.pairs)
+        panels[pair] = _panels((heads.similarity, heads.matching.pairs), cells_before, heads.null)
+    values = torch.cat([torch.from_numpy(panel.matrix).flatten() for of_pair in panels.values() for panel in of_pair])
     limits = (values.min().item(), values.max().item())
     shown = {}
-    for pair, own in after.items():
+    for pair, heads in after.items():
         file = folder / f"heads_{name}_{pair.student}_{pair.teacher}.png"
         heat_maps(panels[pair], file, rows="student head", columns="teacher head", start=0, limits=limits)
         described = f"Similarity of heads, student layer {pair.student}, teacher layer {pair.teacher}, by {name}."
-        alt = f"{described} {_said(panels[pair], own.matching.pairs)}"
-        shown[key_of(pair)] = {"png": data_url(file), "alt": alt} | matched(own, before and before[pair])
+        alt = f"{described} {_describe_cells(panels[pair], heads.matching.pairs)}"
+        shown[pair_key(pair)] = {"png": data_url(file), "alt": alt} | matched(heads, before.get(pair))
     return shown
 
 
-def key_of(pair: LayerPair) -> str:
+def pair_key(pair: LayerPair) -> str:
     """Return how data name a pair of layers."""
     return f"{pair.student}-{pair.teacher}"
 
@@ -97,16 +102,16 @@ def matched(after: HeadComparison, before: HeadComparison | None) -> dict[str, A
         partners = zip(before.matching.pairs, before.matching.on(before.similarity), strict=True)
         then = {s: {"before_teacher": t, "before_similarity": value} for (s, t), value in partners}
     nothing = dict.fromkeys(("before_teacher", "before_similarity")) if before is not None else {}
-    own = after.matching
-    values = own.on(after.similarity), own.margins_on(after.similarity), own.on(after.null)
+    matching = after.matching
+    values = matching.on(after.similarity), matching.margins_on(after.similarity), matching.on(after.null)
     return {
         "pairs": [
             {"student": s, "teacher": t, "similarity": value, "margin": _finite(margin), "null": null}
             | then.get(s, nothing)
-            for (s, t), value, margin, null in zip(own.pairs, *values, strict=True)
+            for (s, t), value, margin, null in zip(matching.pairs, *values, strict=True)
         ],
-        "unmatched_student": own.unmatched_student,
-        "unmatched_teacher": own.unmatched_teacher,
+        "unmatched_student": matching.unmatched_student,
+        "unmatched_teacher": matching.unmatched_teacher,
     }
 
 
@@ -114,13 +119,17 @@ def summary_of(found: Measured) -> list[dict[str, str]]:
     """Return the table of means over matched heads, a row for every measure and pair of layers."""
     rows = []
     for name, by_pair in found.heads.items():
-        for pair, own in by_pair.items():
+        for pair, heads in by_pair.items():
             row = {"measure": name, "student ← teacher": f"{pair.student} ← {pair.teacher}"}
-            models = {"": own}
+            models = {"": heads}
             if found.heads_before is not None:
-                models = {"before: ": found.heads_before[name][pair], "after: ": own}
-            for when, one in models.items():
-                for what, value in (("matched", one.matched), ("other texts", one.matched_null), ("any", one.any_pair)):
+                models = {"before: ": found.heads_before[name][pair], "after: ": heads}
+            for when, comparison in models.items():
+                for what, value in (
+                    ("matched", comparison.matched),
+                    ("other texts", comparison.matched_null),
+                    ("any", comparison.any_pair),
+                ):
                     row[f"{when}{what}"] = f"{round(value, 2) + 0.0:.2f}"
             rows.append(row)
     return rows
@@ -133,7 +142,7 @@ def _panels(after: tuple[Tensor, Cells], before: tuple[Tensor, Cells] | None, nu
     return [Panel(title, matrix.numpy(), marked) for title, (matrix, marked) in shown.items()]
 
 
-def _said(panels: Sequence[Panel], marked: Cells) -> str:
+def _describe_cells(panels: Sequence[Panel], marked: Cells) -> str:
     """Say what the outlined cells hold: those of each panel on average, and of the second to last one by one."""
     means = [f"{panel.title} {panel.matrix[tuple(zip(*panel.marked, strict=True))].mean():.2f}" for panel in panels]
     single = [f"{s} with {t} {panels[-2].matrix[s, t]:.2f}" for s, t in marked]

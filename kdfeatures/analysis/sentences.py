@@ -11,15 +11,15 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.analysis.batches import Batch, to_device
-from kdfeatures.capture.context import measured
+from kdfeatures.capture.context import eval_pass
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.evaluation.encoded import token_counts
 
 FIGURE_MIB = 0.1  # of a figure, with 12 x 12 heads in three panels
 STEPS = 255  # of a byte; it keeps the square root of a probability, so that small ones are told apart
 
 
-class Sentence(NamedTuple):
+class ShownSentence(NamedTuple):
     """text: without special tokens. tokens: as a reader knows them, (L,). inputs: of both models, (1, L)."""
 
     text: str
@@ -29,7 +29,7 @@ class Sentence(NamedTuple):
 
 def example_sentences(
     examples: Dataset, tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int
-) -> list[Sentence]:
+) -> list[ShownSentence]:
     """Return the first `count` of the encoded examples that have at most `longest` tokens.
 
     Raises UserError when sentences are asked for and none is so short.
@@ -44,9 +44,9 @@ def example_sentences(
     return [_sentence(row, tokenizer) for row in examples.select_columns(names).select(short).to_list()]
 
 
-def own_sentences(texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[Sentence]:
+def own_sentences(texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[ShownSentence]:
     """Return the user's own texts or pairs of texts. Raises UserError for what is no text, or too long."""
-    found = []
+    sentences = []
     for number, text in enumerate(texts):
         parts = [text] if isinstance(text, str) else text
         if not isinstance(parts, list) or len(parts) not in (1, 2) or not all(isinstance(part, str) for part in parts):
@@ -59,29 +59,29 @@ def own_sentences(texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, m
                 f"inspect.texts[{number}] has {len(row['input_ids'])} tokens, more than data.max_length={max_length}; "
                 "shorten it."
             )
-        found.append(_sentence(row, tokenizer))
-    return found
+        sentences.append(_sentence(row, tokenizer))
+    return sentences
 
 
 @torch.no_grad()
 def attention_maps(
-    model: PreTrainedModel, sentences: Sequence[Sentence], layers: Sequence[int]
+    model: PreTrainedModel, sentences: Sequence[ShownSentence], layers: Sequence[int]
 ) -> dict[int, list[str]]:
     """Return for every layer the maps of all its heads, a string for each sentence.
 
     It is base64 of H * L * L bytes, round(255 sqrt(p)) of the probability p with which a query attends to a key.
     """
-    found: dict[int, list[str]] = {layer: [] for layer in layers}
-    with measured(model, attention=layers) as see:
+    maps: dict[int, list[str]] = {layer: [] for layer in layers}
+    with eval_pass(model, attention=layers) as see:
         for sentence in sentences:
             features = see(to_device(sentence.inputs, model))
             for layer in layers:
-                steps = features.probabilities(layer)[0].float().sqrt().mul(STEPS).round().byte()
-                found[layer].append(b64encode(steps.cpu().numpy().tobytes()).decode())
-    return found
+                steps = features.attention_probs(layer)[0].float().sqrt().mul(STEPS).round().byte()
+                maps[layer].append(b64encode(steps.cpu().numpy().tobytes()).decode())
+    return maps
 
 
-def check_page(sentences: Sequence[Sentence], heads: int, *, figures: int, max_mib: float) -> None:
+def check_page(sentences: Sequence[ShownSentence], heads: int, *, figures: int, max_mib: float) -> None:
     """Raise UserError when the maps of so many heads, over all layers of both models, and figures exceed the page."""
     values = sum(len(sentence.tokens) ** 2 for sentence in sentences) * heads
     size = values * 4 / 3 / 2**20 + figures * FIGURE_MIB
@@ -93,9 +93,14 @@ def check_page(sentences: Sequence[Sentence], heads: int, *, figures: int, max_m
         )
 
 
-def _sentence(row: dict[str, list[int]], tokenizer: PreTrainedTokenizerBase) -> Sentence:
+def _sentence(row: dict[str, list[int]], tokenizer: PreTrainedTokenizerBase) -> ShownSentence:
     ids = row["input_ids"]
     # a byte-level piece is readable only when it is decoded
-    tokens = [tokenizer.decode([id_]).strip() or tokenizer.convert_ids_to_tokens(id_) for id_ in ids]
+    tokens = [_text(tokenizer.decode([id_])).strip() or _text(tokenizer.convert_ids_to_tokens(id_)) for id_ in ids]
     inputs = {name: torch.tensor([values]) for name, values in row.items()}
-    return Sentence(tokenizer.decode(ids, skip_special_tokens=True), tuple(tokens), inputs)
+    return ShownSentence(_text(tokenizer.decode(ids, skip_special_tokens=True)), tuple(tokens), inputs)
+
+
+def _text(decoded: str | list[str]) -> str:
+    assert isinstance(decoded, str)  # as it is of ids that are no batch
+    return decoded

@@ -9,17 +9,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from kdfeatures.benchmark.equal_steps import check_steps, same_steps
-from kdfeatures.benchmark.run import compose
-from kdfeatures.benchmark.settings import Settings, key_of
-from kdfeatures.cli.commands import distill
-from kdfeatures.cli.commands.distill import Plan
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, Term
+from kdfeatures.benchmark.grid_run import compose
+from kdfeatures.benchmark.settings import GridRunSettings, key_of
+from kdfeatures.config.load import distill_settings
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+from kdfeatures.pipelines.plan import Plan, plan_stages
 
 LAYERS = ("hidden", "attention", "flow")  # what losses on layers take
 
 
-def on_layers(cfg: DictConfig, plans: Sequence[Plan]) -> dict[str, Term]:
+def on_layers(cfg: DictConfig, plans: Sequence[Plan]) -> dict[str, BoundTerm]:
     """Return a run's terms on layers by the option that holds them, such as stages.intermediate.losses.hidden."""
     return {
         _place(cfg, plan, name): term
@@ -49,52 +50,53 @@ def _place(cfg: DictConfig, plan: Plan, name: str) -> str:
     return f"losses.{name}" if name in cfg.losses else f"stages.{plan.stage.key}.losses.{name}"
 
 
+UNUSED = Path("unused")  # the folder of a run that is only planned
 OTHER = "other_texts"  # the teacher of the control `permuted`
 
 
-def arms_of(settings: Settings, task: str, teacher: str | None) -> dict[str, list[str]]:
+def arms_of(settings: GridRunSettings, task: str, teacher: str | None) -> dict[str, list[str]]:
     """Return the overrides of each arm for a task, controls first; raises UserError for one that could not be run.
 
     teacher: a folder or Hub id whose config is the teacher's; None for the one that a generated task makes.
     Overrides of terms and stages are of the recipe, and of the controls made from it: hard and pseudo have other terms.
     An arm in stages gets as many steps as the others (kdfeatures/benchmark/equal_steps.py).
     """
-    grid, shared = settings.grid, [one for one in settings.shared if not _of_terms(one)]
-    terms = [one for one in settings.shared if _of_terms(one)]
+    grid, shared = settings.grid, [override for override in settings.shared if not _of_terms(override)]
+    terms = [override for override in settings.shared if _of_terms(override)]
     if terms and len(grid.recipes) > 1:
         raise UserError(f"{terms[0]} is for the terms of one recipe, but there are {len(grid.recipes)}; use arms.NAME.")
-    own = grid.per_task.get(task, [])
+    of_task = grid.per_task.get(task, [])
     model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
 
     @functools.cache  # composing takes longer than all else here
-    def planned(*overrides: str) -> tuple[DictConfig, list[distill.Plan]]:
+    def planned(*overrides: str) -> tuple[DictConfig, list[Plan]]:
         cfg = compose("distill", [*overrides, *model])
-        return cfg, distill.check(cfg, Path("unused"))
+        return cfg, plan_stages(distill_settings(cfg, UNUSED), UNUSED)
 
     def arm(*overrides: str) -> list[str]:
         cfg, plans = planned(*overrides)
         check_steps(cfg)
         return [*overrides, *same_steps(cfg, plans, overrides)]
 
-    first = [f"recipe={grid.recipes[0]}", *shared, *terms, *own]
-    found: dict[str, list[str]] = {}
+    first = [f"recipe={grid.recipes[0]}", *shared, *terms, *of_task]
+    arms: dict[str, list[str]] = {}
     for control in grid.controls:
         if control == "permuted":
             moved = _on_other_texts(*planned(*first))
             if moved:
-                found[f"{grid.recipes[0]}, other texts"] = [*arm(*first), *moved]
+                arms[f"{grid.recipes[0]}, other texts"] = [*arm(*first), *moved]
         elif control == "logits":
             removed = without_layers(*planned(*first))
-            found[control] = arm(f"recipe={control}", *shared, *own) if removed is None else arm(*first, *removed)
+            arms[control] = arm(f"recipe={control}", *shared, *of_task) if removed is None else arm(*first, *removed)
         else:
-            found[control] = arm(f"recipe={control}", *shared, *own)
-    found |= {name: arm(f"recipe={name}", *shared, *terms, *own) for name in grid.recipes}
-    found |= {name: arm(*shared, *overrides, *own) for name, overrides in grid.arms.items()}
-    if grid.baseline not in found:
+            arms[control] = arm(f"recipe={control}", *shared, *of_task)
+    arms |= {name: arm(f"recipe={name}", *shared, *terms, *of_task) for name in grid.recipes}
+    arms |= {name: arm(*shared, *overrides, *of_task) for name, overrides in grid.arms.items()}
+    if grid.baseline not in arms:
         raise UserError(
-            f"baseline={grid.baseline} is no arm{nearest(grid.baseline, found)}; there is {', '.join(found)}."
+            f"baseline={grid.baseline} is no arm{nearest(grid.baseline, arms)}; there is {', '.join(arms)}."
         )
-    return found
+    return arms
 
 
 def _of_terms(override: str) -> bool:
@@ -102,9 +104,9 @@ def _of_terms(override: str) -> bool:
     return key.startswith(("losses", "stages")) or "@" in key
 
 
-def _on_other_texts(cfg: DictConfig, plans: Sequence[distill.Plan]) -> list[str]:
+def _on_other_texts(cfg: DictConfig, plans: Sequence[Plan]) -> list[str]:
     """Return what makes all terms on layers learn from a teacher that reads other texts; nothing without such terms."""
-    found = [
+    overrides = [
         f"{place}.teacher={OTHER}" for place, term in on_layers(cfg, plans).items() if term.teacher == DEFAULT_TEACHER
     ]
-    return found and [f"+teachers.{OTHER}={{path: '${{teacher.path}}', weight: 0.0, permuted: true}}", *found]
+    return overrides and [f"+teachers.{OTHER}={{path: '${{teacher.path}}', weight: 0.0, permuted: true}}", *overrides]

@@ -34,8 +34,8 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
         if not arm.runs:
             continue
         scores = {seed: _score(run) for seed, run in arm.runs.items()}
-        some = next(iter(arm.runs.values()))
-        teacher = _score(some, of="teacher")
+        first_run = next(iter(arm.runs.values()))
+        teacher = None if first_run["teacher"] is None else _score(first_run, of="teacher")
         row = {
             "task": unit.task,
             "arm": unit.arm,
@@ -43,12 +43,12 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
             "trials": len(unit.trials),
             "scores": scores,
             "seeds": len(next(iter(unit.runs.values()))),
-            "partial": _partial(some),
+            "partial": _partial(first_run),
             "mean": float(np.mean(list(scores.values()))),
             "std": spread(list(scores.values())),
             "metrics": _metrics(list(arm.runs.values())),
             "teacher": teacher,
-            "teacher_metrics": None if teacher is None else _metrics([some], of="teacher"),
+            "teacher_metrics": None if teacher is None else _metrics([first_run], of="teacher"),
             "retained": _retained(float(np.mean(list(scores.values()))), teacher),
             "minutes": float(np.median([run["seconds"]["total"] for run in arm.runs.values()])) / 60,
             "devices": sorted({run["device"] for run in arm.runs.values()}),
@@ -67,15 +67,15 @@ def means_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     std: over the seeds that all of its tasks have. The interval of a gain is that of the mean of the tasks' gains.
     """
     tasks = [task for task in dict.fromkeys(row["task"] for row in rows) if task != "wnli"]
-    found = []
+    entries = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        own = [row for row in rows if row["arm"] == arm and row["task"] in tasks]
-        if not tasks or len(own) < len(tasks):
+        arm_rows = [row for row in rows if row["arm"] == arm and row["task"] in tasks]
+        if not tasks or len(arm_rows) < len(tasks):
             continue
-        seeds = sorted(set.intersection(*(set(row["scores"]) for row in own)))
-        by_seed = [float(np.mean([row["scores"][seed] for row in own])) for seed in seeds]
-        teachers = [row["teacher"] for row in own]
-        mean = float(np.mean([row["mean"] for row in own]))
+        seeds = sorted(set.intersection(*(set(row["scores"]) for row in arm_rows)))
+        by_seed = [float(np.mean([row["scores"][seed] for row in arm_rows])) for seed in seeds]
+        teachers = [row["teacher"] for row in arm_rows]
+        mean = float(np.mean([row["mean"] for row in arm_rows]))
         entry = {
             "arm": arm,
             "tasks": tasks,
@@ -86,11 +86,11 @@ def means_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         entry["retained"] = _retained(mean, entry["teacher"])
         entry |= dict.fromkeys(("difference", "low", "high"))
-        if all(row["drawn"] is not None for row in own):
-            low, high = central(np.mean([row["drawn"] for row in own], axis=0))
-            entry |= {"difference": float(np.mean([row["difference"] for row in own])), "low": low, "high": high}
-        found.append(entry)
-    return found
+        if all(row["drawn"] is not None for row in arm_rows):
+            low, high = central(np.mean([row["drawn"] for row in arm_rows], axis=0))
+            entry |= {"difference": float(np.mean([row["difference"] for row in arm_rows])), "low": low, "high": high}
+        entries.append(entry)
+    return entries
 
 
 def _arm(unit: ArmSchedule) -> Arm:
@@ -101,17 +101,17 @@ def _arm(unit: ArmSchedule) -> Arm:
 
 def _exported(unit: ArmSchedule, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each exported format; instead of a gain over the baseline its difference to the torch model."""
-    found = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
+    results = {cell.seed: cell.results() for cell in unit.exports if cell.is_finished}
     rows = []
-    for form in ("onnx", "int8") if found else ():
-        runs = {seed: {**run, "student": run["formats"][form]} for seed, run in found.items()}
+    for form in ("onnx", "int8") if results else ():
+        runs = {seed: {**run, "student": run["formats"][form]} for seed, run in results.items()}
         scores = {seed: _score(run) for seed, run in runs.items()}
-        torchs = [_score({**run, "student": run["formats"]["torch"]}) for run in found.values()]
+        torchs = [_score({**run, "student": run["formats"]["torch"]}) for run in results.values()]
         mean = float(np.mean(list(scores.values())))
-        own = {"arm": f"{unit.arm}, {form}", "scores": scores, "mean": mean, "std": spread(list(scores.values()))}
-        own |= {"metrics": _metrics(list(runs.values())), "retained": _retained(mean, row["teacher"])}
-        own |= dict.fromkeys(("difference", "low", "high", "drawn"))
-        rows.append({**row, **own, "to_student": mean - float(np.mean(torchs))})
+        values = {"arm": f"{unit.arm}, {form}", "scores": scores, "mean": mean, "std": spread(list(scores.values()))}
+        values |= {"metrics": _metrics(list(runs.values())), "retained": _retained(mean, row["teacher"])}
+        values |= dict.fromkeys(("difference", "low", "high", "drawn"))
+        rows.append({**row, **values, "to_student": mean - float(np.mean(torchs))})
     return rows
 
 
@@ -124,27 +124,30 @@ def _partial(run: Mapping[str, Any]) -> dict[str, int]:
     return {split: count for split, count in examples.items() if is_partial(task, split, count)}
 
 
-def _score(run: Mapping[str, Any], of: str = "student") -> float | None:
-    if run[of] is None:
-        return None
+def _score(run: Mapping[str, Any], of: str = "student") -> float:
     return float(np.mean([metrics[run["metric"]] for metrics in run[of]["metrics"].values()]))
 
 
 def _metrics(runs: Sequence[Mapping[str, Any]], of: str = "student") -> dict[str, dict[str, float | None]]:
-    first, found = runs[0], {}
+    first, figures = runs[0], {}
     for split, metrics in first[of]["metrics"].items():
         for metric in metrics:
             if metric == "combined_score":
                 continue
             values = [run[of]["metrics"][split][metric] for run in runs]
             name = metric if split == first["split"] else f"{metric} ({split})"
-            found[name] = {"mean": float(np.mean(values)), "std": spread(values)}
-    return found
+            figures[name] = {"mean": float(np.mean(values)), "std": spread(values)}
+    return figures
 
 
 def _gain(arm: Arm, other: Arm, resamples: int, seed: int) -> dict[str, Any]:
     splits = next(iter(arm.runs.values()))["student"]["metrics"]
-    found = [difference_of(arm, other, split, resamples=resamples, seed=seed) for split in splits]
-    drawn = np.mean([values for _, values in found], axis=0)
+    differences = [difference_of(arm, other, split, resamples=resamples, seed=seed) for split in splits]
+    drawn = np.mean([values for _, values in differences], axis=0)
     low, high = central(drawn)
-    return {"difference": float(np.mean([one for one, _ in found])), "low": low, "high": high, "drawn": drawn}
+    return {
+        "difference": float(np.mean([difference for difference, _ in differences])),
+        "low": low,
+        "high": high,
+        "drawn": drawn,
+    }

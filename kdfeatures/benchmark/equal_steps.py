@@ -8,14 +8,13 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from kdfeatures.cli.commands import distill
-from kdfeatures.config.augmentation import augmentation_settings
 from kdfeatures.errors import UserError
+from kdfeatures.pipelines.plan import Plan
 
 RATE = "${trainer.learning_rate}"
 
 
-def same_steps(cfg: DictConfig, plans: Sequence[distill.Plan], overrides: Sequence[str]) -> list[str]:
+def same_steps(cfg: DictConfig, plans: Sequence[Plan], overrides: Sequence[str]) -> list[str]:
     """Return the overrides that do so; none for an arm without stages.
 
     cfg, plans: of a run with `overrides`. A stage with one stage for each layer counts as so many. What `overrides` say
@@ -37,7 +36,7 @@ def check_steps(cfg: DictConfig) -> None:
     An arm that learns from labels alone leaves out examples that have none, so its epoch is shorter.
     """
     unlabelled = [f"data.{name}={cfg.data[name]}" for name in ("labelled", "pool") if cfg.data[name] is not None]
-    unlabelled += [] if augmentation_settings(cfg) is None else [f"augmentation.copies={cfg.augmentation.copies}"]
+    unlabelled += [f"augmentation.copies={cfg.augmentation.copies}"] if "mlm" in cfg.augmentation else []
     if unlabelled and cfg.trainer.max_steps <= 0:
         raise UserError(
             f"{unlabelled[0]} gives arms without a teacher fewer examples, and so fewer steps in an epoch; say "

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdfeatures.benchmark.run import GridRun
+from kdfeatures.benchmark.grid_run import GridRun
 from kdfeatures.benchmark.schedule import ArmSchedule
 
 
@@ -22,12 +22,12 @@ class Progress:
         self.seconds.setdefault(cell.task, []).append(seconds)
         missing = [(unit.task, unit.planned - _finished(unit)) for unit in self.units]
         total, left = sum(unit.planned for unit in self.units), sum(runs for _, runs in missing)
-        told = f"; about {clock(self._seconds_of(missing))} left" if left else ""
-        return f"[{total - left}/{total}] {cell}: {_outcome(cell)} in {clock(seconds)}{told}"
+        remaining = f"; about {clock(self._seconds_of(missing))} left" if left else ""
+        return f"[{total - left}/{total}] {cell}: {_outcome(cell)} in {clock(seconds)}{remaining}"
 
     def _seconds_of(self, missing: Sequence[tuple[str, int]]) -> float:
         """The runs that each task lacks at the mean time of its own, or of all tasks where none has run."""
-        everywhere = [one for seconds in self.seconds.values() for one in seconds]
+        everywhere = [duration for seconds in self.seconds.values() for duration in seconds]
         return sum(runs * statistics.fmean(self.seconds.get(task, everywhere)) for task, runs in missing)
 
 
@@ -43,8 +43,8 @@ def _finished(unit: ArmSchedule) -> int:
     return sum(cell.is_finished for stage in unit.stages() for cell in stage if cell.command != "finetune")
 
 
-def _score(results: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    return f"{100 * found['metrics'][results['split']][results['metric']]:.1f}"
+def _score(results: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    return f"{100 * model['metrics'][results['split']][results['metric']]:.1f}"
 
 
 def _outcome(cell: GridRun) -> str:
@@ -52,5 +52,5 @@ def _outcome(cell: GridRun) -> str:
         return f"failed ({cell.failure})"
     results = cell.results()
     if cell.command == "export":
-        return ", ".join(f"{name} {_score(results, one)}" for name, one in results["formats"].items())
+        return ", ".join(f"{name} {_score(results, model)}" for name, model in results["formats"].items())
     return f"{_score(results, results['student'])} {results['metric']} ({results['split']})"

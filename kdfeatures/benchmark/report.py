@@ -10,13 +10,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.benchmark.collect import means_of, rows_of
-from kdfeatures.benchmark.costs import costs_table, model_costs
+from kdfeatures.benchmark.model_costs import costs_table, model_costs
 from kdfeatures.benchmark.schedule import ArmSchedule
-from kdfeatures.benchmark.settings import Settings
+from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.benchmark.tables import csv_text, details, summary
 from kdfeatures.files import write_whole
+from kdfeatures.runs.environment import versions
 from kdfeatures.runs.plots import difference_plot
-from kdfeatures.runs.results import markdown, versions
+from kdfeatures.runs.results import markdown
 
 SHARE = 0.02  # of a grid's time that tables may take while it runs
 
@@ -24,7 +25,9 @@ SHARE = 0.02  # of a grid's time that tables may take while it runs
 class Report:
     """Writes table.md and table.csv while the runs of `units` come in, and all files once they are there."""
 
-    def __init__(self, units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+    def __init__(
+        self, units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictConfig, output_dir: Path
+    ) -> None:
         self.units, self.settings, self.cfg, self.output_dir = units, settings, cfg, output_dir
         self._next = 0.0
 
@@ -32,12 +35,12 @@ class Report:
         """Write the tables of what there is, unless they were written a moment ago."""
         start = time.monotonic()
         if start >= self._next:
-            self._tables(*self._found())
+            self._tables(*self._collect())
             self._next = time.monotonic() + (time.monotonic() - start) / SHARE
 
     def finish(self) -> dict[str, Any] | None:
         """Write and print all, and return what results.json says of it; None where no run has finished."""
-        rows, means = self._found()
+        rows, means = self._collect()
         if not rows:
             return None
         spent = self._costs()
@@ -60,7 +63,7 @@ class Report:
             print(f"\nThe models could not be timed: {type(error).__name__}: {error}")
             return None
 
-    def _found(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _collect(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         grid = self.settings.grid
         rows = rows_of(self.units, baseline=grid.baseline, resamples=grid.resamples)
         return rows, means_of(rows)
@@ -110,11 +113,11 @@ class Report:
             )
         partial = {row["task"]: row["partial"] for row in rows if row["partial"]}
         if partial:
-            told = "; ".join(
+            counts = "; ".join(
                 f"{task} {', '.join(f'{count} examples of {split}' for split, count in splits.items())}"
                 for task, splits in partial.items()
             )
-            chosen += f" Not GLUE scores, because the data were not all there: {told}."
+            chosen += f" Not GLUE scores, because the data were not all there: {counts}."
         return (
             f"{self.cfg.split} scores in %, means over seeds {', '.join(map(str, grid.seeds))} ± standard deviation. "
             f"{chosen} Gains: paired bootstrap over examples and seeds. Minutes: the median run's, on "

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdfeatures.benchmark.arms import arms_of
-from kdfeatures.benchmark.run import PLAN, GridRun, compose
-from kdfeatures.benchmark.settings import TEACHER, Settings, key_of
+from kdfeatures.benchmark.grid_run import PLAN, GridRun, compose
+from kdfeatures.benchmark.settings import TEACHER, GridRunSettings, key_of
 from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
+from kdfeatures.data.inputs import SELECTION
 from kdfeatures.errors import UserError
 from kdfeatures.models.load import load_config
-from kdfeatures.pipelines.inputs import SELECTION
 from kdfeatures.runs.folder import is_finished
 
 EXPORT = "export"  # in a student's folder
@@ -50,13 +50,13 @@ class ArmSchedule:
         scored = [cell for cell in self.trials if cell.is_finished]
         if not scored or not all(cell.is_settled for cell in self.trials):
             return None
-        return max(sorted(scored, key=lambda cell: cell.learning_rate), key=_score).learning_rate
+        return max(sorted(scored, key=_rate), key=_score).learning_rate
 
     def is_done(self, cell: GridRun) -> bool:
         """True for a run that is finished, and for a trial that diverged where another tells which rate to take."""
         if cell.is_finished:
             return True
-        return cell in self.trials and cell.is_settled and any(one.is_finished for one in self.trials)
+        return cell in self.trials and cell.is_settled and any(trial.is_finished for trial in self.trials)
 
     @property
     def chosen(self) -> tuple[GridRun, ...]:
@@ -75,10 +75,10 @@ class ArmSchedule:
         return len(self.trials) + len(next(iter(self.runs.values()))) * (2 if self.is_exported else 1)
 
 
-def schedule_arms(settings: Settings, output_dir: Path) -> list[ArmSchedule]:
+def schedule_arms(settings: GridRunSettings, output_dir: Path) -> list[ArmSchedule]:
     """Return the units of a grid, task by task; raises UserError for a teacher that is not there and cannot be made."""
     missing = [
-        task for task in settings.grid.tasks if not _has_teacher(settings, task) and not _is_made(settings, task)
+        task for task in settings.grid.tasks if not _has_teacher(settings, task) and not _can_finetune(settings, task)
     ]
     if missing:
         raise UserError(
@@ -90,22 +90,22 @@ def schedule_arms(settings: Settings, output_dir: Path) -> list[ArmSchedule]:
     return [unit for task in settings.grid.tasks for unit in _units(settings, task, output_dir)]
 
 
-def _units(settings: Settings, task: str, output_dir: Path) -> list[ArmSchedule]:
+def _units(settings: GridRunSettings, task: str, output_dir: Path) -> list[ArmSchedule]:
     folder, trials = settings.root / task, output_dir / "trials" / task
     has_teacher = _has_teacher(settings, task)
     is_given = has_teacher and (settings.has_teachers or not (folder / PLAN).exists())
-    made = [] if is_given else [_finetuning(settings, task, folder)]
+    teacher_runs = [] if is_given else [_finetuning(settings, task, folder)]
     of_trials = TrialTeacher(folder, None, has_seen=False)
     if len(settings.grid.learning_rates) > 1:
         held = _finetuning(settings, task, trials / TEACHER, _held_out(settings))
         of_trials = trial_teacher(settings, task, held, folder)
-        made += [] if of_trials.made is None else [of_trials.made]
+        teacher_runs += [] if of_trials.run is None else [of_trials.run]
     arms = arms_of(settings, task, str(folder) if has_teacher else settings.encoder)
     return [
         ArmSchedule(
             task,
             arm,
-            tuple(made),
+            tuple(teacher_runs),
             _trials(settings, task, arm, overrides, of_trials.folder, trials),
             _runs(settings, task, arm, overrides, output_dir / "runs" / task),
             is_exported=settings.grid.export and arm in settings.grid.recipes,
@@ -116,17 +116,17 @@ def _units(settings: Settings, task: str, output_dir: Path) -> list[ArmSchedule]
 
 
 def _trials(
-    settings: Settings, task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path
+    settings: GridRunSettings, task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path
 ) -> tuple[GridRun, ...]:
     rates, seed = settings.grid.learning_rates, settings.grid.seeds[0]
     if len(rates) == 1:
         return ()
-    own = (*overrides, *_held_out(settings))
-    return tuple(_distilling(task, arm, own, teacher, place, seed, rate) for rate in rates)
+    trial_overrides = (*overrides, *_held_out(settings))
+    return tuple(_distilling(task, arm, trial_overrides, teacher, place, seed, rate) for rate in rates)
 
 
 def _runs(
-    settings: Settings, task: str, arm: str, overrides: Sequence[str], place: Path
+    settings: GridRunSettings, task: str, arm: str, overrides: Sequence[str], place: Path
 ) -> dict[float, tuple[GridRun, ...]]:
     grid = settings.grid
     return {
@@ -139,21 +139,29 @@ def _distilling(
     task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path, seed: int, rate: float
 ) -> GridRun:
     name = arm.replace(",", "").replace(" ", "_").replace("/", "_")
-    own = (f"task={task}", f"teacher.path='{teacher}'", *overrides, f"seed={seed}", f"trainer.learning_rate={rate}")
-    return GridRun("distill", own, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate)
+    run_overrides = (
+        f"task={task}",
+        f"teacher.path='{teacher}'",
+        *overrides,
+        f"seed={seed}",
+        f"trainer.learning_rate={rate}",
+    )
+    return GridRun(
+        "distill", run_overrides, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate
+    )
 
 
-def _has_teacher(settings: Settings, task: str) -> bool:
+def _has_teacher(settings: GridRunSettings, task: str) -> bool:
     """True where a teacher is there whole: one that was given, or that a grid has finished."""
     folder = settings.root / task
     return (folder / "config.json").exists() and (is_finished(folder) or not (folder / PLAN).exists())
 
 
-def _is_made(settings: Settings, task: str) -> bool:
+def _can_finetune(settings: GridRunSettings, task: str) -> bool:
     return settings.encoder is not None or compose("finetune", [f"task={task}"]).task.embedded is not None
 
 
-def _finetuning(settings: Settings, task: str, folder: Path, more: Sequence[str] = ()) -> GridRun:
+def _finetuning(settings: GridRunSettings, task: str, folder: Path, more: Sequence[str] = ()) -> GridRun:
     """A teacher's own run, on the data of the students; all else is what `finetune` says."""
     data = _of_data([*settings.shared, *settings.grid.per_task.get(task, [])])
     seed = settings.grid.seeds[0]
@@ -162,18 +170,23 @@ def _finetuning(settings: Settings, task: str, folder: Path, more: Sequence[str]
     return GridRun("finetune", overrides, folder, task, TEACHER, seed)
 
 
-def _held_out(settings: Settings) -> tuple[str, str]:
+def _held_out(settings: GridRunSettings) -> tuple[str, str]:
     return f"data.held_out={settings.grid.held_out}", f"split={SELECTION}"
 
 
 def _of_data(overrides: Iterable[str]) -> list[str]:
     """Return the overrides of what a model is trained and scored on."""
-    return [one for one in overrides if key_of(one).split(".")[0] in ("data", "split")]
+    return [override for override in overrides if key_of(override).split(".")[0] in ("data", "split")]
 
 
 def _exporting(cell: GridRun) -> GridRun:
     overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *_of_data(cell.overrides))
     return GridRun("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
+
+
+def _rate(trial: GridRun) -> float:
+    assert trial.learning_rate is not None
+    return trial.learning_rate
 
 
 def _score(cell: GridRun) -> float:

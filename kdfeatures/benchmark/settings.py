@@ -22,8 +22,8 @@ PER_CELL = ("task", "recipe", "seed", "output_dir", "existing")  # what the grid
 OF_GRID = ("teacher.root", "teacher.trial_root", "model.path")
 
 
-@dataclass
-class GridConfig:
+@dataclass(frozen=True)
+class GridSettings:
     """The options of conf/glue.yaml that are those of no single run."""
 
     tasks: list[str]
@@ -43,14 +43,14 @@ class GridConfig:
 
 
 @dataclass(frozen=True)
-class Settings:
+class GridRunSettings:
     """A grid, and `shared`, the overrides that all its students take.
 
     root: of the teachers; has_teachers: whether they were given there. trial_root: of the teachers of trials, if given.
     encoder: what missing ones are fine-tuned from.
     """
 
-    grid: GridConfig
+    grid: GridSettings
     shared: tuple[str, ...]
     root: Path
     has_teachers: bool
@@ -58,15 +58,14 @@ class Settings:
     encoder: str | None
 
     @classmethod
-    def read(cls, cfg: DictConfig, overrides: Sequence[str], output_dir: Path) -> Settings:
+    def read(cls, cfg: DictConfig, overrides: Sequence[str], output_dir: Path) -> GridRunSettings:
         """Return the settings of a composed conf/glue.yaml. overrides: those that it was composed with.
 
         Raises UserError for values that cannot be, and for options of a run that the grid sets itself.
         """
-        names = [field.name for field in fields(GridConfig)]
-        node = OmegaConf.create({"": {name: _plain(cfg[name]) for name in names}})
+        names = [field.name for field in fields(GridSettings)]
         try:
-            grid = section(node, "", GridConfig)
+            grid = section({"": {name: _plain(cfg[name]) for name in names}}, "", GridSettings)
         except UserError as error:
             raise UserError(str(error).lstrip(".")) from error
         _check(grid)
@@ -109,14 +108,14 @@ def _refuse(override: str, where: str) -> None:
         raise UserError(f"{where}{override}: write learning_rates=[{value}], the rates that each arm tries.")
 
 
-def _check_experiment(overrides: Iterable[str], grid: GridConfig) -> None:
+def _check_experiment(overrides: Iterable[str], grid: GridSettings) -> None:
     """Raise UserError for an experiment with a learning rate of its own that no arm would try."""
     for override in overrides:
         if key_of(override) != "experiment":
             continue
         file = conf_dir() / "experiment" / f"{override.partition('=')[2]}.yaml"
-        said = OmegaConf.load(file) if file.exists() else {}
-        rate = OmegaConf.select(OmegaConf.create(said), "trainer.learning_rate")
+        experiment = OmegaConf.load(file) if file.exists() else OmegaConf.create()
+        rate = OmegaConf.select(experiment, "trainer.learning_rate")
         if rate is not None and rate not in grid.learning_rates:
             raise UserError(
                 f"{override} has trainer.learning_rate={rate}, which learning_rates={grid.learning_rates} leave out; "
@@ -124,7 +123,7 @@ def _check_experiment(overrides: Iterable[str], grid: GridConfig) -> None:
             )
 
 
-def _check(grid: GridConfig) -> None:
+def _check(grid: GridSettings) -> None:
     for name in ("tasks", "recipes", "seeds", "learning_rates"):
         values = getattr(grid, name)
         if not values or len(set(values)) != len(values):
@@ -146,10 +145,10 @@ def _check(grid: GridConfig) -> None:
     for name in grid.arms:
         if name in (*CONTROLS, *grid.recipes, TEACHER):
             raise UserError(f"arms.{name}: the grid has its own {name}; choose another name.")
-    for option, own in (
-        (f"{of}.{name}", own) for of in ("arms", "per_task") for name, own in getattr(grid, of).items()
+    for option, overrides in (
+        (f"{of}.{name}", overrides) for of in ("arms", "per_task") for name, overrides in getattr(grid, of).items()
     ):
-        for override in own:
+        for override in overrides:
             _refuse(override, f"{option}: ")
             if key_of(override) in PER_CELL and not (key_of(override) == "recipe" and option.startswith("arms.")):
                 raise UserError(f"{option}: {override}: the grid itself says {key_of(override)}; leave it out.")

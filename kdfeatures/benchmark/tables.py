@@ -19,15 +19,17 @@ def summary(rows: Rows, means: Rows, baseline: str) -> str:
     of_arm = {entry["arm"]: entry for entry in means}
     gain = f"gain over {baseline} [95% interval]"
     is_glue = set(tasks) - {"wnli"} == set(GLUE) and not any(row["partial"] for row in rows)
-    name = "GLUE average" if is_glue else f"mean of {_counted(tasks)}"
+    name = "GLUE average" if is_glue else f"mean of {_task_count(tasks)}"
     teachers = {row["task"]: row["teacher_metrics"] for row in rows}
     first = {"arm": "teacher", **{task: _values(teachers[task]) for task in tasks}}
-    some = next(iter(of_arm.values()), None)
-    lines = [first | {name: _percent(some and some["teacher"]), "retained": "", gain: ""}]
+    first_entry = next(iter(of_arm.values()), None)
+    lines = [
+        first | {name: _percent(None if first_entry is None else first_entry["teacher"]), "retained": "", gain: ""}
+    ]
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        own = {row["task"]: row for row in rows if row["arm"] == arm}
+        rows_by_task = {row["task"]: row for row in rows if row["arm"] == arm}
         entry = of_arm.get(arm)
-        line = {"arm": arm, **{task: _scores(own.get(task)) for task in tasks}}
+        line = {"arm": arm, **{task: _scores(rows_by_task.get(task)) for task in tasks}}
         line[name] = _with_spread(entry) if entry else ""
         line["retained"] = _share(entry)
         line[gain] = "baseline" if arm == baseline else _gain(entry)
@@ -39,7 +41,7 @@ def details(rows: Rows) -> list[dict[str, str]]:
     """Return a line for each task and arm, with all metrics and what its learning rate was chosen from."""
     lines = []
     for row in rows:
-        metrics = "; ".join(f"{name} {_with_spread(found)}" for name, found in row["metrics"].items())
+        metrics = "; ".join(f"{name} {_with_spread(figures)}" for name, figures in row["metrics"].items())
         lines.append(
             {
                 "task": row["task"],
@@ -70,42 +72,44 @@ def csv_text(rows: Rows, means: Rows, spent: Mapping[str, Any] | None = None) ->
 
     Scores are fractions. The metric `score` is the one that shares and gains are of: the mean of a task's metrics, and
     of MNLI's two parts. to_student: of an exported student, its score less that of the torch model. spent: what
-    kdfeatures.benchmark.costs found; low and high are then the percentiles of its rounds, times in seconds.
+    kdfeatures.benchmark.model_costs found; low and high are then the percentiles of its rounds, times in seconds.
     """
     lines = [line for row in rows for line in _of_row(row)]
     teachers = {row["task"]: row for row in reversed(rows) if row["teacher"] is not None}
     for task, row in teachers.items():
         of_task = {"task": task, "arm": "teacher"}
         lines.append(of_task | {"metric": "score", "mean": row["teacher"]})
-        lines += [of_task | {"metric": name, "mean": own["mean"]} for name, own in row["teacher_metrics"].items()]
+        lines += [
+            of_task | {"metric": name, "mean": figures["mean"]} for name, figures in row["teacher_metrics"].items()
+        ]
     if means and means[0]["teacher"] is not None:
         lines.append({"task": "mean", "arm": "teacher", "metric": "score", "mean": means[0]["teacher"]})
     for entry in means:
-        kept = {name: entry[name] for name in ("arm", "mean", "std", "retained", "low", "high")}
+        statistics = {name: entry[name] for name in ("arm", "mean", "std", "retained", "low", "high")}
         more = {"task": "mean", "metric": "score", "seeds": len(entry["seeds"]), "gain": entry["difference"]}
-        lines.append(kept | more)
+        lines.append(statistics | more)
     lines += [] if spent is None else _of_costs(spent["models"])
-    made = io.StringIO()
-    writer = csv.DictWriter(made, COLUMNS, restval="", lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _plain(value) for name, value in line.items()} for line in lines)
-    return made.getvalue().rstrip("\n")
+    return buffer.getvalue().rstrip("\n")
 
 
 def _of_row(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     same = {name: row[name] for name in ("task", "arm", "learning_rate", "minutes")}
     same |= {"seeds": len(row["scores"]), "trials": row["trials"] or 1}
-    kept = {name: row[name] for name in ("mean", "std", "retained", "low", "high")}
-    score = {"metric": "score", **kept, "gain": row["difference"], "to_student": row.get("to_student")}
-    return [same | score, *(same | {"metric": name, **found} for name, found in row["metrics"].items())]
+    statistics = {name: row[name] for name in ("mean", "std", "retained", "low", "high")}
+    score = {"metric": "score", **statistics, "gain": row["difference"], "to_student": row.get("to_student")}
+    return [same | score, *(same | {"metric": name, **figures} for name, figures in row["metrics"].items())]
 
 
 def _of_costs(models: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     lines = []
-    for name, found in models.items():
-        for metric, value in found.items():
-            own = {"mean": value} if not isinstance(value, Sequence) else dict(zip(SPREAD, value, strict=True))
-            lines.append({"task": "costs", "arm": name, "metric": metric, **own})
+    for name, costs in models.items():
+        for metric, value in costs.items():
+            statistics = {"mean": value} if not isinstance(value, Sequence) else dict(zip(SPREAD, value, strict=True))
+            lines.append({"task": "costs", "arm": name, "metric": metric, **statistics})
     return lines
 
 
@@ -118,32 +122,32 @@ def _scores(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return ""
     values = _values(row["metrics"])
-    told = f"{values} ± {100 * row['std']:.1f}" if row["std"] is not None else values
-    return told if len(row["scores"]) == row["seeds"] else f"{told} ({len(row['scores'])} of {row['seeds']} seeds)"
+    text = f"{values} ± {100 * row['std']:.1f}" if row["std"] is not None else values
+    return text if len(row["scores"]) == row["seeds"] else f"{text} ({len(row['scores'])} of {row['seeds']} seeds)"
 
 
 def _values(metrics: Mapping[str, Mapping[str, float]] | None) -> str:
-    return "" if metrics is None else "/".join(f"{100 * found['mean']:.1f}" for found in metrics.values())
+    return "" if metrics is None else "/".join(f"{100 * figures['mean']:.1f}" for figures in metrics.values())
 
 
-def _with_spread(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['mean']:.1f}" + (f" ± {100 * found['std']:.1f}" if found["std"] is not None else "")
+def _with_spread(figures: Mapping[str, Any]) -> str:
+    return f"{100 * figures['mean']:.1f}" + (f" ± {100 * figures['std']:.1f}" if figures["std"] is not None else "")
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
-def _share(found: Mapping[str, Any] | None) -> str:
-    return "" if found is None or found["retained"] is None else f"{100 * found['retained']:.1f}%"
+def _share(entry: Mapping[str, Any] | None) -> str:
+    return "" if entry is None or entry["retained"] is None else f"{100 * entry['retained']:.1f}%"
 
 
-def _gain(found: Mapping[str, Any] | None) -> str:
-    if found is None or found["difference"] is None:
+def _gain(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["difference"] is None:
         return ""
-    return f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    return f"{100 * entry['difference']:+.1f} [{100 * entry['low']:+.1f}, {100 * entry['high']:+.1f}]"
 
 
-def _counted(tasks: Sequence[str]) -> str:
+def _task_count(tasks: Sequence[str]) -> str:
     count = len(set(tasks) - {"wnli"})
     return "1 task" if count == 1 else f"{count} tasks"

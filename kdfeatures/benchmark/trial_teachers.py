@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from kdfeatures.benchmark.run import GridRun
-from kdfeatures.benchmark.settings import Settings
+from kdfeatures.benchmark.grid_run import GridRun
+from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.errors import UserError
 from kdfeatures.runs.folder import is_finished
 from kdfeatures.runs.results import read_results
@@ -20,11 +20,11 @@ class TrialTeacher(NamedTuple):
     """Where it is, the run that makes it or None, and whether it has seen what trials are scored on."""
 
     folder: Path
-    made: GridRun | None
+    run: GridRun | None
     has_seen: bool
 
 
-def trial_teacher(settings: Settings, task: str, held: GridRun, teacher: Path) -> TrialTeacher:
+def trial_teacher(settings: GridRunSettings, task: str, held: GridRun, teacher: Path) -> TrialTeacher:
     """Return the teacher of a task's trials: a given one, or else one to be fine-tuned, or else that of the students.
 
     held: the run that would make it. teacher: the folder of the students'. Raises UserError for a folder that is not

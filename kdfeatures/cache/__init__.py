@@ -13,13 +13,14 @@ layers or examples become further shards. Every file carries a checksum (kdfeatu
 """
 
 from kdfeatures.cache.collator import CachedCollator, CachedTeachers, with_rows
-from kdfeatures.cache.quantities import LOGITS, OPERANDS, Quantity, logits_for, needed
+from kdfeatures.cache.quantities import LOGITS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
+from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.cache.store import FeatureCache
 
 __all__ = [
     "LOGITS",
-    "OPERANDS",
+    "CacheSettings",
     "CachedCollator",
     "CachedFeatures",
     "CachedTeachers",

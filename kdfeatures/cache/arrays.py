@@ -46,7 +46,7 @@ class NewArray:
     def close(self, info: Mapping[str, str] | None = None) -> None:
         """Finish the file. info: further metadata, also covered by the checksum."""
         header = _header(self.shape, self.dtype, info or {}, 0)
-        checksum = zlib.crc32(self._bytes, zlib.crc32(header))
+        checksum = zlib.crc32(self._bytes.data, zlib.crc32(header))
         self._bytes.flush()
         with self.path.open("r+b") as stream:
             stream.write(_header(self.shape, self.dtype, info or {}, checksum))
@@ -80,7 +80,7 @@ def open_array(path: Path, *, verify: bool) -> tuple[Tensor, dict[str, str]]:
         checksum = int(info.pop("crc32"), 16)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenFile(f"{path} cannot be read ({type(error).__name__})") from error
-    if verify and zlib.crc32(data, zlib.crc32(_header(shape, name, info, 0))) != checksum:
+    if verify and zlib.crc32(data.data, zlib.crc32(_header(shape, name, info, 0))) != checksum:
         raise BrokenFile(f"{path} does not match its checksum")
     return torch.from_numpy(data).view(dtype).view(shape), info
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kdfeatures.cache.arrays import BrokenFile, open_array
-from kdfeatures.cache.quantities import OPERANDS, Quantity
+from kdfeatures.cache.quantities import Quantity
 from kdfeatures.cache.reader import Places
 from kdfeatures.cache.shards import Shard, read_shard, remove_if_broken, shards_in
-from kdfeatures.distillation.teacher_outputs import AttentionForm, widest
+from kdfeatures.distillation.attention_form import AttentionForm, widest
+from kdfeatures.features import OPERANDS
+
+logger = logging.getLogger(__name__)
 
 
 class Catalogue:
@@ -27,25 +31,25 @@ class Catalogue:
         while True:
             self._list()
             positions: dict[tuple[str, ...], np.ndarray] = {}
-            found = {quantity: self._places(digests, quantity, positions) for quantity in quantities}
-            if all(self._sound(path) for path in _used(found)):
-                return found
+            places = {quantity: self._places(digests, quantity, positions) for quantity in quantities}
+            if all(self._sound(path) for path in _used(places)):
+                return places
 
     def forms(self, found: Mapping[Quantity, Places]) -> dict[int, AttentionForm]:
         """Return the forms of the attention layers among the quantities found."""
         by_layer: dict[int, list[AttentionForm]] = {}
         for quantity, places in found.items():
             if quantity.of in OPERANDS:
-                by_layer.setdefault(quantity.layer, []).extend(
+                by_layer.setdefault(quantity.layer_number, []).extend(
                     AttentionForm.from_text(self._verified[path]) for path in _used({quantity: places})
                 )
         return {layer: widest(forms) for layer, forms in by_layer.items()}
 
     def _list(self) -> None:
-        known, self._shards = self._shards, {}
+        previous, self._shards = self._shards, {}
         for path in shards_in(self.folder):
             try:
-                self._shards[path.name] = known.get(path.name) or read_shard(path)
+                self._shards[path.name] = previous.get(path.name) or read_shard(path)
             except BrokenFile:
                 self._remove(path, [])
 
@@ -75,11 +79,13 @@ class Catalogue:
         why = remove_if_broken(self.folder, path.name, files)
         self._shards.pop(path.name, None)
         if why is not None:
-            print(f"Teacher cache: {why}; removed the shard {path}, whose features are computed anew when needed.")
+            logger.info(
+                f"Teacher cache: {why}; removed the shard {path}, whose features are computed anew when needed."
+            )
 
 
-def _used(found: Mapping[Quantity, Places]) -> list[Path]:
-    return [places.files[i] for places in found.values() for i in np.unique(places.file[places.file >= 0])]
+def _used(by_quantity: Mapping[Quantity, Places]) -> list[Path]:
+    return [places.files[i] for places in by_quantity.values() for i in np.unique(places.file[places.file >= 0])]
 
 
 def _search(stored: np.ndarray, digests: np.ndarray) -> np.ndarray:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from kdfeatures.cache.key import MASK
 from kdfeatures.cache.reader import CachedFeatures
-from kdfeatures.data.quiet import no_progress_bars
-
-ROW = "teacher_row"  # the column that tells which cached row an example is; examples without it get no features
+from kdfeatures.data.stored_predictions import ROW
+from kdfeatures.evaluation.encoded import no_progress_bars
 
 
 def with_rows(examples: Dataset) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,6 @@ import pyarrow.compute
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from kdfeatures.runs.results import versions
 
 FORMAT = 1  # of the files; raise it when they change
 DIGEST = 16  # bytes: with 10^12 examples two share one with a chance of 10^-15
@@ -29,8 +28,8 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
     config = {name: value for name, value in teacher.config.to_dict().items() if name not in _NOT_SEEN_BY_FEATURES}
     return {
         "format": FORMAT,
-        "torch": versions()["torch"],
-        "transformers": versions()["transformers"],
+        "torch": version("torch"),
+        "transformers": version("transformers"),
         "weights": weights_hash(teacher),
         "precision": str(teacher.dtype).removeprefix("torch."),
         "attention": teacher.config._attn_implementation,
@@ -42,9 +41,9 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
     }
 
 
-def folder_name(found: dict[str, Any]) -> str:
+def folder_name(of: dict[str, Any]) -> str:
     """The name of the folder for an identity."""
-    return f"{found['model_type']}-{hash_of(json.dumps(found, sort_keys=True))[:16]}"
+    return f"{of['model_type']}-{hash_of(json.dumps(of, sort_keys=True))[:16]}"
 
 
 def hash_of(*parts: str | bytes) -> str:
@@ -94,7 +93,8 @@ def weights_hash(model: PreTrainedModel) -> str:
 
 
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    settings = {"vocab": tokenizer.get_vocab(), "special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()}}
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    settings: dict[str, Any] = {"vocab": tokenizer.get_vocab(), "special": special}
     if tokenizer.is_fast:
         settings["pipeline"] = json.loads(tokenizer.backend_tokenizer.to_str())
         for changed_by_calls in ("truncation", "padding"):

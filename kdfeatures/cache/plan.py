@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,61 +12,67 @@ from pathlib import Path
 
 import numpy as np
 
-from kdfeatures.cache.quantities import Quantity, described, in_order
+from kdfeatures.cache.quantities import Quantity, describe_quantities, in_order
 from kdfeatures.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Task:
+class ShardPlan:
     """A shard to be written: rows of the examples, and the quantities they lack."""
 
     rows: np.ndarray
     quantities: tuple[Quantity, ...]
 
 
-def tasks_for(missing: Mapping[Quantity, np.ndarray], shard_examples: int) -> list[Task]:
+def plan_shards(missing: Mapping[Quantity, np.ndarray], shard_examples: int) -> list[ShardPlan]:
     """Cut the missing rows of each quantity, boolean (examples,), into shards of examples that lack the same."""
     quantities = in_order(missing)
     lacks = np.stack([missing[quantity] for quantity in quantities], axis=1)
-    tasks = []
+    plans = []
     for pattern in np.unique(lacks, axis=0):
         if pattern.any():
             rows = np.flatnonzero((lacks == pattern).all(axis=1))
-            asked = tuple(quantity for quantity, lacking in zip(quantities, pattern, strict=True) if lacking)
-            tasks += [Task(rows[i : i + shard_examples], asked) for i in range(0, len(rows), shard_examples)]
-    return sorted(tasks, key=lambda task: task.rows[0])
+            pattern_quantities = tuple(
+                quantity for quantity, lacking in zip(quantities, pattern, strict=True) if lacking
+            )
+            plans += [
+                ShardPlan(rows[i : i + shard_examples], pattern_quantities) for i in range(0, len(rows), shard_examples)
+            ]
+    return sorted(plans, key=lambda plan: plan.rows[0])
 
 
-def bytes_of(tasks: Sequence[Task], lengths: np.ndarray, row_bytes: Mapping[Quantity, int]) -> int:
-    """Return what the tasks will write. row_bytes: of one token, or of one example for logits."""
+def bytes_of(plans: Sequence[ShardPlan], lengths: np.ndarray, row_bytes: Mapping[Quantity, int]) -> int:
+    """Return what the plans will write. row_bytes: of one token, or of one example for logits."""
     return sum(
-        row_bytes[quantity] * (int(lengths[task.rows].sum()) if quantity.per_token else len(task.rows))
-        for task in tasks
-        for quantity in task.quantities
+        row_bytes[quantity] * (int(lengths[plan.rows].sum()) if quantity.per_token else len(plan.rows))
+        for plan in plans
+        for quantity in plan.quantities
     )
 
 
 def check_room(
-    root: Path, tasks: Sequence[Task], lengths: np.ndarray, size: int, max_gib: float, *, silent: bool
+    root: Path, plans: Sequence[ShardPlan], lengths: np.ndarray, size: int, max_gib: float, *, silent: bool
 ) -> None:
     """Print what will be written; raise UserError when it exceeds the limit for the whole cache, or the free disk."""
-    rows = np.unique(np.concatenate([task.rows for task in tasks]))
-    what = described(in_order(quantity for task in tasks for quantity in task.quantities))
-    text = f"{what} of {len(rows):,} examples ({int(lengths[rows].sum()):,} tokens) take {in_words(size)}"
-    there = _size_of(root)
+    rows = np.unique(np.concatenate([plan.rows for plan in plans]))
+    description = describe_quantities(in_order(quantity for plan in plans for quantity in plan.quantities))
+    text = f"{description} of {len(rows):,} examples ({int(lengths[rows].sum()):,} tokens) take {in_words(size)}"
+    used = _size_of(root)
     free = shutil.disk_usage(root).free
     shrink = "a dtype of 16 bits, fewer layers (mapping, recipe), data.train_examples or data.max_length"
-    if there + size > max_gib * GIB:
+    if used + size > max_gib * GIB:
         raise UserError(
-            f"{text}, and {root} holds {in_words(there)}: more than cache.max_gib={max_gib:g}. What shrinks it: "
+            f"{text}, and {root} holds {in_words(used)}: more than cache.max_gib={max_gib:g}. What shrinks it: "
             f"{shrink}; or raise cache.max_gib, or delete what is there."
         )
     if size > free:
         raise UserError(f"{text}, but only {in_words(free)} are free at cache.path={root}. What shrinks it: {shrink}.")
     if not silent:
-        print(f"Teacher cache {root}: {text} ({in_words(there)} there, {in_words(free)} free).", flush=True)
+        logger.info(f"Teacher cache {root}: {text} ({in_words(used)} there, {in_words(free)} free).")
 
 
 def _size_of(root: Path) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.features import OPERANDS
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -22,6 +24,12 @@ class Quantity(NamedTuple):
         return self.of if self.layer is None else f"{self.of}.{self.layer}"
 
     @property
+    def layer_number(self) -> int:
+        """The layer of what has one, that is of all but logits."""
+        assert self.layer is not None
+        return self.layer
+
+    @property
     def per_token(self) -> bool:
         """Whether it has a row for each token, or one for each example."""
         return self.of != "logits"
@@ -33,7 +41,6 @@ class Quantity(NamedTuple):
 
 LOGITS = Quantity("logits")
 TOKEN_LOGITS = Quantity("token_logits")
-OPERANDS = ("query", "key", "value")
 
 
 def logits_for(task: Task) -> Quantity:
@@ -41,14 +48,16 @@ def logits_for(task: Task) -> Quantity:
     return TOKEN_LOGITS if task_type(task).per_token else LOGITS
 
 
-def needed(objective: Objective, teacher: str = DEFAULT_TEACHER, *, logits: Quantity = LOGITS) -> tuple[Quantity, ...]:
+def needed(
+    objective: BoundObjective, teacher: str = DEFAULT_TEACHER, *, logits: Quantity = LOGITS
+) -> tuple[Quantity, ...]:
     """Return what the objective's terms take from a teacher; of attention only the operands that a loss reads."""
-    found = {logits} if objective.needs_logits_of(teacher) else set()
-    found |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher", teacher)}
+    quantities = {logits} if objective.needs_logits_of(teacher) else set()
+    quantities |= {Quantity("hidden", n) for n in objective.layers("hidden", "teacher", teacher)}
     for term in objective.terms.values():
         if term.loss.inputs == "attention" and term.teacher == teacher:
-            found |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
-    return in_order(found)
+            quantities |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
+    return in_order(quantities)
 
 
 def in_order(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:
@@ -58,10 +67,10 @@ def in_order(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:
 
 def layers_of(quantities: Iterable[Quantity], *kinds: str) -> list[int]:
     """The layers of which one of `kinds` is among the quantities."""
-    return sorted({quantity.layer for quantity in quantities if quantity.of in kinds})
+    return sorted({quantity.layer_number for quantity in quantities if quantity.of in kinds})
 
 
-def described(quantities: Iterable[Quantity]) -> str:
+def describe_quantities(quantities: Iterable[Quantity]) -> str:
     """Return quantities in words: "logits, hidden of layers 0, 3, query of layers 6"."""
     quantities = tuple(quantities)
     parts = ["logits"] if any(quantity.is_logits for quantity in quantities) else []

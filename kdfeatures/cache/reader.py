@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdfeatures.cache.arrays import open_array
 from kdfeatures.cache.quantities import Quantity
-from kdfeatures.distillation.teacher_outputs import AttentionForm
+from kdfeatures.distillation.attention_form import AttentionForm
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,23 @@ class CachedFeatures:
         and the fields of its form}}}, with zeros at padded positions, which may be left or right.
         """
         firsts = mask.long().argmax(dim=1).tolist()
-        found: dict[str, Any] = {"hidden": {}, "attention": {n: form._asdict() for n, form in self.forms.items()}}
+        features: dict[str, Any] = {"hidden": {}, "attention": {n: form._asdict() for n, form in self.forms.items()}}
         for quantity in self.places:
             if not quantity.per_token:
-                found["logits"] = torch.cat([self._of_row(quantity, row) for row in rows])
+                features["logits"] = torch.cat([self._of_row(quantity, row) for row in rows])
             elif quantity.is_logits:
-                found["logits"] = self._padded(quantity, rows, firsts, mask.shape[1])
+                features["logits"] = self._padded(quantity, rows, firsts, mask.shape[1])
             elif quantity.of == "hidden":
-                found["hidden"][quantity.layer] = self._padded(quantity, rows, firsts, mask.shape[1])
+                features["hidden"][quantity.layer] = self._padded(quantity, rows, firsts, mask.shape[1])
             else:
-                found["attention"][quantity.layer][quantity.of] = self._padded(quantity, rows, firsts, mask.shape[1])
-        return found
+                features["attention"][quantity.layer][quantity.of] = self._padded(quantity, rows, firsts, mask.shape[1])
+        return features
 
     def _padded(self, quantity: Quantity, rows: Sequence[int], firsts: Sequence[int], length: int) -> Tensor:
         ragged = [self._of_row(quantity, row) for row in rows]
         padded = ragged[0].new_zeros(len(rows), length, ragged[0].shape[1])
-        for own, first, states in zip(padded, firsts, ragged, strict=True):
-            own[first : first + len(states)] = states
+        for target, first, states in zip(padded, firsts, ragged, strict=True):
+            target[first : first + len(states)] = states
         return padded
 
     def _of_row(self, quantity: Quantity, row: int) -> Tensor:

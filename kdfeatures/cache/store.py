@@ -12,11 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.cache.catalogue import Catalogue
 from kdfeatures.cache.key import digests_of, folder_name, identity, input_columns
-from kdfeatures.cache.plan import tasks_for
+from kdfeatures.cache.plan import plan_shards
 from kdfeatures.cache.quantities import Quantity, in_order
 from kdfeatures.cache.reader import CachedFeatures
+from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.cache.writer import Filler
-from kdfeatures.config.cache import CacheConfig
 from kdfeatures.errors import UserError
 from kdfeatures.files import write_whole
 
@@ -29,14 +29,14 @@ class FeatureCache:
     be written.
     """
 
-    def __init__(self, settings: CacheConfig, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, settings: CacheSettings, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.settings, self.teacher, self.tokenizer = settings, teacher, tokenizer
-        found = identity(teacher, tokenizer, settings.dtype)
+        teacher_identity = identity(teacher, tokenizer, settings.dtype)
         self.root = Path(settings.path).expanduser()
-        self.folder = self.root / folder_name(found)
+        self.folder = self.root / folder_name(teacher_identity)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "identity.json", json.dumps(found, indent=2))
+            write_whole(self.folder / "identity.json", json.dumps(teacher_identity, indent=2))
         except OSError as error:
             raise UserError(f"cache.path={settings.path} cannot be written: {error.strerror}.") from error
         self._catalogue = Catalogue(self.folder)
@@ -55,12 +55,12 @@ class FeatureCache:
         digests, lengths = digests_of(examples, columns)
         while True:
             places = self._catalogue.look_up(digests, quantities)
-            once = np.zeros(len(digests), dtype=bool)  # the same text may occur twice
-            once[np.unique(digests, return_index=True)[1]] = True
-            missing = {quantity: once & (found.file < 0) for quantity, found in places.items()}
-            tasks = tasks_for(missing, self.settings.shard_examples)
-            if not tasks:
+            is_first = np.zeros(len(digests), dtype=bool)  # the same text may occur twice
+            is_first[np.unique(digests, return_index=True)[1]] = True
+            missing = {quantity: is_first & (place.file < 0) for quantity, place in places.items()}
+            plans = plan_shards(missing, self.settings.shard_examples)
+            if not plans:
                 return CachedFeatures(lengths, places, self._catalogue.forms(places))
             inputs = examples.select_columns(columns)
             filler = Filler(self.root, self.folder, self.settings, self.tokenizer, inputs, digests, lengths)
-            filler.fill(self.teacher, tasks, rank=rank, world=world)
+            filler.fill(self.teacher, plans, rank=rank, world=world)

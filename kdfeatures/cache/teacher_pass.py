@@ -9,10 +9,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdfeatures.cache.key import MASK
-from kdfeatures.cache.quantities import OPERANDS, Quantity, described, layers_of
+from kdfeatures.cache.quantities import Quantity, describe_quantities, layers_of
 from kdfeatures.capture.recorder import Recorder
-from kdfeatures.distillation.teacher_outputs import AttentionForm, form_of
-from kdfeatures.errors import UserError
+from kdfeatures.distillation.attention_form import AttentionForm, form_of
+from kdfeatures.errors import ConfigError
+from kdfeatures.features import OPERANDS, Features
 
 
 class TeacherPass:
@@ -36,31 +37,38 @@ class TeacherPass:
         """Return each quantity of a batch, and the forms of its attention layers.
 
         Over tokens: (real tokens, D, H * d or C), the examples one after the other. Logits of examples: (B, C). Raises
-        UserError for a layer with fewer tokens than the batch, and for attention that cannot be rebuilt.
+        ConfigError for a layer with fewer tokens than the batch, and for attention that cannot be rebuilt.
         """
         batch = {name: tensor.to(self.teacher.device) for name, tensor in batch.items()}
         mask = batch[MASK].bool()
-        found: dict[Quantity, Tensor] = {}
+        values: dict[Quantity, Tensor] = {}
         if any(quantity.is_logits for quantity in self.quantities):
-            with self.recorder.recording() as features:
+            features = Features()
+            with self.recorder.recording(features):
                 logits = self.teacher(**batch).logits
         else:
             features = self.recorder.run(**batch)
         for quantity in self.quantities:
             if quantity.is_logits:
-                found[quantity] = _real(logits, mask, quantity) if quantity.per_token else logits
+                values[quantity] = _real(logits, mask, quantity) if quantity.per_token else logits
             elif quantity.of == "hidden":
-                found[quantity] = _real(features.hidden[quantity.layer], mask, quantity)
+                values[quantity] = _real(features.hidden[quantity.layer_number], mask, quantity)
             elif quantity.of in OPERANDS:
-                states = getattr(features.attention[quantity.layer], quantity.of)
-                found[quantity] = _real(states.transpose(1, 2).flatten(2), mask, quantity)
-        return found, {layer: form_of(states, mask, layer) for layer, states in features.attention.items()}
+                states = getattr(features.attention[quantity.layer_number], quantity.of)
+                values[quantity] = _real(states.transpose(1, 2).flatten(2), mask, quantity)
+        return values, {layer: form_of(states, mask, layer) for layer, states in features.attention.items()}
 
 
 def _real(states: Tensor, mask: Tensor, quantity: Quantity) -> Tensor:
     if states.shape[:2] != mask.shape:
-        raise UserError(
-            f"the teacher's {described([quantity])} has {states.shape[1]} tokens for "
-            f"{mask.shape[1]} of input, so it cannot be kept token by token; use cache=off."
+        subject = describe_quantities([quantity])
+        raise ConfigError(
+            f"the teacher's {subject} has {states.shape[1]} tokens for {mask.shape[1]} of input, so it cannot be kept "
+            "token by token",
+            hint="do without a cache",
+            key="cache.tokens",
+            what=subject,
+            states=states.shape[1],
+            tokens=mask.shape[1],
         )
     return states[mask]

@@ -29,15 +29,15 @@ def discover(base: PreTrainedModel, known: Iterable[str]) -> tuple[str, str]:
         layers: [path for path, module in blocks[0].named_modules() if _dispatches(module) and "cross" not in path]
         for layers, blocks in lists.items()
     }
-    found = [(layers, path) for layers, paths in attention.items() for path in paths]
-    if len(found) != 1:
-        seen = ", ".join(f"{layers} > {path}" for layers, path in found) or "none"
+    candidates = [(layers, path) for layers, paths in attention.items() for path in paths]
+    if len(candidates) != 1:
+        description = ", ".join(f"{layers} > {path}" for layers, path in candidates) or "none"
         raise UserError(
             f"kdfeatures has no row for model type '{model_type}'{nearest(model_type, known)}, and a search for a list "
-            f"of {depth} equal layers with one attention module that transformers dispatches found {seen}; "
+            f"of {depth} equal layers with one attention module that transformers dispatches found {description}; "
             "add a row to FAMILIES in kdfeatures/capture/families.py."
         )
-    layers, path = found[0]
+    layers, path = candidates[0]
     block = lists[layers][0]
     warnings.warn(
         f"kdfeatures has no row for model type '{model_type}'{nearest(model_type, known)}; it found {depth} x "

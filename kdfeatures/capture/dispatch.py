@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor, nn
-from transformers import AttentionInterface
+from torch import Tensor
+from transformers import AttentionInterface, PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from kdfeatures.errors import UserError
@@ -23,15 +24,18 @@ IMPLEMENTATION = "kdfeatures_capture"
 
 MASKED_BY_TENSOR = ("eager", "sdpa")  # the others describe their masks otherwise, or hold none
 
+AttentionModule = Any  # of transformers: they have a `config`, but no class in common
+Keep = Callable[[AttentionStates], None]
 
-class _Taps(list):
+
+class _Taps(list[Keep]):
     """Functions that want the attention operands of one module, and the implementation the module had before."""
 
-    def __init__(self, config) -> None:
+    def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__()
         self.config = config
 
-    def __deepcopy__(self, memo: dict) -> _Taps:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Taps:
         # a copied model must not write into the recorder of the original
         return _Taps(copy.deepcopy(self.config, memo))
 
@@ -39,9 +43,9 @@ class _Taps(list):
 class DispatchTap:
     """Notes what one attention module attends with; `keep` gets its AttentionStates. `remove()` as a hook handle's."""
 
-    def __init__(self, module: nn.Module, keep: Callable[[AttentionStates], None]) -> None:
+    def __init__(self, module: AttentionModule, keep: Keep) -> None:
         self.module, self.keep = module, keep
-        taps = module.__dict__.get("_kdfeatures_taps")
+        taps: _Taps | None = module.__dict__.get("_kdfeatures_taps")
         if taps is None:
             taps = module._kdfeatures_taps = _Taps(module.config)
             module.config = copy.copy(module.config)
@@ -50,14 +54,14 @@ class DispatchTap:
         taps.append(keep)
 
     def remove(self) -> None:
-        taps = self.module._kdfeatures_taps
+        taps: _Taps = self.module._kdfeatures_taps
         taps.remove(self.keep)
         if not taps:
             self.module.config = taps.config
             del self.module._kdfeatures_taps
 
 
-def check_implementation(module: nn.Module) -> None:
+def check_implementation(module: AttentionModule) -> None:
     """Raise UserError when the module's attention function takes no mask tensor that could be noted."""
     implementation = module.config._attn_implementation
     if implementation not in (*MASKED_BY_TENSOR, IMPLEMENTATION):
@@ -68,16 +72,16 @@ def check_implementation(module: nn.Module) -> None:
 
 
 def _tapped_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs
+    module: AttentionModule, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
     taps: _Taps = module._kdfeatures_taps
     scale = kwargs.get("scaling")
     groups = query.shape[1] // key.shape[1]
-    repeated = (key, value) if groups == 1 else (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    states = AttentionStates(query, *repeated, query.shape[-1] ** -0.5 if scale is None else scale, attention_mask)
+    keys, values = (key, value) if groups == 1 else (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    states = AttentionStates(query, keys, values, query.shape[-1] ** -0.5 if scale is None else scale, attention_mask)
     for keep in taps:
         keep(states)
-    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    eager: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     inner = ALL_ATTENTION_FUNCTIONS.get_interface(taps.config._attn_implementation, eager)
     return inner(module, query, key, value, attention_mask, **kwargs)
 

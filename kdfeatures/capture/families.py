@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.capture import eager
 from kdfeatures.capture.discovery import discover
-from kdfeatures.capture.eager import Projections
+from kdfeatures.capture.eager import AttentionProjections
 from kdfeatures.errors import UserError, nearest
 
 
 def _albert_layers(base: PreTrainedModel) -> list[nn.Module]:
     # a handful of modules that are called many times: the same module appears once for every layer it computes
-    depth, groups = base.config.num_hidden_layers, base.encoder.albert_layer_groups
+    encoder: Any = base.encoder
+    depth, groups = base.config.num_hidden_layers, encoder.albert_layer_groups
     return [layer for n in range(depth) for layer in groups[int(n / (depth / len(groups)))].albert_layers]
 
 
 def _funnel_layers(base: PreTrainedModel) -> list[nn.Module]:
-    encoder, repeats = base.encoder, base.config.block_repeats
+    encoder: Any = base.encoder
+    repeats = base.config.block_repeats
     return [
         layer for block, count in zip(encoder.blocks, repeats, strict=True) for layer in block for _ in range(count)
     ]
@@ -33,7 +36,8 @@ def _funnel_layers(base: PreTrainedModel) -> list[nn.Module]:
 
 def _after_convolution(base: PreTrainedModel, layers: list[nn.Module]) -> list[nn.Module]:
     # DeBERTa-v2 may mix a convolution of the embeddings into what layer 1 hands to layer 2
-    return layers if base.encoder.conv is None else [base.encoder.conv, *layers[1:]]
+    encoder: Any = base.encoder
+    return layers if encoder.conv is None else [encoder.conv, *layers[1:]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Family:
     layers: str | Callable[[PreTrainedModel], list[nn.Module]]
     attention: str
     intermediate_size: str = "intermediate_size"  # the config's name for the feed-forward width
-    eager: Projections | None = None
+    eager: AttentionProjections | None = None
     outputs: Callable[[PreTrainedModel, list[nn.Module]], list[nn.Module]] = lambda base, layers: layers
     heads: Callable[[PreTrainedConfig], int] = lambda config: config.num_attention_heads
     width: Callable[[PreTrainedConfig], int] = lambda config: config.hidden_size
@@ -62,7 +66,7 @@ class Family:
     resizable: bool = True
 
 
-def _bert(**more) -> Family:
+def _bert(**more: Any) -> Family:
     return Family(layers="encoder.layer", attention="attention.self", **more)
 
 
@@ -73,7 +77,7 @@ def _with_head_dim(config: PreTrainedConfig) -> int:
 
 ROTARY = Family(layers="layers", attention="self_attn", width=_with_head_dim)
 GROUPED = replace(ROTARY, resizable=False)
-SEPARATE = Projections(("query", "key", "value"), eager.separate)
+SEPARATE = AttentionProjections(("query", "key", "value"), eager.separate)
 
 FAMILIES: dict[str, Family] = {
     "bert": _bert(),
@@ -97,21 +101,21 @@ FAMILIES: dict[str, Family] = {
     "mpnet": Family(
         layers="encoder.layer",
         attention="attention.attn",
-        eager=Projections(("q", "k", "v"), eager.position_bias),
+        eager=AttentionProjections(("q", "k", "v"), eager.position_bias),
         positional=lambda config: True,
     ),
     "deberta": _bert(
-        eager=Projections(("in_proj",), eager.deberta),
+        eager=AttentionProjections(("in_proj",), eager.deberta),
         positional=lambda config: config.relative_attention,
         resizable=False,
     ),
     "deberta-v2": _bert(
-        eager=Projections(("query_proj", "key_proj", "value_proj"), eager.deberta_v2),
+        eager=AttentionProjections(("query_proj", "key_proj", "value_proj"), eager.deberta_v2),
         outputs=_after_convolution,
         positional=lambda config: config.relative_attention,
         resizable=False,
     ),
-    "roformer": _bert(eager=Projections(("query", "key", "value"), eager.roformer)),
+    "roformer": _bert(eager=AttentionProjections(("query", "key", "value"), eager.roformer)),
     "rembert": _bert(eager=SEPARATE),
     "megatron-bert": _bert(eager=SEPARATE),
     "convbert": _bert(
@@ -123,7 +127,7 @@ FAMILIES: dict[str, Family] = {
         layers=_funnel_layers,
         attention="attention",
         intermediate_size="d_inner",
-        eager=Projections(("q_head", "k_head", "v_head"), eager.funnel, dropout="attention_dropout"),
+        eager=AttentionProjections(("q_head", "k_head", "v_head"), eager.funnel, dropout="attention_dropout"),
         heads=lambda config: config.n_head,
         width=lambda config: config.n_head * config.d_head,
         positional=lambda config: True,
@@ -149,7 +153,7 @@ class Encoder:
     layers: list[nn.Module]
     attention: list[nn.Module]
     outputs: list[nn.Module]
-    eager: Projections | None
+    eager: AttentionProjections | None
 
 
 def family_of(config: PreTrainedConfig) -> Family:
@@ -171,7 +175,7 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
     A model type without a row is searched (kdfeatures.capture.discovery), with a warning that says what was found.
     Raises UserError for families that cannot be captured, for decoders, and when the search finds nothing.
     """
-    base = model.base_model
+    base: Any = model.base_model  # a transformers model, though declared as any module
     model_type = model.config.model_type
     _refuse(model_type)
     family = FAMILIES.get(model_type)

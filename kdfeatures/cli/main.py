@@ -12,11 +12,9 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,8 +22,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kdfeatures.cli.arguments import jobs_of, parse_arguments
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
+from kdfeatures.cli.spoken import spoken
+from kdfeatures.config.compose import check_seed
 from kdfeatures.config.hydra_errors import explained
+from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.paths import check_folder, conf_dir
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.training.distributed import check_processes, is_first, is_first_here
@@ -33,7 +35,7 @@ from kdfeatures.training.distributed import check_processes, is_first, is_first_
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
 NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
 # what `glue` has several of, and how one may say it
-LISTS = {one: many for many in ("tasks", "recipes", "seeds", "learning_rates") for one in (many, many[:-1])}
+LISTS = {name: many for many in ("tasks", "recipes", "seeds", "learning_rates") for name in (many, many[:-1])}
 NAMED = ("arms", "per_task")  # of which `glue` has what the user names
 
 OmegaConf.register_new_resolver(
@@ -85,9 +87,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
 
     Returns the keys that all jobs of a sweep share, or None when it is not a sweep.
     """
-    parser = get_args_parser()
-    parser.error = _raise
-    arguments = parser.parse_args(rest)
+    arguments = parse_arguments(rest)
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
     if arguments.multirun and command in ("explain", "glue"):
@@ -102,7 +102,7 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 reader = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
                 parsed = reader.parse_overrides(arguments.overrides)
                 fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
-                jobs = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+                jobs = jobs_of(parsed)
             except HydraException as error:
                 raise UserError(explained(error, command, arguments.overrides)) from error
         pushed: set[str] = set()
@@ -111,7 +111,8 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 cfg = hydra.compose(command, [*overrides, *directories])
             except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
                 raise UserError(explained(error, command, overrides)) from error
-            folder = OmegaConf.to_container(cfg)["output_dir"]  # not resolved: it may name the time
+            unresolved: Any = OmegaConf.to_container(cfg)
+            folder = unresolved["output_dir"]  # it may name the time
             _check_common(cfg, folder)
             if folder is not None and fixed is None and cfg.existing == "refuse":
                 # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
@@ -138,25 +139,25 @@ def _quoted(path: str) -> str:
     return f"'{inside}'"
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return 2 * found[1] if found[1] else rf"{2 * found[2]}\'"
+def _escaped(match: re.Match[str]) -> str:
+    return 2 * match[1] if match[1] else rf"{2 * match[2]}\'"
 
 
 def _lists(rest: list[str]) -> list[str]:
     """Let a grid's lists be written like those of a sweep, seed=1,2,3 for seeds=[1,2,3], and its NAMED without +."""
-    found = []
+    overrides = []
     for text in rest:
         name, sign, values = text.partition("=")
         if sign and name.split(".")[0] in NAMED:
             text = f"++{text}"
         if not sign or name not in LISTS:
-            found.append(text)
+            overrides.append(text)
             continue
         values = values.strip("[]")
         if LISTS[name] == "recipes":
-            found.append(f"recipe={values.split(',')[0]}")  # so that overrides of its terms can be composed
-        found.append(f"{LISTS[name]}=[{values}]")
-    return found
+            overrides.append(f"recipe={values.split(',')[0]}")  # so that overrides of its terms can be composed
+        overrides.append(f"{LISTS[name]}=[{values}]")
+    return overrides
 
 
 def _refuse_run(folder: Path) -> None:
@@ -166,13 +167,8 @@ def _refuse_run(folder: Path) -> None:
         refuse_run(folder)
 
 
-def _raise(message: str) -> NoReturn:
-    raise UserError(f"{message}; try kdfeatures --help")
-
-
 def _check_common(cfg: DictConfig, folder: str | None) -> None:
-    if type(cfg.seed) is not int or not 0 <= cfg.seed < 2**32:
-        raise UserError(f"seed={cfg.seed} must be a whole number from 0 to 2^32 - 1.")
+    check_seed(cfg.seed)
     if "runs" in cfg and (cfg.runs is None or not Path(cfg.runs).is_dir()):
         raise UserError(f"runs={cfg.runs} is no folder; say which runs to compare, kdfeatures compare DIR.")
     if folder is None:
@@ -188,15 +184,16 @@ def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failur
         folder = Path(HydraConfig.get().runtime.output_dir)
         run = importlib.import_module(f"kdfeatures.cli.commands.{command}").run
         try:
-            results = run(cfg, folder)
+            with spoken():
+                results = run(cfg, folder)
         except UserError as error:
             if not is_sweep:
                 _fail(error)
             # the other jobs of a sweep go on; the exit status tells at the end
-            print(f"kdfeatures: error: {error} ({folder})", file=sys.stderr)
+            print(f"kdfeatures: error: {option_line(error)} ({folder})", file=sys.stderr)
             if os.getpid() != caller:  # a launcher's process, whose list of failures the caller does not see
                 raise
-            failures.append(str(error))
+            failures.append(option_line(error))
             return None
         from kdfeatures.runs.results import run_table
 
@@ -216,9 +213,9 @@ def _quieten() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: UserError) -> NoReturn:
     if not is_first_here():
         # the launcher ends every process as soon as one has failed: the first one here must have spoken by then
         time.sleep(HEAD_START)
-    print(f"kdfeatures: error: {error}", file=sys.stderr, flush=True)
+    print(f"kdfeatures: error: {option_line(error)}", file=sys.stderr, flush=True)
     sys.exit(2)

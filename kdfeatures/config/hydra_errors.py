@@ -30,10 +30,10 @@ def explained(error: Exception, command: str, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         name = unknown[1]
-        found = _composed(command, [text for text in overrides if name not in text])
-        if found is not None and isinstance(OmegaConf.select(found, name), DictConfig):
+        config = _composed(command, [text for text in overrides if name not in text])
+        if config is not None and isinstance(OmegaConf.select(config, name), DictConfig):
             return f"{name} holds options by name, and not all of these are there; to add some, write +{name}=..."
-        hint = "" if found is None else _nearest_option(name, found)
+        hint = "" if config is None else _nearest_option(name, config)
         return f"unknown option {name}{hint}; to add it all the same, write +{name}=..."
     return " ".join(line.strip() for line in text.splitlines() if "hydra.cc" not in line)
 

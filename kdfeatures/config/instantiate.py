@@ -6,38 +6,40 @@ needs the user's word: `allow_targets=[my_package]`.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_type_hints
 
 import hydra.errors
 import hydra.utils
-from hydra._internal.utils import _locate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.schema import typed
 from kdfeatures.errors import UserError
+from kdfeatures.runs.moved_options import current_target
 
 
-def instantiate(node: DictConfig, option: str, allow_targets: Sequence[str], *args) -> Any:
+def instantiate(node: Mapping[str, Any], option: str, allow_targets: Sequence[str], *args) -> Any:
     """Call the node's `_target_` with `args` and the rest of the node. `option` is how the user names it, for errors.
 
     Plain arguments are converted to the types that the target declares, so that `embeddings=no` is false.
     Raises UserError for a target outside the allowed packages, and for an argument that is missing or does not fit.
     """
-    node = OmegaConf.create(OmegaConf.to_container(node, resolve=True))  # its keys now start at the node itself
+    node = current_target(node)
     if "_target_" not in node:
         raise UserError(f"{option} has no _target_, so there is nothing to call; choose one of the files in conf/.")
-    missing = sorted(OmegaConf.missing_keys(node))
+    missing = sorted(OmegaConf.missing_keys(OmegaConf.create(dict(node))))
     if missing:
         raise UserError(f"{option}.{missing[0]} has no default; give {option}.{missing[0]}=...")
-    for target in _targets(OmegaConf.to_container(node)):
+    for target in _targets(node):
         _check_allowed(target, option, allow_targets)
     declared = _declared(_find(node["_target_"], option))
     try:
-        return hydra.utils.instantiate(typed(OmegaConf.to_container(node), declared, option), *args)
+        return hydra.utils.instantiate(typed(node, declared, option), *args)
     except hydra.errors.InstantiationException as error:
         if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
+            raise UserError(option_line(error.__cause__, option)) from error
         raise UserError(f"{option}: {_one_line(error.__cause__ or error)}") from error
 
 
@@ -66,14 +68,17 @@ def _check_allowed(target: str, option: str, allow_targets: Sequence[str]) -> No
 
 def _find(target: str, option: str) -> Any:
     try:
-        return _locate(target)
+        return pkgutil.resolve_name(target)
     except Exception as error:  # importing a user's module may raise anything
         raise UserError(f"{option}._target_={target} cannot be found: {_one_line(error)}") from error
 
 
 def _declared(target: Callable) -> dict[str, Any]:
+    called: Any = target
+    if isinstance(target, type):
+        called = called.__init__
     try:
-        return get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return get_type_hints(called)
     except (NameError, TypeError):
         return {}  # a user's target whose annotations cannot be resolved
 

@@ -1,231 +1,177 @@
-"""From a composed run config to its layer pairs and its objective, checked against both models."""
+"""From a run config to its Objective: losses, maps, projections and heads as conf/ names them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
-
-from kdfeatures.alignment.heads import HeadAlignment, HeadSizes
-from kdfeatures.alignment.projections import ProjectionsByTeacher
-from kdfeatures.capture.families import family_of
 from kdfeatures.config.instantiate import instantiate
-from kdfeatures.distillation.balancing import balance_settings
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Objective, Term
+from kdfeatures.config.option_errors import option, option_line
+from kdfeatures.config.switches import balancer
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.objective import Model, Objective
 from kdfeatures.distillation.schedules import Schedule, read_schedule
-from kdfeatures.errors import UserError, nearest
-from kdfeatures.mapping import DynamicLayerMap
-from kdfeatures.mapping.rules import LayerPair, validate
-from kdfeatures.tasks.task import Task
+from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Term
+from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
+from kdfeatures.mapping.resolve import resolve_map
+from kdfeatures.runs.moved_options import current_term
 
-ALIGNMENT = "heads"  # of a term that compares scores; a number under this name is an argument of the loss
-TERM_FIELDS = ("weight", "over_pairs", "mapping", "teacher", "regression")  # all else are arguments of the loss
+OF_RUN = "mapping"  # the option of the map that all terms take that have none of their own
+HEADS = "heads"  # of a term that compares scores: how heads are brought together
+TERM_FIELDS = ("weight", "pair_reduction", "mapping", "teacher", "regression", HEADS)  # all else is the loss's
+ON_LAYERS = ("weight", "pair_reduction", "mapping", "teacher")  # what a term on layers must say
 
 
-def build_pairs(
-    mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
+def objective_of(config: Mapping[str, Any], made: Mapping[str, Term] | None = None) -> Objective:
+    """Return what a run config describes, before models are known.
+
+    made: terms that were made in Python, in place of those of their name; one that names no layers takes the run's map.
+    Raises UserError for terms that lack something, losses that cannot be made, weights and reductions that cannot be.
+    """
+    made = made or {}
+    terms = {
+        name: _with_run_map(made[name], config) if name in made else _term(name, node, config)
+        for name, node in config["losses"].items()
+    }
+    with option("losses"):
+        return Objective(
+            terms,
+            projection=_projection(config),
+            balance=balancer(config),
+            shares=shares_of(config),
+        )
+
+
+def bind(
+    objective: Objective, student: Model, teacher: Model, others: Mapping[str, Model], *, regression: bool
+) -> BoundObjective:
+    """Bind an objective to models or configs. Raises UserError that names the options which do not fit them."""
+    try:
+        return objective.bind(student, {DEFAULT_TEACHER: teacher, **others}, regression=regression, idle_teachers=True)
+    except ConfigError as error:
+        raise UserError(option_line(error)) from error
+
+
+def shares_of(config: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return {teacher: its weight in the averaged distribution}; None for a single one."""
+    others = config["teachers"]
+    if not others:
+        return None
+    weights = {name: other.get("weight", 1.0) for name, other in others.items()}
+    return {DEFAULT_TEACHER: config["teacher"]["weight"], **weights}
+
+
+@dataclass(frozen=True)
+class ConfiguredMap:
+    """The layer map of a config node, which the user knows as the option `name`: a function of two depths."""
+
+    node: Mapping[str, Any]
+    name: str
+    allow_targets: Sequence[str]
+
+    def __call__(self, student_layers: int, teacher_layers: int) -> Sequence[tuple[int, int]] | DynamicLayerMap:
+        return instantiate(self.node, self.name, self.allow_targets, student_layers, teacher_layers)
+
+    @property
+    def is_of_run(self) -> bool:
+        """Whether it is the run's map, which all terms take that have none of their own."""
+        return self.name == OF_RUN
+
+
+def fixed_pairs(
+    node: Mapping[str, Any], name: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
 ) -> tuple[LayerPair, ...]:
-    """Apply a fixed mapping rule, which the user knows as `option`, to two depths and validate what it gives."""
-    pairs, moving = build_map(mapping, option, student_layers, teacher_layers, allow_targets)
-    if moving is not None:
+    """Return the pairs of a fixed map for two depths. Raises UserError for a map that moves."""
+    with option(name):
+        pairs, dynamic = resolve_map(ConfiguredMap(node, name, allow_targets), student_layers, teacher_layers)
+    if dynamic is not None:
         raise UserError(
-            f"{option}={moving.rule} has no fixed pairs, of which each could be a stage; choose another map, such as "
-            f"mapping@{option}=uniform."
+            f"{name}={dynamic.rule} has no fixed pairs, of which each could be a stage; choose another map, such as "
+            f"mapping@{name}=uniform."
         )
     return pairs
 
 
-def build_map(
-    mapping: DictConfig, option: str, student_layers: int, teacher_layers: int, allow_targets: Sequence[str]
-) -> tuple[tuple[LayerPair, ...], DynamicLayerMap | None]:
-    """As `build_pairs`, also for maps that move or are measured: these come with their candidates; None for others."""
-    made = instantiate(mapping, option, allow_targets, student_layers, teacher_layers)
-    pairs, moving = (made.pairs, made) if isinstance(made, DynamicLayerMap) else (made, None)
-    validate(pairs, student_layers, teacher_layers)
-    return pairs, moving
+def _projection(config: Mapping[str, Any]) -> Any:
+    return lambda *sizes: instantiate(config["projection"], "projection", config["allow_targets"], *sizes)
 
 
-def build_objective(
-    cfg: DictConfig, student_config, teacher_config, *, regression: bool, others: Mapping[str, Any] | None = None
-) -> tuple[Objective, tuple[LayerPair, ...]]:
-    """Build the objective of a composed run config and check it against all models, before any training.
-
-    teacher_config: None when the teacher is stored outputs. others: the configs of the teachers in `teachers`.
-    Returns it with the pairs whose hidden states are projected. Raises UserError for a layer or a teacher that does not
-    exist, a term without pairs, an unknown `over_pairs`, or heads and widths that a loss cannot compare.
-    """
-    teachers = {DEFAULT_TEACHER: teacher_config, **(others or {})}
-    terms = {}
-    for name, node in cfg.losses.items():
-        terms[name] = _term(name, node, cfg, student_config, teachers, regression=regression)
-    if not terms:
-        raise UserError(
-            "the run has no losses; choose recipe=... or add one, for instance +loss@losses.logits=logit_kd."
-        )
-    pairs = {name: _projected(terms, name) for name in teachers}
-    projections = {
-        name: nn.Identity()
-        if config is None
-        else instantiate(
-            cfg.projection, "projection", cfg.allow_targets, pairs[name], student_config.hidden_size, config.hidden_size
-        )
-        for name, config in teachers.items()
-    }
-    joint = projections[DEFAULT_TEACHER] if len(teachers) == 1 else ProjectionsByTeacher(projections)
-    balance = balance_settings(cfg) if len(terms) > 1 else None
-    return Objective(terms, joint, balance, shares_of(cfg)), tuple(pair for found in pairs.values() for pair in found)
+def _with_run_map(term: Term, config: Mapping[str, Any]) -> Term:
+    of_run = term.layers is None or (isinstance(term.layers, ConfiguredMap) and term.layers.is_of_run)
+    if not (term.compares_layers and of_run):
+        return term
+    return replace(term, layers=ConfiguredMap(config["mapping"], OF_RUN, config["allow_targets"]))
 
 
-def shares_of(cfg: DictConfig) -> dict[str, float]:
-    """Return {teacher: its share in the averaged distribution} of a run config whose weights have been checked."""
-    weights = {DEFAULT_TEACHER: cfg.teacher.weight} | {name: other.weight for name, other in cfg.teachers.items()}
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
-
-
-def _projected(terms: Mapping[str, Term], teacher: str) -> tuple[LayerPair, ...]:
-    hidden = [term for term in terms.values() if term.loss.inputs in ON_HIDDEN and term.loss.needs_projection]
-    pairs = (pair for term in hidden if term.teacher == teacher for pair in term.pairs)
-    # a candidate equals the plain pair, but has another projection
-    return tuple({(pair.projection, pair): pair for pair in pairs}.values())
-
-
-def task_of_run(cfg: DictConfig) -> Task:
-    """Return the task of a composed run config; text without outputs if it is text and no term reads any."""
-    task = Task.from_config(OmegaConf.to_container(cfg.task))
-    if task.kind != "text":
-        return task
-    for name, node in cfg.losses.items():
-        if isinstance(node, DictConfig):  # build_objective refuses any other
-            loss, _ = _loss(node, f"losses.{name}", cfg.allow_targets, regression=False)
-            if loss.inputs in ON_OUTPUTS:
-                return task
-    return task.without_outputs
-
-
-def _term(
-    name: str, node: DictConfig, cfg: DictConfig, student_config, teachers: Mapping[str, Any], *, regression: bool
-) -> Term:
-    option = f"losses.{name}"
-    if not isinstance(node, DictConfig):
-        raise UserError(f"{option}={node} is no term; choose one with +loss@{option}=..., or drop it with ~{option}.")
-    loss, temperature = _loss(node, option, cfg.allow_targets, regression=regression)
-    on_layers = loss.inputs not in ON_OUTPUTS
-    for key in ("weight", "over_pairs", "mapping", "teacher") if on_layers else ("weight",):
+def _term(name: str, given: Any, config: Mapping[str, Any]) -> Term:
+    where = f"losses.{name}"
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}={given} is no term; choose one with +loss@{where}=..., or drop it with ~{where}.")
+    node = current_term(given)
+    allowed = config["allow_targets"]
+    loss, temperature = _loss(node, where, allowed)
+    regression = None
+    if node.get("regression") is not None:
+        regression = instantiate(node["regression"], f"{where}.regression", allowed)
+    compares_layers = loss.inputs not in ON_OUTPUTS
+    for key in ON_LAYERS if compares_layers else ("weight",):
         if key not in node:
-            raise UserError(f"{option} lacks {key}; add it with +{option}.{key}=...")
-    weight = _weight(node.weight, f"{option}.weight")
-    if not on_layers:
-        return Term(loss, weight, temperature=temperature)
-    teacher, teacher_config = _teacher(node.teacher, option, teachers)
-    if node.pair_reduction not in ("sum", "mean"):
-        raise UserError(
-            f"{option}.pair_reduction={node.pair_reduction} is unknown{nearest(node.pair_reduction, ('sum', 'mean'))}; "
-            "choose sum or mean."
+            raise UserError(f"{where} lacks {key}; add it with +{where}.{key}=...")
+    weight = _weight(node["weight"], f"{where}.weight")
+    if not compares_layers:
+        with option(where):
+            return Term(loss, weight, temperature=temperature, regression=regression)
+    mapping, map_option = config["mapping"], OF_RUN
+    if node["mapping"] is not None:
+        mapping, map_option = node["mapping"], f"{where}.mapping"
+    with option(where):
+        return Term(
+            loss,
+            weight,
+            layers=ConfiguredMap(mapping, map_option, allowed),
+            pair_reduction=node["pair_reduction"],
+            temperature=temperature,
+            teacher=DEFAULT_TEACHER if node["teacher"] is None else node["teacher"],
+            heads=_heads(node, where, config) if HEADS in node else "same",
+            regression=regression,
         )
-    depths = student_config.num_hidden_layers, teacher_config.num_hidden_layers
-    mapping, its_option = (cfg.mapping, "mapping") if node.mapping is None else (node.mapping, f"{option}.mapping")
-    pairs, moving = build_map(mapping, its_option, *depths, cfg.allow_targets)
-    if moving is not None:
-        moving.check(option, loss, student_config.hidden_size, teacher_config.hidden_size)
-    if loss.inputs == "attention":
-        # the embeddings have hidden states but no attention
-        pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
-    if not pairs:
-        raise UserError(f"{option} compares attention, but the mapping pairs nothing but the embeddings.")
-    steps = len(pairs) if moving is None else len({pair.student for pair in pairs})
-    if loss.inputs == "flow" and steps < 2:
-        only = f"the mapping has only the pair {list(pairs[0])}" if moving is None else "the student has one layer"
-        raise UserError(
-            f"{option} compares the step from one mapped pair of layers to the next, but {only}; give it another, for "
-            f"instance '+mapping@{option}.mapping=uniform'."
-        )
-    heads = None
-    if loss.inputs == "attention":
-        heads = _heads(option, node, cfg, loss, pairs, student_config, teacher_config)
-    return Term(loss, weight, pairs, node.pair_reduction, temperature, teacher, moving, heads)
 
 
-def _teacher(given: str | None, option: str, teachers: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the name and the config of the teacher whose layers a term compares."""
-    name = DEFAULT_TEACHER if given is None else given
-    if name not in teachers:
-        raise UserError(
-            f"{option}.teacher={name} is no teacher of this run{nearest(name, teachers)}; it has {', '.join(teachers)}."
-        )
-    if teachers[name] is None:
-        raise UserError(
-            f"{option} compares layers, but teacher.outputs holds none; drop it with '~{option}', or choose "
-            "recipe=logits."
-        )
-    return name, teachers[name]
+def _heads(node: Mapping[str, Any], where: str, config: Mapping[str, Any]) -> Any:
+    chosen, place = (config[HEADS], HEADS) if node[HEADS] is None else (node[HEADS], f"{where}.{HEADS}")
+    if not isinstance(chosen, Mapping):
+        raise UserError(f"{place}={chosen} names no file of conf/heads; write +{HEADS}@{place}={chosen}.")
+    return lambda pairs, sizes: instantiate(chosen, place, config["allow_targets"], pairs, sizes)
 
 
-def _loss(
-    node: DictConfig, option: str, allow_targets: Sequence[str], *, regression: bool
-) -> tuple[nn.Module, Schedule | None]:
+def _loss(node: Mapping[str, Any], where: str, allow_targets: Sequence[str]) -> tuple[Any, Schedule | None]:
     """Make the loss of a term, and the schedule of its temperature if the config has one."""
-    left_out = TERM_FIELDS if type(node.get(ALIGNMENT)) is int else (*TERM_FIELDS, ALIGNMENT)
-    own = OmegaConf.masked_copy(node, [key for key in node if key not in left_out])
-    if regression and node.get("regression") is not None:
-        own = node.regression
+    arguments = {key: value for key, value in node.items() if key not in TERM_FIELDS}
     schedule = None
-    if isinstance(own.get("temperature"), DictConfig):
-        schedule = read_schedule(OmegaConf.to_container(own.temperature, resolve=True), f"{option}.temperature")
+    if isinstance(arguments.get("temperature"), Mapping):
+        with option(f"{where}.temperature"):
+            schedule = read_schedule(arguments["temperature"])
     # the loss itself says which temperatures it takes
-    heats = [{}] if schedule is None else [{"temperature": value} for value in schedule.extremes]
-    loss = [instantiate(OmegaConf.merge(own, heat), option, allow_targets) for heat in heats][0]
+    temperatures = [{}] if schedule is None else [{"temperature": value} for value in schedule.extremes]
+    loss = [instantiate({**arguments, **chosen}, where, allow_targets) for chosen in temperatures][0]
+    target = f"{where}._target_={arguments['_target_']}"
     if not hasattr(loss, "inputs"):
-        raise UserError(f"{option}._target_={own._target_} makes no loss: it does not say what it `inputs`.")
+        raise UserError(f"{target} makes no loss: it does not say what its `inputs` are.")
     if loss.inputs in ON_TEACHER_LOGITS and not hasattr(loss, "target_temperature"):
-        raise UserError(f"{option}._target_={own._target_} must have a `target_temperature`; see kdfeatures.losses.")
+        raise UserError(f"{target} must have a `target_temperature`; see kdfeatures.losses.")
     if loss.inputs in ON_HIDDEN and not hasattr(loss, "needs_projection"):
-        raise UserError(
-            f"{option}._target_={own._target_} must say whether it `needs_projection`; derive it from HiddenLoss."
-        )
+        raise UserError(f"{target} must say whether it `needs_projection`; derive it from HiddenLoss.")
     return loss, schedule
 
 
-def _weight(value: float | DictConfig, option: str) -> float | Schedule:
-    if isinstance(value, DictConfig):
-        weight = read_schedule(OmegaConf.to_container(value, resolve=True), option)
-        if min(weight.extremes) < 0:
-            raise UserError(f"{option} goes down to {min(weight.extremes)}, but a weight must not be negative.")
-        return weight
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
-        raise UserError(f"{option}={value} must be a finite number that is not negative.")
-    return value
-
-
-def _heads(
-    option: str,
-    node: DictConfig,
-    cfg: DictConfig,
-    loss: nn.Module,
-    pairs: Sequence[LayerPair],
-    student_config,
-    teacher_config,
-) -> HeadAlignment | None:
-    """Make what brings heads together, for a loss that compares scores, and check that the loss can compare them."""
-    for config in (student_config, teacher_config) if loss.compares_scores else ():
-        if family_of(config).positional(config):
-            raise UserError(
-                f"{option} compares attention scores derived from q and k, but '{config.model_type}' adds "
-                "relative positions to them; use relation_kl or value_relation (recipe=minilmv2)."
-            )
-    # not every config's heads and hidden size are those of its attention: MobileBERT, ConvBERT
-    student, teacher = family_of(student_config), family_of(teacher_config)
-    counts = student.heads(student_config), teacher.heads(teacher_config)
-    widths = student.width(student_config), teacher.width(teacher_config)
-    made = None
-    if loss.compares_scores and ALIGNMENT in node:
-        chosen, its = (cfg.heads, ALIGNMENT) if node.heads is None else (node.heads, f"{option}.{ALIGNMENT}")
-        if not isinstance(chosen, DictConfig):
-            raise UserError(f"{its}={chosen} names no file of conf/heads; write +{ALIGNMENT}@{its}={chosen}.")
-        sizes = HeadSizes(counts[0], widths[0], counts[1], widths[1])
-        made = instantiate(chosen, its, cfg.allow_targets, pairs, sizes)
-        counts = made.compared
-    loss.check(student_heads=counts[0], student_width=widths[0], teacher_heads=counts[1], teacher_width=widths[1])
-    return made
+def _weight(value: Any, where: str) -> float | Schedule:
+    if not isinstance(value, Mapping):
+        return value
+    with option(where):
+        schedule = read_schedule(value)
+        if min(schedule.extremes) < 0:
+            raise ConfigError("", key="term.weight_schedule", lowest=min(schedule.extremes))
+    return schedule

@@ -21,8 +21,8 @@ def conf_dir() -> Path:
 
 def check_folder(folder: Path, what: str) -> None:
     """Raise UserError, which names `what` is to be there, for a folder that is not there and cannot be made."""
-    made = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not made.is_dir():
-        raise UserError(f"{what} cannot be made, because {made} is a file; choose another folder.")
-    if not os.access(made, os.W_OK):
-        raise UserError(f"{what} cannot be made in {made}: permission denied.")
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"{what} cannot be made, because {existing} is a file; choose another folder.")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{what} cannot be made in {existing}: permission denied.")

@@ -3,62 +3,65 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from omegaconf import DictConfig
-
-from kdfeatures.config.augmentation import augmentation_settings
-from kdfeatures.config.cache import cache_settings
-from kdfeatures.config.schema import OtherTeacherConfig, TeacherConfig, section
-from kdfeatures.distillation.objective import DEFAULT_TEACHER
+from kdfeatures.config.schema import section
+from kdfeatures.config.switches import augmentation_settings, cache_settings
 from kdfeatures.errors import UserError
-from kdfeatures.models.teachers import check_dtype
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+from kdfeatures.models.teachers import OtherTeacherSettings, TeacherSettings
+
+OF_ITS_TRAINING = ("model", "trainer")  # how a teacher is trained that is not there yet
 
 
-def teacher_settings(cfg: DictConfig) -> tuple[TeacherConfig, dict[str, OtherTeacherConfig]]:
+def teacher_settings(config: Mapping[str, Any]) -> tuple[TeacherSettings, dict[str, OtherTeacherSettings]]:
     """Return the main teacher's settings and those of further ones by name; raises UserError for what cannot be."""
-    main = section(cfg, "teacher", TeacherConfig)
-    check_dtype(main.dtype)
-    others = {name: _other(name, node) for name, node in cfg.teachers.items()}
-    weights = {"teacher.weight": main.weight} | {f"teachers.{name}.weight": one.weight for name, one in others.items()}
-    for option, weight in weights.items():
+    node = {key: value for key, value in config["teacher"].items() if key not in OF_ITS_TRAINING}
+    main = section({"teacher": node}, "teacher", TeacherSettings)
+    others = {name: _other(name, other) for name, other in config["teachers"].items()}
+    weights = {"teacher.weight": main.weight}
+    weights |= {f"teachers.{name}.weight": other.weight for name, other in others.items()}
+    for name, weight in weights.items():
         if not 0 <= weight < math.inf:
-            raise UserError(f"{option}={weight} must be a finite number that is not negative.")
+            raise UserError(f"{name}={weight} must be a finite number that is not negative.")
     if not any(weights.values()):
         raise UserError(f"{' and '.join(weights)} are all 0, so there is no distribution to learn; make one positive.")
     if main.outputs is not None:
-        _check_outputs(cfg, main)
+        _check_outputs(config, main)
     elif main.id_column is not None:
         raise UserError(f"teacher.id_column={main.id_column} has no effect without teacher.outputs; leave it out.")
     return main, others
 
 
-def _other(name: str, node: DictConfig) -> OtherTeacherConfig:
-    option = f"teachers.{name}"
+def _other(name: str, node: Any) -> OtherTeacherSettings:
+    where = f"teachers.{name}"
     if not name.isidentifier() or name == DEFAULT_TEACHER:
-        raise UserError(f"{option}: a teacher's name must be a word other than {DEFAULT_TEACHER}, such as teachers.b.")
-    if not isinstance(node, DictConfig):
-        raise UserError(f"{option}={node} must have a path and a weight: {option}={{path: {node}, weight: 1.0}}.")
-    settings = section({option: {"shuffled": False, "permuted": False, **node}}, option, OtherTeacherConfig)
+        raise UserError(f"{where}: a teacher's name must be a word other than {DEFAULT_TEACHER}, such as teachers.b.")
+    if not isinstance(node, Mapping):
+        raise UserError(f"{where}={node} must have a path and a weight: {where}={{path: {node}, weight: 1.0}}.")
+    settings = section({where: {"shuffled": False, "permuted": False, **node}}, where, OtherTeacherSettings)
     controls = [control for control in ("shuffled", "permuted") if getattr(settings, control)]
     if controls and settings.weight:
         raise UserError(
-            f"{option} is {controls[0]}, so its answers mean nothing, but has {option}.weight={settings.weight}; "
+            f"{where} is {controls[0]}, so its answers mean nothing, but has {where}.weight={settings.weight}; "
             f"set it to 0 and let a term take its layers, such as losses.hidden.teacher={name}."
         )
     return settings
 
 
-def _check_outputs(cfg: DictConfig, main: TeacherConfig) -> None:
-    option = f"teacher.outputs={main.outputs}"
+def _check_outputs(config: Mapping[str, Any], main: TeacherSettings) -> None:
+    outputs = f"teacher.outputs={main.outputs}"
     if main.path is not None:
-        raise UserError(f"{option} and teacher.path={main.path} are two teachers; leave out one of them.")
-    if cfg.teachers:
-        raise UserError(f"{option} cannot be averaged with models; leave out teachers.{next(iter(cfg.teachers))}.")
-    if cfg.student.path is None:
+        raise UserError(f"{outputs} and teacher.path={main.path} are two teachers; leave out one of them.")
+    if config["teachers"]:
+        other = next(iter(config["teachers"]))
+        raise UserError(f"{outputs} cannot be averaged with models; leave out teachers.{other}.")
+    if config["student"]["path"] is None:
         raise UserError(
-            f"{option} has neither tokenizer nor layers to make a student of; give student.path=FOLDER_OR_HUB_ID."
+            f"{outputs} has neither tokenizer nor layers to make a student of; give student.path=FOLDER_OR_HUB_ID."
         )
-    if cache_settings(cfg) is not None:
-        raise UserError(f"{option} is on disk already; leave out cache=auto.")
-    if augmentation_settings(cfg) is not None:
-        raise UserError(f"{option} has no answers to text that is made up here; leave out augmentation.")
+    if cache_settings(config) is not None:
+        raise UserError(f"{outputs} is on disk already; leave out cache=auto.")
+    if augmentation_settings(config) is not None:
+        raise UserError(f"{outputs} has no answers to text that is made up here; leave out augmentation.")

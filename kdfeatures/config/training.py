@@ -1,22 +1,19 @@
-"""From conf/trainer to TrainingArguments: what they cannot take is told before anything is loaded into them."""
+"""From conf/trainer to TrainerSettings: what they cannot take is told before anything is loaded."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-import torch
-from omegaconf import DictConfig, OmegaConf
 from transformers import TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from kdfeatures.config.schema import typed
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.evaluation.metrics import main_metric
 from kdfeatures.tasks.task import Task
+from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.distributed import process_count
-from kdfeatures.training.fsdp import CONFIG
 
 AT_LEAST_ONE = (
     "per_device_train_batch_size",
@@ -25,47 +22,22 @@ AT_LEAST_ONE = (
     "tokens_per_batch",
 )
 
-# settings of conf/trainer that are not TrainingArguments
-OWN_SETTINGS = {
-    "tokens_per_batch": int | None,
-    "projection_learning_rate": float | None,
-    "projection_weight_decay": float | None,
-    "early_stopping_patience": int | None,
-}
 
-
-def training_arguments(
-    settings: DictConfig, output_dir: Path, task: Task, *, seed: int, find_unused_parameters: bool
-) -> TrainingArguments:
-    """Turn conf/trainer into TrainingArguments; raises UserError for a setting or value they do not take."""
-    given = OmegaConf.to_container(settings, resolve=True)
-    given = typed(given, get_type_hints(TrainingArguments) | OWN_SETTINGS | {"fsdp": bool}, "trainer")
+def trainer_settings(node: Mapping[str, Any], task: Task) -> TrainerSettings:
+    """Return the settings of the section `trainer`; raises UserError for values and combinations they do not take."""
+    hints = get_type_hints(TrainerSettings)
+    hints.pop("arguments")
+    given = typed(node, get_type_hints(TrainingArguments) | hints | {"fsdp": bool}, "trainer")
     _check_numbers(given)
     _check_loggers(given["report_to"])
     _check_scoring(given, task)
-    given = {name: value for name, value in given.items() if name not in OWN_SETTINGS}
     _check_fsdp(given)
-    try:
-        return TrainingArguments(
-            output_dir=str(output_dir),
-            seed=seed,
-            data_seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            metric_for_best_model=main_metric(task),
-            greater_is_better=True,
-            label_names=["labels"],
-            remove_unused_columns=False,  # a Distiller's forward names no columns; `encode` makes no others
-            ddp_find_unused_parameters=find_unused_parameters,
-            fsdp_config=dict(CONFIG),  # a copy: TrainingArguments adds to it
-            report_to=given.pop("report_to"),
-            **given,
-        )
-    except (TypeError, ValueError, ImportError) as error:
-        raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+    settings = {name: given.pop(name) for name in hints}
+    return TrainerSettings(given, **settings)
 
 
-def _check_scoring(given: dict[str, Any], task: Task) -> None:
-    """Leave out evaluations of what nothing scores; raise UserError for settings that wait for their scores."""
+def _check_scoring(given: Mapping[str, Any], task: Task) -> None:
+    """Raise UserError for settings that wait for scores where nothing is scored."""
     if task.metrics:
         return
     for name in ("load_best_model_at_end", "early_stopping_patience"):
@@ -73,7 +45,6 @@ def _check_scoring(given: dict[str, Any], task: Task) -> None:
             raise UserError(
                 f"trainer.{name}={given[name]} needs scores, but no term reads an output that could have one."
             )
-    given["eval_strategy"] = "no"
 
 
 def _check_fsdp(given: dict[str, Any]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets, load_dataset
 
 from kdfeatures.data import sources
-from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.tasks.task import Task
 
 BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-Texts = Dataset | IterableDataset
+Texts: TypeAlias = Dataset | IterableDataset
 
 
 def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict | IterableDatasetDict:
@@ -24,13 +25,13 @@ def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict |
     if path is None:
         raise UserError(f"task '{task.name}' needs text: give data.path=FILE, FOLDER or HUB_ID.")
     if Path(path).exists():
-        found = _of_files(task, Path(path), streaming=streaming)
+        splits = _of_files(task, Path(path), streaming=streaming)
     else:
-        found = sources.dataset_from_hub(path, task, streaming=streaming)
-    kept = {split: _texts(texts, task, f"split '{split}' of {path}") for split, texts in found.items()}
-    if not kept:
+        splits = sources.dataset_from_hub(path, task, streaming=streaming)
+    text_splits = {split: _texts(texts, task, f"split '{split}' of {path}") for split, texts in splits.items()}
+    if not text_splits:
         raise UserError(f"data.path={path} holds none of the splits {', '.join(task.splits)}.")
-    return IterableDatasetDict(kept) if streaming else DatasetDict(kept)
+    return IterableDatasetDict(text_splits) if streaming else DatasetDict(text_splits)
 
 
 def held_out(splits: Mapping[str, Texts], task: Task) -> Mapping[str, Texts]:
@@ -38,7 +39,7 @@ def held_out(splits: Mapping[str, Texts], task: Task) -> Mapping[str, Texts]:
 
     In memory they are spread evenly over the training texts; of a stream they are the first ones.
     """
-    train, validation, count = task.splits["train"], task.splits["validation"], task.reading.held_out
+    train, validation, count = task.splits["train"], task.splits["validation"], task.text_reading.held_out
     if validation in splits or train not in splits or not count:
         return splits
     whole = splits[train]
@@ -68,7 +69,7 @@ def _of_files(task: Task, path: Path, *, streaming: bool) -> dict[str, Texts]:
         split = next((split for split in ("validation", "test") if file.name.startswith(split)), "train")
         by_split.setdefault(task.splits[split], []).append(file)
     read = _stream if streaming else _read
-    return {split: read(own, task) for split, own in by_split.items()}
+    return {split: read(paths, task) for split, paths in by_split.items()}
 
 
 def _read(files: Iterable[Path], task: Task) -> Dataset:
@@ -89,19 +90,19 @@ def _stream(files: Iterable[Path], task: Task) -> IterableDataset:
         by_builder.setdefault(BUILDERS[file.suffix], []).append(str(file))
     (column,) = task.text
     parts = []
-    for builder, own in by_builder.items():
-        part = load_dataset(builder, data_files=own, split="train", streaming=True)
+    for builder, data_files in by_builder.items():
+        part = load_dataset(builder, data_files=data_files, split="train", streaming=True)
         if builder == "text" and column != "text":
             part = part.rename_column("text", column)
-        parts.append(_column_of(part, column, f"'{own[0]}'"))
+        parts.append(_column_of(part, column, f"'{data_files[0]}'"))
     return concatenate_datasets(parts)
 
 
 def _texts(texts: Texts, task: Task, where: str) -> Texts:
     (column,) = task.text
-    kept = _column_of(texts, column, where)
+    rows = _column_of(texts, column, where)
     with no_progress_bars():
-        return kept.filter(_is_text, input_columns=[column])
+        return rows.filter(_is_text, input_columns=[column])
 
 
 def _is_text(text: str | None) -> bool:

@@ -12,8 +12,10 @@ from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
+DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
-def load_task(task: Task, path: str | None = None, *, seed: int = 0) -> DatasetDict:
+
+def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED) -> DatasetDict:
     """Load the splits of a task, under the data's own names for them.
 
     path: a local copy in the Hub's layout; for a task of the user's files, the folder their paths start from;
@@ -44,8 +46,8 @@ def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
         raise UserError(f"task '{task.name}' has no split '{split}'; it has {', '.join(task.splits)}{hint}")
     name = task.splits[split]
     if name not in datasets:
-        there = ", ".join(datasets)
-        raise MissingSplit(f"the data of task '{task.name}' lack the split '{name}'; there is {there}")
+        available = ", ".join(datasets)
+        raise MissingSplit(f"the data of task '{task.name}' lack the split '{name}'; there is {available}")
     return datasets[name]
 
 

@@ -63,32 +63,32 @@ def _by_split(path: Path, option: str) -> dict[str, Dataset]:
             return {"train": table}
         of_rows = np.asarray(table["split"][:])
         return {split: table.select(np.flatnonzero(of_rows == split)) for split in dict.fromkeys(of_rows.tolist())}
-    found: dict[str, Dataset] = {}
+    tables: dict[str, Dataset] = {}
     for split in (*SPLITS, POOL):
         files = [path / f"{split}{ending}" for ending in FILE_ENDINGS if (path / f"{split}{ending}").is_file()]
         if len(files) > 1:
             raise UserError(f"{option} has both {files[0].name} and {files[1].name}; leave one of them.")
         if files:
-            found[split] = _table(files[0], option)
-    if not found:
+            tables[split] = _table(files[0], option)
+    if not tables:
         raise UserError(f"{option} is a folder without train.parquet, or a file of another split or ending.")
-    return found
+    return tables
 
 
 def _table(path: Path, option: str) -> Dataset:
     table = read_file(path, ("id", "label"), option)
     if not len(table) or "id" not in table.column_names:
-        there = ", ".join(table.column_names) or "nothing"
-        raise UserError(f"{option}: '{path}' needs a column 'id' and rows; it has {len(table)} rows of {there}.")
+        columns = ", ".join(table.column_names) or "nothing"
+        raise UserError(f"{option}: '{path}' needs a column 'id' and rows; it has {len(table)} rows of {columns}.")
     return table
 
 
 def _answers(table: Dataset, task: Task, where: str) -> Answers:
-    ids = [str(one) for one in table["id"][:]]
-    for one, count in Counter(ids).most_common(1):
+    ids = [str(value) for value in table["id"][:]]
+    for row_id, count in Counter(ids).most_common(1):
         if count > 1:
-            raise UserError(f"{where} has {count} rows with the id {one}; leave one of them.")
-    kind = next((one for one in KINDS if _columns(table, one)), None)
+            raise UserError(f"{where} has {count} rows with the id {row_id}; leave one of them.")
+    kind = next((candidate for candidate in KINDS if _columns(table, candidate)), None)
     if kind is None:
         raise UserError(f"{where} has none of the columns {', '.join(KINDS)}; it has {', '.join(table.column_names)}.")
     if kind == "label":
@@ -110,8 +110,8 @@ def _answers(table: Dataset, task: Task, where: str) -> Answers:
 
 
 def _columns(table: Dataset, kind: str) -> list[str]:
-    each = () if kind == "label" else tuple(name for name in table.column_names if name.startswith(f"{kind}."))
-    return [kind] if kind in table.column_names else list(each)
+    class_columns = () if kind == "label" else tuple(name for name in table.column_names if name.startswith(f"{kind}."))
+    return [kind] if kind in table.column_names else list(class_columns)
 
 
 def _numbers(table: Dataset, kind: str, ids: Sequence[str], task: Task, where: str) -> np.ndarray:
@@ -119,42 +119,48 @@ def _numbers(table: Dataset, kind: str, ids: Sequence[str], task: Task, where: s
     if kind in table.column_names:
         rows = table[kind][:]
     else:
-        given, wanted = _columns(table, kind), [f"{kind}.{label}" for label in task.labels]
-        if sorted(given) != sorted(wanted):
-            raise UserError(f"{where} has the columns {', '.join(given)}, but the task's are {', '.join(wanted)}.")
-        rows = list(zip(*(table[name][:] for name in wanted), strict=True))
-    for one, row in zip(ids, rows, strict=True):
+        columns, expected = _columns(table, kind), [f"{kind}.{label}" for label in task.labels]
+        if sorted(columns) != sorted(expected):
+            raise UserError(f"{where} has the columns {', '.join(columns)}, but the task's are {', '.join(expected)}.")
+        rows = list(zip(*(table[name][:] for name in expected), strict=True))
+    for row_id, row in zip(ids, rows, strict=True):
         if not isinstance(row, (list, tuple)):
-            raise UserError(f"{where}: {kind} of id {one} is no list; in a CSV give a column for each: {kind}.LABEL.")
+            raise UserError(
+                f"{where}: {kind} of id {row_id} is no list; in a CSV give a column for each: {kind}.LABEL."
+            )
         if len(row) != task.num_labels:
             names = ", ".join(task.labels) or "a score"
             raise UserError(
-                f"{where}: id {one} has {len(row)} {kind}, but task '{task.name}' has {task.num_labels} ({names})."
+                f"{where}: id {row_id} has {len(row)} {kind}, but task '{task.name}' has {task.num_labels} ({names})."
             )
         if not all(type(x) in (int, float) and np.isfinite(x) for x in row):
-            raise UserError(f"{where}: {kind} of id {one} are {list(row)}, but must be finite numbers.")
+            raise UserError(f"{where}: {kind} of id {row_id} are {list(row)}, but must be finite numbers.")
     return np.asarray(rows, dtype=np.float64)
 
 
 def _of_labels(labels: Sequence[Any], ids: Sequence[str], task: Task, where: str) -> np.ndarray:
     if task.is_regression:
-        return np.array([[_score(label, one, where)] for one, label in zip(ids, labels, strict=True)], dtype=np.float32)
+        return np.array(
+            [[_score(label, row_id, where)] for row_id, label in zip(ids, labels, strict=True)], dtype=np.float32
+        )
     known = {name: n for n, name in enumerate(task.labels)}
     if not any(name.isdecimal() for name in task.labels):  # stars 1 to 5 are names, and no ids
         known |= {str(n): n for n in range(len(task.labels))}
     logits = np.full((len(ids), len(task.labels)), IMPOSSIBLE, dtype=np.float32)
-    for row, (one, label) in enumerate(zip(ids, labels, strict=True)):
+    for row, (row_id, label) in enumerate(zip(ids, labels, strict=True)):
         if str(label) not in known:
-            raise UserError(f"{where}: id {one} has the label {label!r}; task '{task.name}' takes {', '.join(known)}.")
+            raise UserError(
+                f"{where}: id {row_id} has the label {label!r}; task '{task.name}' takes {', '.join(known)}."
+            )
         logits[row, known[str(label)]] = 0.0
     return logits
 
 
-def _score(label: Any, one: str, where: str) -> float:
+def _score(label: Any, row_id: str, where: str) -> float:
     try:
         score = float(label)
     except (TypeError, ValueError):
         score = float("nan")
     if not np.isfinite(score):
-        raise UserError(f"{where}: id {one} has the label {label!r}, but a regression needs a finite number.")
+        raise UserError(f"{where}: id {row_id} has the label {label!r}, but a regression needs a finite number.")
     return score

@@ -16,8 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
 
-from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import MissingSplit, UserError
+from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.hub import offline_unless_hub_answers
 from kdfeatures.tasks.task import FILE_ENDINGS, Task
 
@@ -37,24 +37,26 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
         present = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
         raise MissingSplit(f"'{folder}' has no folder '{task.config}'; it has {present or 'no folders'}")
     shards: dict[str, list[Path]] = {}
-    for path in sorted(inner.glob("*.parquet")):
-        shards.setdefault(SHARD.fullmatch(path.name)["split"], []).append(path)
-    found = [split for split in task.splits.values() if split in shards]
-    if not found:
+    for path in sorted(inner.glob("?*.parquet")):
+        shards.setdefault(_shard(path)["split"], []).append(path)
+    splits = [split for split in task.splits.values() if split in shards]
+    if not splits:
         raise MissingSplit(
             f"'{inner}' has no parquet file of the splits {', '.join(task.splits.values())} "
             f"(SPLIT-00000-of-00001.parquet); it has {', '.join(shards) or 'none at all'}"
         )
-    return DatasetDict({split: _read_shards(shards[split]) for split in found})
+    return DatasetDict({split: _read_shards(shards[split]) for split in splits})
 
 
 def from_files(task: Task, folder: Path) -> DatasetDict:
     """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken."""
-    return DatasetDict({split: read_file(folder / path, task.text, "task.files") for split, path in task.files.items()})
+    files = task.files or {}
+    return DatasetDict({split: read_file(folder / path, task.text, "task.files") for split, path in files.items()})
 
 
 def from_hub(task: Task) -> DatasetDict:
     """Load the dataset from the Hub or the local cache; raises UserError at once when neither has it."""
+    assert task.dataset is not None
     return dataset_from_hub(task.dataset, task, streaming=False)
 
 
@@ -74,8 +76,14 @@ def dataset_from_hub(name: str, task: Task, *, streaming: bool) -> DatasetDict |
     return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
 
 
+def _shard(path: Path) -> re.Match[str]:
+    match = SHARD.fullmatch(path.name)
+    assert match is not None, path  # as for all that end in .parquet and are called something
+    return match
+
+
 def _read_shards(paths: list[Path]) -> Dataset:
-    shard = SHARD.fullmatch(paths[0].name)
+    shard = _shard(paths[0])
     if shard["count"] and len(paths) != int(shard["count"]):
         raise UserError(
             f"'{paths[0].parent}' has {len(paths)} of the {int(shard['count'])} files of '{shard['split']}'; "

@@ -12,9 +12,12 @@ import torch
 from datasets import Dataset
 
 from kdfeatures.data.predictions_file import read_answers
-from kdfeatures.distillation.objective import ON_TEACHER_LOGITS, Objective
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.term import ON_TEACHER_LOGITS
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.task import Task
+
+ROW = "teacher_row"  # the column that tells which stored or cached row of a teacher an example is
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,16 @@ class StoredOutputs:
         option = f"teacher.outputs={path}"
         if task.kind != "sequence":
             raise UserError(f"{option} has answers to whole texts, but task '{task.name}' asks for those of tokens.")
-        found = read_answers(Path(path), task, option)
+        answers_by_split = read_answers(Path(path), task, option)
         rows: dict[str, dict[str, int]] = {}
         start = 0
-        for split, answers in found.items():
-            rows[split] = {one: start + n for n, one in enumerate(answers.ids)}
+        for split, answers in answers_by_split.items():
+            rows[split] = {example_id: start + n for n, example_id in enumerate(answers.ids)}
             start += len(answers.ids)
-        logits = np.concatenate([answers.logits for answers in found.values()])
-        return cls(option, logits, rows, id_column, any(answers.softened for answers in found.values()))
+        logits = np.concatenate([answers.logits for answers in answers_by_split.values()])
+        return cls(option, logits, rows, id_column, any(answers.softened for answers in answers_by_split.values()))
 
-    def check(self, objective: Objective) -> None:
+    def check(self, objective: BoundObjective) -> None:
         """Raise UserError for a term that compares raw outputs where only their softmax is known."""
         for name, term in objective.terms.items():
             on_logits = term.loss.inputs in ON_TEACHER_LOGITS
@@ -58,15 +61,15 @@ class StoredOutputs:
 
     def rows_of(self, ids: Sequence[str], split: str) -> np.ndarray:
         """Return which of the logits answer these examples; raises UserError unless all have an answer."""
-        known = self.rows.get(split, {})
-        missing = [one for one in ids if one not in known]
+        row_of = self.rows.get(split, {})
+        missing = [example_id for example_id in ids if example_id not in row_of]
         if missing:
-            named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            sample = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
             raise UserError(
                 f"{self.option} lacks {len(missing):,} of the {len(ids):,} examples of the split '{split}' "
-                f"(ids {named}); add them, or name the column of the data that the ids are from: teacher.id_column=..."
+                f"(ids {sample}); add them, or name the column of the data that the ids are from: teacher.id_column=..."
             )
-        return np.array([known[one] for one in ids], dtype=np.int64)
+        return np.array([row_of[example_id] for example_id in ids], dtype=np.int64)
 
     def logits_for(self, examples: Dataset, split: str) -> np.ndarray:
         """Return the logits (examples, C) of a split as it was read, before encoding."""
@@ -90,4 +93,4 @@ def ids_of(examples: Dataset, id_column: str | None, split: str) -> list[str]:
             f"teacher.id_column={column} is no column of the split '{split}', which has "
             f"{', '.join(examples.column_names)}."
         )
-    return [str(one) for one in examples[column][:]]
+    return [str(value) for value in examples[column][:]]

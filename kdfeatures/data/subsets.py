@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset, List, Value
 
-from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import UserError
+from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL
 
 
@@ -33,8 +33,8 @@ def hold_out(dataset: Dataset, share: float, seed: int, *, stratify: str | None 
             f"data.held_out={share} of {len(dataset)} training examples leaves nothing to train or to score on; give a "
             "share between 0 and 1, such as 0.1."
         )
-    held = _chosen(dataset, count, seed, stratify)
-    return dataset.select(np.setdiff1d(np.arange(len(dataset)), held)), dataset.select(held)
+    held_out = _chosen(dataset, count, seed, stratify)
+    return dataset.select(np.setdiff1d(np.arange(len(dataset)), held_out)), dataset.select(held_out)
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
@@ -51,11 +51,13 @@ def hide_labels(dataset: Dataset, labelled: int | None, seed: int) -> Dataset:
     """
     if labelled is None:
         return dataset
-    known = np.flatnonzero(is_labelled(dataset))
-    _check_count("data.labelled", labelled, len(known))
+    labelled_rows = np.flatnonzero(is_labelled(dataset))
+    _check_count("data.labelled", labelled, len(labelled_rows))
     is_class = dataset.features["labels"] == Value("int64")
-    classes = np.asarray(dataset["labels"][:])[known] if is_class else np.zeros(len(known), dtype=np.int64)
-    return _with_labels(dataset, set(known[_spread(classes, labelled, seed)].tolist()))
+    classes = (
+        np.asarray(dataset["labels"][:])[labelled_rows] if is_class else np.zeros(len(labelled_rows), dtype=np.int64)
+    )
+    return _with_labels(dataset, set(labelled_rows[_spread(classes, labelled, seed)].tolist()))
 
 
 def without_labels(dataset: Dataset) -> Dataset:
@@ -69,21 +71,21 @@ def is_labelled(dataset: Dataset) -> np.ndarray:
         return np.zeros(len(dataset), dtype=bool)
     labels = dataset["labels"][:]
     if isinstance(dataset.features["labels"], List):
-        return np.array([max(own) >= 0 for own in labels])
+        return np.array([max(classes) >= 0 for classes in labels])
     labels = np.asarray(labels)
     return ~np.isnan(labels) if np.issubdtype(labels.dtype, np.floating) else labels >= 0
 
 
-def _with_labels(dataset: Dataset, kept: set[int]) -> Dataset:
+def _with_labels(dataset: Dataset, labelled: set[int]) -> Dataset:
     labels, feature = dataset["labels"][:], dataset.features["labels"]
-    shown = [label if row in kept else _hidden(label) for row, label in enumerate(labels)]
+    visible = [label if row in labelled else _hidden(label) for row, label in enumerate(labels)]
     with no_progress_bars():  # rows chosen by `subset` are copied here
-        return dataset.remove_columns("labels").add_column("labels", shown, feature=feature)
+        return dataset.remove_columns("labels").add_column("labels", visible, feature=feature)
 
 
 def _hidden(label: float | int | list[int]) -> float | int | list[int]:
     if isinstance(label, list):
-        return [UNKNOWN_LABEL if own >= 0 else own for own in label]
+        return [UNKNOWN_LABEL if class_id >= 0 else class_id for class_id in label]
     return float("nan") if isinstance(label, float) else IGNORE_INDEX
 
 

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from omegaconf import DictConfig
-
-from kdfeatures.config.schema import section
-from kdfeatures.errors import UserError, nearest
-
-
-@dataclass
-class BalanceConfig:
-    """shares: {term: share}, 1 for those not named. every: steps between measurements. momentum, limit: its own."""
-
-    shares: dict[str, float] | None
-    every: int
-    momentum: float
-    limit: float
+from kdfeatures.errors import ConfigError
 
 
 class GradientBalancer:
@@ -41,19 +27,32 @@ class GradientBalancer:
     A step that measures three terms takes 1.5 times as long (12 x 384 teacher, 6 x 192 student, batch 16 x 64 and 128).
     """
 
-    def __init__(self, shares: Mapping[str, float], *, every: int, momentum: float, limit: float) -> None:
-        """Raises UserError for a share that is not above 0, and for numbers that make no sense."""
+    def __init__(
+        self,
+        shares: Mapping[str, float] | None = None,
+        *,
+        every: int = 10,
+        momentum: float = 0.5,
+        limit: float = 1000.0,
+    ) -> None:
+        """shares: {term: share}, 1 for those not named. Raises ConfigError for numbers that make no sense."""
+        shares = shares or {}
         for name, share in shares.items():
             if not 0 < share < math.inf:
-                raise UserError(
-                    f"balance.shares.{name}={share} must be a finite number above 0; ~losses.{name} drops the term."
+                raise ConfigError(
+                    "must be a finite number above 0",
+                    argument=f"shares.{name}",
+                    value=share,
+                    hint="leave the term out to drop it",
+                    key="balance.share",
+                    term=name,
                 )
         if every < 1:
-            raise UserError(f"balance.every={every} must be at least 1 step.")
+            raise ConfigError("must be at least 1 step", argument="every", value=every)
         if not 0 <= momentum < 1:
-            raise UserError(f"balance.momentum={momentum} must be from 0, no smoothing, to below 1.")
+            raise ConfigError("must be from 0, no smoothing, to below 1", argument="momentum", value=momentum)
         if not 1 <= limit < math.inf:
-            raise UserError(f"balance.limit={limit} must be a finite number from 1.")
+            raise ConfigError("must be a finite number from 1", argument="limit", value=limit)
         self.shares = dict(shares)
         self.every, self.momentum, self.limit = every, momentum, limit
         self.norms: dict[str, float] = {}  # G by term: all that a checkpoint must keep
@@ -75,32 +74,11 @@ class GradientBalancer:
 
     def weights(self, configured: Mapping[str, float], largest: Mapping[str, float]) -> dict[str, float]:
         """Return W by term. configured: the present w; largest: the largest that each takes in the whole training."""
-        found = [name for name, weight in configured.items() if weight > 0 and self.norms.get(name, 0.0) > 0]
-        shares = {name: self.share(name) * configured[name] / largest[name] for name in found}
-        whole = sum(configured[name] * self.norms[name] for name in found)
+        measured = [name for name, weight in configured.items() if weight > 0 and self.norms.get(name, 0.0) > 0]
+        shares = {name: self.share(name) * configured[name] / largest[name] for name in measured}
+        whole = sum(configured[name] * self.norms[name] for name in measured)
         balanced = {}
-        for name in found:
+        for name in measured:
             weight = shares[name] / sum(shares.values()) * whole / self.norms[name]
             balanced[name] = min(max(weight, configured[name] / self.limit), configured[name] * self.limit)
         return {**configured, **balanced}
-
-
-def balance_settings(cfg: DictConfig) -> GradientBalancer | None:
-    """Return the balancer of a composed run config, None with balance=off; raises UserError for bad settings."""
-    if "shares" not in cfg.balance:
-        if cfg.balance.every is not None:
-            raise UserError(f"balance.every={cfg.balance.every} has no effect with balance=off; say balance=shares.")
-        return None
-    settings = section(cfg, "balance", BalanceConfig)
-    return GradientBalancer(
-        settings.shares or {}, every=settings.every, momentum=settings.momentum, limit=settings.limit
-    )
-
-
-def check_shares(cfg: DictConfig, terms: Collection[str]) -> None:
-    """Raise UserError for a share of what is no term of any of the run's stages."""
-    balance = balance_settings(cfg)
-    for name in balance.shares if balance is not None else ():
-        if name not in terms:
-            known = ", ".join(dict.fromkeys(terms))
-            raise UserError(f"balance.shares.{name} names no term{nearest(name, terms)}; the run has {known}.")

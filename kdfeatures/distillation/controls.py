@@ -22,11 +22,11 @@ def features_of_other_texts(features: Features, mask: Tensor) -> Features:
     real = mask.bool()
     source = _tokens(real)
     moved = Features()
-    for layer, states in features.hidden.items():
-        moved.hidden[layer] = _taken(states, source, 1)
-    for layer, states in features.attention.items():
-        operands = {of: _taken(getattr(states, of), source, 2) for of in ("query", "key", "value")}
-        moved.attention[layer] = states._replace(**operands, allowed=None, used=None)
+    for layer, hidden in features.hidden.items():
+        moved.hidden[layer] = _gather_tokens(hidden, source, 1)
+    for number, states in features.attention.items():
+        query, key, value = (_gather_tokens(x, source, 2) for x in (states.query, states.key, states.value))
+        moved.attention[number] = states._replace(query=query, key=key, value=value, allowed=None, used=None)
     return moved
 
 
@@ -38,7 +38,7 @@ def _tokens(real: Tensor) -> Tensor:
     return first.gather(1, counted % lengths)
 
 
-def _taken(states: Tensor, source: Tensor, dim: int) -> Tensor:
+def _gather_tokens(states: Tensor, source: Tensor, dim: int) -> Tensor:
     """Return states (B, ..., L, d), whose tokens lie in `dim`, as the text before has them at `source`, (B, L)."""
     shape = [1] * states.dim()
     shape[0], shape[dim] = source.shape

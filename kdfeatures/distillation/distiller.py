@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.modeling_outputs import ModelOutput
 
 from kdfeatures.capture.recorder import Recorder
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.controls import features_of_other_texts
-from kdfeatures.distillation.layerwise import LayerwiseLosses
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective, Outputs, together
-from kdfeatures.distillation.teacher_outputs import restore
-from kdfeatures.errors import UserError
+from kdfeatures.distillation.objective import Objective
+from kdfeatures.distillation.outputs import (
+    attention_mask_of,
+    check_outputs,
+    has_one_output,
+    logits_of,
+    plain_output,
+    split_labels,
+    token_rows,
+)
+from kdfeatures.distillation.teacher_outputs import BatchOutputs, merge_teachers, reordered, restore
+from kdfeatures.errors import ConfigError
 from kdfeatures.features import Features
-from kdfeatures.tasks.label_order import reordered
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 
 class Distiller(nn.Module):
@@ -25,13 +35,19 @@ class Distiller(nn.Module):
 
     All that is trained is inside, so that accumulation, DDP and clipping see it. The teacher is frozen, always in eval
     mode, and neither a submodule nor in the state dict, so it is not wrapped, saved or switched to train mode.
-    teacher_columns: teacher_logits[..., teacher_columns] are in the student's label order
-    (kdfeatures.tasks.label_order).
-    A batch with `rows`, (B, L), has models that give logits for tokens, and their losses see those of these rows only,
-    (rows, C).
-    A batch with `teacher_features` (kdfeatures.cache) leaves the teacher alone; if all have them, teacher may be None.
-    others: further teachers by name, with their columns; `teacher_features` are then {name: features}, "main" included.
-    permuted: those of the others that read other texts of the batch (kdfeatures.distillation.controls).
+
+    Args:
+        student: a transformers model, or a module of one's own that returns logits, or has `.logits`.
+        teacher: the same; several as {name: model}, the first one the default. None when every batch brings
+            `teacher_features` (kdfeatures.cache).
+        objective: an Objective, which is bound to these models, or one that is bound already.
+        teacher_columns: teacher_logits[..., teacher_columns] are in the student's label order; None keeps theirs. Of
+            several teachers {name: columns}.
+        permuted: names of teachers that read other texts of the batch (kdfeatures.distillation.controls).
+        student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own.
+
+    A batch holds what the student's forward takes, beside `labels`. With `rows`, (B, L), models give logits for tokens,
+    and losses see those of these rows only, (rows, C); without them `token_rows` chooses.
     """
 
     # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
@@ -40,48 +56,70 @@ class Distiller(nn.Module):
 
     def __init__(
         self,
-        student: PreTrainedModel,
-        teacher: PreTrainedModel | None,
-        objective: Objective,
-        teacher_columns: list[int] | None,
+        student: nn.Module,
+        teacher: nn.Module | Mapping[str, nn.Module | None] | None,
+        objective: Objective | BoundObjective,
+        teacher_columns: Sequence[int] | Mapping[str, Sequence[int] | None] | None = None,
         *,
-        others: Mapping[str, tuple[PreTrainedModel | None, list[int] | None]] | None = None,
         permuted: Collection[str] = (),
+        student_encoder: str | None = None,
+        teacher_encoder: str | None = None,
     ) -> None:
         super().__init__()
+        teachers = dict(teacher) if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
+        if isinstance(objective, Objective):
+            check_outputs(student, teachers, objective)
+            objective = objective.bind(
+                student,
+                teachers,
+                regression=has_one_output(student),
+                student_encoder=student_encoder,
+                teacher_encoder=teacher_encoder,
+            )
+        names = [DEFAULT_TEACHER if at == 0 else name for at, name in enumerate(teachers)]
+        models = dict(zip(names, teachers.values(), strict=True))
+        columns = teacher_columns if isinstance(teacher_columns, Mapping) else {next(iter(teachers)): teacher_columns}
         self.student = student
         self.objective = objective
-        self.teacher_columns = teacher_columns
-        others = others or {}
-        self.other_columns = {name: columns for name, (_, columns) in others.items()}
+        self.columns = {name: columns.get(alias) for name, alias in zip(names, teachers, strict=True)}
         self.permuted = frozenset(permuted)
-        models = {DEFAULT_TEACHER: teacher} | {name: model for name, (model, _) in others.items()}
         # a tuple hides them from nn.Module
         self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
-        self._student_recorder = self._recorder(student, "student")
+        self._student_recorder = self._recorder(student, "student", student_encoder)
         self._student_recorder.attach()
         self._teacher_recorders: dict[str, Recorder] = {}
         for name, model in self.teachers.items():
-            self._teacher_recorders[name] = self._recorder(model, "teacher", name)
+            self._teacher_recorders[name] = self._recorder(model, "teacher", teacher_encoder, name)
             self._teacher_recorders[name].attach()
+        self._accepted = _accepting(student), {name: _accepting(model) for name, model in self.teachers.items()}
+        self._takes_labels = "labels" in self._accepted[0]({"labels": None})
 
-    def _recorder(self, model: PreTrainedModel, side: str, teacher: str = DEFAULT_TEACHER) -> Recorder:
-        hidden, attention = (self.objective.layers(takes, side, teacher) for takes in ("hidden", "attention"))
-        return Recorder(model, hidden=hidden, attention=attention)
+    def _recorder(
+        self,
+        model: nn.Module,
+        side: Literal["student", "teacher"],
+        encoder: str | None,
+        teacher: str = DEFAULT_TEACHER,
+    ) -> Recorder:
+        hidden, attention = (self.objective.layers(kind, side, teacher) for kind in ("hidden", "attention"))
+        return Recorder(model, hidden=hidden, attention=attention, encoder=encoder)
 
     @property
-    def teacher(self) -> PreTrainedModel | None:
+    def teacher(self) -> nn.Module | None:
         return self.teachers.get(DEFAULT_TEACHER)
 
     @property
-    def teachers(self) -> dict[str, PreTrainedModel]:
+    def teachers(self) -> dict[str, nn.Module]:
         return self._unregistered[0]
 
     @property
-    def config(self):
-        """The student's config: what the Trainer and its loggers describe the run by."""
-        return self.student.config
+    def config(self) -> Any:
+        """The student's config, which the Trainer and its loggers describe the run by; none for a module without."""
+        config = getattr(self.student, "config", None)
+        if not isinstance(config, PreTrainedConfig):
+            raise AttributeError("the student has no transformers config")
+        return config
 
     def _apply(self, fn, recurse: bool = True):
         for teacher in self.teachers.values():
@@ -92,10 +130,11 @@ class Distiller(nn.Module):
         """Checkpoint the student. Re-entrant checkpointing is refused: it drops gradients of captured tensors."""
         kwargs = {"use_reentrant": False} | (activation_checkpointing_kwargs or {})
         if kwargs["use_reentrant"]:
-            raise UserError(
-                "checkpointing with use_reentrant=True loses the gradients of captured features; set it to false."
+            raise ConfigError(
+                "checkpointing with use_reentrant=True loses the gradients of captured features", hint="set it to false"
             )
-        self.student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
+        student: Any = self.student  # of transformers, as whoever asks for this knows
+        student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
 
     def detach(self) -> None:
         """Take the hooks off all models. The distiller cannot be trained afterwards."""
@@ -107,66 +146,92 @@ class Distiller(nn.Module):
         labels: Tensor | None = None,
         rows: Tensor | None = None,
         teacher_features: Mapping[str, Any] | None = None,
-        **inputs: Tensor,
+        **inputs: Any,
     ) -> ModelOutput:
+        """Return the loss in training, and what the student returns in eval mode."""
         if not self.training:
-            return self.student(**inputs, labels=labels)
-        mask = inputs.get("attention_mask")
-        if mask is None:
-            mask = torch.ones_like(inputs["input_ids"])
+            return self._evaluate(labels, inputs)
+        mask = attention_mask_of(inputs)
+        labels, inputs = split_labels(labels, inputs)
         with torch.no_grad():
-            if not self.objective.needs_teacher:
-                teacher = Outputs(None, Features())
-            elif teacher_features is None:
-                teacher = self._gathered(lambda name, columns: self._ask_teacher(name, columns, inputs), mask, rows)
-            else:
-                cached = teacher_features if self.other_columns else {DEFAULT_TEACHER: teacher_features}
-                teacher = self._gathered(lambda name, columns: restore(cached[name], columns), mask, rows)
+            teacher = self._teacher_outputs(inputs, mask, labels, rows, teacher_features)
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
-        kept = (
-            Features()
-            if self.student.is_activation_checkpointing
-            else self.objective.comparison(teacher.features, mask)
-        )
-        if isinstance(kept, LayerwiseLosses):
-            teacher = teacher._replace(features=Features())  # the comparison drops them one by one
-        with self._student_recorder.recording(kept):
-            # an encoder without a head has none
-            student = Outputs(getattr(self.student(**inputs), "logits", None), kept)
-        if rows is not None:
-            student, labels = student.at(rows), labels[rows]
-        total, self.parts = self.objective(student, teacher, labels, mask)
+        layerwise, features = None, Features()
+        if not getattr(self.student, "is_activation_checkpointing", False):
+            layerwise = self.objective.layerwise(teacher.features, mask)
+            teacher = teacher._replace(features=Features())  # those compared are dropped one by one
+        with self._student_recorder.recording(features if layerwise is None else layerwise):
+            output = self.student(**self._accepted[0](inputs))
+        student = BatchOutputs(logits_of(output, mask), features)
+        chosen = self._rows(student.logits, mask, labels, rows)
+        if chosen is not None:
+            student, labels = student.at(chosen), None if labels is None else labels[chosen]
+        total, self.parts = self.objective(student, teacher, labels, mask, layerwise=layerwise)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
-    def _gathered(
-        self, outputs_of: Callable[[str, list[int] | None], Outputs], mask: Tensor, rows: Tensor | None
-    ) -> Outputs:
-        """Return the outputs of the main teacher, or of all that some term learns from, as the objective takes them.
+    def _evaluate(self, labels: Tensor | None, inputs: Mapping[str, Any]) -> ModelOutput:
+        accepted = self._accepted[0](inputs)
+        if self._takes_labels:
+            output = self.student(**accepted, labels=labels)
+        else:
+            output = self.student(**accepted)
+        return output if isinstance(output, ModelOutput) else plain_output(output, labels)
 
-        rows: the tokens whose logits are compared, (B, L), or None.
-        """
+    def _teacher_outputs(
+        self,
+        inputs: Mapping[str, Any],
+        mask: Tensor | None,
+        labels: Tensor | None,
+        rows: Tensor | None,
+        teacher_features: Mapping[str, Any] | None,
+    ) -> BatchOutputs:
+        """Return the outputs of the default teacher, or of all that some term learns from."""
+        if not self.objective.needs_teacher:
+            return BatchOutputs(None, Features())
+        several = len(self.columns) > 1
+        stored = teacher_features
+        if stored is not None and not several:
+            stored = {DEFAULT_TEACHER: stored}
+        outputs = {}
+        for name, columns in self.columns.items():
+            if several and not self.objective.needs(name):
+                continue
+            output = self._ask(name, inputs, mask) if stored is None else restore(stored[name], columns)
+            chosen = self._rows(output.logits, mask, labels, rows)
+            outputs[name] = output if chosen is None else output.at(chosen)
+            if name in self.permuted:
+                features = features_of_other_texts(outputs[name].features, _ones_if_none(mask, inputs))
+                outputs[name] = outputs[name]._replace(features=features)
+        return merge_teachers(outputs) if several else outputs[DEFAULT_TEACHER]
 
-        def chosen(name: str, columns: list[int] | None) -> Outputs:
-            outputs = outputs_of(name, columns)
-            return outputs if rows is None else outputs.at(rows)
-
-        if not self.other_columns:
-            return chosen(DEFAULT_TEACHER, self.teacher_columns)
-        columns = {DEFAULT_TEACHER: self.teacher_columns, **self.other_columns}
-        found = {name: chosen(name, own) for name, own in columns.items() if self.objective.needs(name)}
-        for name in self.permuted & found.keys():
-            found[name] = found[name]._replace(features=features_of_other_texts(found[name].features, mask))
-        return together(found)
-
-    def _ask_teacher(self, name: str, columns: list[int] | None, inputs: dict[str, Tensor]) -> Outputs:
-        recorder = self._teacher_recorders[name]
+    def _ask(self, name: str, inputs: Mapping[str, Any], mask: Tensor | None) -> BatchOutputs:
+        recorder, model = self._teacher_recorders[name], self.teachers[name]
+        accepted = self._accepted[1][name](inputs)
         if not self.objective.needs_logits_of(name):
-            return Outputs(None, recorder.run(**inputs))
-        with recorder.recording() as features:
-            logits = self.teachers[name](**inputs).logits
-        return Outputs(reordered(logits, columns), features)
+            return BatchOutputs(None, recorder.run(**accepted))
+        features = Features()
+        with recorder.recording(features):
+            output = model(**accepted)
+        logits = logits_of(output, mask)
+        return BatchOutputs(None if logits is None else reordered(logits, self.columns[name]), features)
+
+    def _rows(self, logits: Any, mask: Tensor | None, labels: Tensor | None, rows: Tensor | None) -> Tensor | None:
+        """Return which tokens' logits are compared, boolean (B, L); None where logits are of texts."""
+        return token_rows(logits, mask, labels, getattr(self, "config", None)) if rows is None else rows
 
 
-def _frozen(teacher: PreTrainedModel) -> PreTrainedModel:
+def _frozen(teacher: nn.Module) -> nn.Module:
     return teacher.eval().requires_grad_(False)
+
+
+def _accepting(model: nn.Module) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return what leaves out inputs that a model's forward does not take: student and teacher may differ there."""
+    parameters = inspect.signature(model.forward).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict
+    return lambda inputs: {name: value for name, value in inputs.items() if name in parameters}
+
+
+def _ones_if_none(mask: Tensor | None, inputs: Mapping[str, Any]) -> Tensor:
+    return torch.ones_like(inputs["input_ids"]) if mask is None else mask

@@ -7,23 +7,27 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
-from transformers import TrainingArguments
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 
 
-def check_measurable(arguments: TrainingArguments, *, balanced: bool, explained: bool) -> None:
-    """Raise UserError where balance=shares or explain=true is asked for and no gradient can be taken term by term."""
-    option = "balance=shares" if balanced else "explain=true"
-    if (balanced or explained) and arguments.fsdp:
-        raise UserError(
-            f"{option} needs the gradients of whole parameters, but trainer.fsdp=true shards them over the processes; "
-            "leave out one of the two."
+def check_measurable(*, sharded: bool, compiled: bool, balanced: bool, explained: bool) -> None:
+    """Raise ConfigError where weights are balanced, or a first batch is measured, and no gradient can be taken so.
+
+    sharded, compiled: how the student is trained, by FSDP and as a torch.compile graph.
+    """
+    what = "balanced" if balanced else "explained"
+    if (balanced or explained) and sharded:
+        raise ConfigError(
+            f"terms that are {what} need the gradients of whole parameters, but FSDP shards them over the processes",
+            hint="leave out one of the two",
+            key=f"gradients.sharded_{what}",
         )
-    if (balanced or explained) and arguments.torch_compile:
-        raise UserError(
-            f"{option} runs backward once for each term, but what trainer.torch_compile=true makes can do so only "
-            "once; leave out one of the two."
+    if (balanced or explained) and compiled:
+        raise ConfigError(
+            f"terms that are {what} run backward once for each term, but what torch.compile makes can do so only once",
+            hint="leave out one of the two",
+            key=f"gradients.compiled_{what}",
         )
 
 
@@ -37,10 +41,10 @@ def gradient_norms(value: Tensor, groups: Sequence[Sequence[Tensor]]) -> list[Te
         return [torch.zeros_like(value, requires_grad=False) for _ in groups]
     # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
     with torch.autocast(value.device.type, enabled=False):
-        found = iter(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
+        gradients = iter(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
     # zip takes from the group first, and so leaves the next group's gradients where they are
-    by_group = [[g for _, g in zip(group, found, strict=False) if g is not None] for group in groups]
-    return [get_total_norm(gradients).to(value) for gradients in by_group]
+    by_group = [[g for _, g in zip(group, gradients, strict=False) if g is not None] for group in groups]
+    return [get_total_norm(of_group).to(value) for of_group in by_group]
 
 
 def measure_terms(values: Mapping[str, Tensor], student: nn.Module, projections: nn.Module) -> Tensor:

@@ -1,234 +1,314 @@
-"""The training objective: named, weighted terms over mapped layer pairs."""
+"""The training objective as its user describes it: named, weighted terms, before models are known."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import TrainingArguments
+from torch import nn
+from transformers import PreTrainedConfig
 
-from kdfeatures.alignment.heads import HeadAlignment
+from kdfeatures.alignment.heads import HeadAlignment, HeadSizes
+from kdfeatures.alignment.per_teacher import ProjectionsByTeacher
+from kdfeatures.alignment.resolve import ProjectionMaker, heads_maker, projection_maker
+from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.balancing import GradientBalancer
-from kdfeatures.distillation.layerwise import LayerwiseLosses
-from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
-from kdfeatures.features import Features
-from kdfeatures.losses.ensemble import averaged
-from kdfeatures.mapping.dynamic import DynamicLayerMap
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm, Term, loss_name
+from kdfeatures.errors import ConfigError, nearest
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
+from kdfeatures.mapping.resolve import layer_map, resolve_map
 
-ON_TEACHER_LOGITS = ("logits", "logits, labels")
-ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # what a loss `inputs` that compares no layers
-ON_HIDDEN = ("hidden", "flow")
-DEFAULT_TEACHER = "main"  # what the first or only teacher is called beside those of `teachers`
+Model = nn.Module | PreTrainedConfig | None
 
 
-class Outputs(NamedTuple):
-    """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
+class Objective:
+    """A weighted sum of named terms. It describes; `bind` makes and checks pairs, projections and head alignment.
 
-    The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
-    become (rows, C) by `at` before a loss sees them. Of several teachers (`together`) they are {teacher: (B, C)}, and
-    layer n of all but the main one is (teacher, n) among the features.
-    """
+    Args:
+        terms: {name: Term}; more, or all of them, may be given as keywords. A bare loss stands for Term(loss).
+        projection: how hidden states of two widths are brought together: "linear" (learned, student to teacher),
+            "shared" (one map for all pairs), "orthonormal", "pca", or a function of (pairs, student width, teacher
+            width) that returns a module.
+        balance: sets the weights by the terms' gradients; None leaves those of the terms.
+        shares: {teacher: its share in the averaged distribution}; None gives each of several teachers the same.
 
-    logits: Tensor | Mapping[str, Tensor] | None
-    features: Features
+    Raises:
+        ConfigError: without terms, and for a projection that is unknown.
 
-    def at(self, rows: Tensor) -> Outputs:
-        """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
-        if self.logits is None:
-            return self
-        # blocks of text are seldom padded, and logits over a vocabulary are large: no copy then
-        return self._replace(logits=self.logits.flatten(0, 1) if rows.all() else self.logits[rows])
-
-
-def together(outputs: Mapping[str, Outputs]) -> Outputs:
-    """Return what several teachers gave for a batch as the outputs of one; see Outputs for how they are told apart."""
-    features = Features()
-    for name, (_, found) in outputs.items():
-        for mine, theirs in ((features.hidden, found.hidden), (features.attention, found.attention)):
-            mine.update({_source(name, layer): states for layer, states in theirs.items()})
-    logits = {name: found.logits for name, found in outputs.items() if found.logits is not None}
-    return Outputs(logits or None, features)
-
-
-def _source(teacher: str, layer: int) -> int | tuple[str, int]:
-    return layer if teacher == DEFAULT_TEACHER else (teacher, layer)
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss, its weight, the layer pairs it compares, and how the pairs are put together.
-
-    pairs is empty for losses on logits or labels. over_pairs: "sum" as TinyBERT has it, "mean" as PKD has it (the
-    weight then keeps its meaning when the map changes). temperature: what the loss's own follows, or None.
-    teacher: whose layers it compares; losses on logits take the average of all teachers. map: what chooses or weighs
-    the pairs in each step (kdfeatures.mapping), which then are its candidates; None for a fixed map. heads: what brings
-    the attention heads of both sides together; None for losses that compare no scores.
-    """
-
-    loss: nn.Module
-    weight: float | Schedule
-    pairs: tuple[LayerPair, ...] = ()
-    pair_reduction: Literal["sum", "mean"] = "mean"
-    temperature: Schedule | None = None
-    teacher: str = DEFAULT_TEACHER
-    map: DynamicLayerMap | None = None
-    heads: HeadAlignment | None = None
-
-    @property
-    def compared(self) -> tuple[LayerPair, ...]:
-        """The pairs of the present step; `pairs` are all that any step may compare."""
-        if self.map is None:
-            return self.pairs
-        chosen = set(self.map.compared())
-        return tuple(pair for pair in self.pairs if pair in chosen)
-
-    def source(self, pair: LayerPair) -> int | tuple[str, int]:
-        """Return under which key the teacher's layer of a pair is among the features; see Outputs."""
-        return _source(self.teacher, pair.teacher)
-
-
-class Objective(nn.Module):
-    """Weighted sum of the terms. Returns the total and every term's unweighted value, by name.
-
-    balance: what sets the weights by the terms' gradients, as it is told them; None leaves those of the terms.
-    shares: {teacher: its share in the averaged distribution}, summing to 1; a single teacher needs none.
-    attached: None; who sets it to {} finds there, after the next call, the terms' values with their graph.
+    >>> from kdfeatures import losses
+    >>> objective = Objective(
+    ...     logits=Term(losses.LogitKD(temperature=2)), hidden=Term(losses.HiddenMSE(), layers="last", weight=0.5)
+    ... )
+    >>> list(objective.terms)
+    ['logits', 'hidden']
     """
 
     def __init__(
         self,
-        terms: Mapping[str, Term],
-        projections: nn.Module,
+        terms: Mapping[str, Any] | None = None,
+        *,
+        projection: str | ProjectionMaker = "linear",
         balance: GradientBalancer | None = None,
         shares: Mapping[str, float] | None = None,
+        **more_terms: Any,
     ) -> None:
-        super().__init__()
-        if not terms:
-            raise ValueError("an objective needs at least one term.")
-        self.terms = dict(terms)
-        self.projections = projections
-        # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
-        self.moving = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
-        self.alignments = nn.ModuleDict(
-            {f"of_{name}": one.heads for name, one in terms.items() if one.heads is not None}
-        )
-        self.shares = (
-            {DEFAULT_TEACHER: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
-        )
+        all_terms = {**(terms or {}), **more_terms}
+        self.terms: dict[str, Term] = {name: as_term(name, term) for name, term in all_terms.items()}
+        if not self.terms:
+            raise ConfigError("an objective needs at least one term", key="objective.empty")
+        self.projection = projection_maker(projection)
         self.balance = balance
-        self.attached: dict[str, Tensor] | None = None
-        self.advance(0.0)
+        self.shares = None if shares is None else _checked_shares(shares)
 
-    def advance(self, progress: float) -> None:
-        """Set weights and temperatures to their values after this share of the training steps, 0 to 1."""
-        self.weights = {name: value_at(term.weight, progress) for name, term in self.terms.items()}
-        if self.balance is not None:
-            largest = {name: largest_of(term.weight) for name, term in self.terms.items()}
-            self.weights = self.balance.weights(self.weights, largest)
-        for term in self.terms.values():
-            if term.temperature is not None:
-                term.loss.temperature = term.temperature.at(progress)
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {term.weight} * {loss_name(term.loss)}" for name, term in self.terms.items()]
+        return "\n".join(["Objective(", *lines, ")"])
 
     @property
-    def maps(self) -> dict[str, DynamicLayerMap]:
-        """The maps that move or are measured, by the names of their terms."""
-        return {name: term.map for name, term in self.terms.items() if term.map is not None}
+    def reads_outputs(self) -> bool:
+        """False when every term compares layers, so that models need no head."""
+        return any(not term.compares_layers for term in self.terms.values())
 
-    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
-        """Raise UserError for maps or heads that cannot be trained as the arguments say, or on a stream."""
-        for one in (*self.moving.values(), *self.alignments.values()):
-            one.check_training(arguments, streaming=streaming)
+    def replace(self, **terms: Any) -> Objective:
+        """Return an objective with these terms changed or added; a term that is None is left out.
 
-    def scheduled(self) -> dict[str, float]:
-        """The present value of all that a schedule or the balance changes.
+        Raises ConfigError when a term that shall be left out is not there.
 
-        As `weight/<term>`, `temperature/<term>`, and `gradient/<term>` for the norms that the balance goes by.
+        >>> from kdfeatures import losses
+        >>> list(Objective(logits=losses.LogitKD(), hidden=losses.HiddenMSE()).replace(hidden=None).terms)
+        ['logits']
         """
-        terms, balance = self.terms.items(), self.balance
-        moves = {name for name, term in terms if balance is not None or isinstance(term.weight, Schedule)}
-        weights = {f"weight/{name}": weight for name, weight in self.weights.items() if name in moves}
-        heats = {f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None}
-        norms = {} if balance is None else {f"gradient/{name}": norm for name, norm in balance.norms.items()}
-        return weights | heats | norms
+        self.check_known(terms)
+        merged = {name: term for name, term in {**self.terms, **terms}.items() if term is not None}
+        return Objective(merged, projection=self.projection, balance=self.balance, shares=self.shares)
 
-    def layers(
-        self, takes: Literal["hidden", "attention"], side: Literal["student", "teacher"], teacher: str = DEFAULT_TEACHER
-    ) -> list[int]:
-        """The layers of one side, of which teacher, whose hidden states or attention some term compares."""
-        kinds = ON_HIDDEN if takes == "hidden" else (takes,)
-        terms = (term for term in self.terms.values() if term.loss.inputs in kinds)
-        pairs = (pair for term in terms if side == "student" or term.teacher == teacher for pair in term.pairs)
-        return sorted({getattr(pair, side) for pair in pairs})
+    def check_known(self, terms: Mapping[str, Any]) -> None:
+        """Raise ConfigError for a term that shall be left out, but is not there."""
+        for name, term in terms.items():
+            if term is None and name not in self.terms:
+                raise ConfigError(
+                    f"there is no term '{name}' to leave out{nearest(name, self.terms)}",
+                    hint=f"there is {', '.join(self.terms)}",
+                )
 
-    def needs_logits_of(self, teacher: str) -> bool:
-        """False when this teacher's forward pass may end at the deepest layer that a term compares."""
-        return self.needs_teacher_logits and teacher in self.shares
+    def bind(
+        self,
+        student: Model,
+        teacher: Model | Mapping[str, Model] = None,
+        *,
+        regression: bool = False,
+        idle_teachers: bool = False,
+        student_encoder: str | None = None,
+        teacher_encoder: str | None = None,
+    ) -> BoundObjective:
+        """Return the objective for these models, checked: everything that can be wrong shows here, before training.
 
-    def needs(self, teacher: str) -> bool:
-        """False when no term learns anything from this teacher."""
-        on_layers = (term for term in self.terms.values() if term.pairs)
-        return self.needs_logits_of(teacher) or any(term.teacher == teacher for term in on_layers)
+        Args:
+            student, teacher: models or configs. Several teachers are a mapping, the first one the default. None: the
+                teacher is outputs that were stored, which have no layers.
+            regression: whether the models have one output, so that terms with a `regression` loss take that.
+            idle_teachers: whether a teacher that nothing learns from is let pass, as in one stage of several.
+            student_encoder, teacher_encoder: dotted path of the encoder inside a module of one's own; needed only
+                where layers are compared.
 
-    @property
-    def needs_teacher(self) -> bool:
-        """False when every term compares with labels only."""
-        return any(term.loss.inputs != "labels" for term in self.terms.values())
+        Raises:
+            ConfigError: for layers or teachers that do not exist, heads or widths that a loss cannot compare, a teacher
+                that nothing learns from. `facts["term"]` is the term's name.
+        """
+        named_teachers: Mapping[str, Model] = teacher if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
+        aliases = {name: DEFAULT_TEACHER if at == 0 else name for at, name in enumerate(named_teachers)}
+        teachers = {aliases[name]: model for name, model in named_teachers.items()}
+        binder = _Binder(student, teachers, aliases | {DEFAULT_TEACHER: DEFAULT_TEACHER}, regression)
+        binder.encoders = student_encoder, teacher_encoder
+        terms = {name: binder.term(name, term) for name, term in self.terms.items()}
+        projections = {name: binder.projections(terms, name, self.projection) for name in teachers}
+        joint = projections[DEFAULT_TEACHER] if len(teachers) == 1 else ProjectionsByTeacher(projections)
+        shares = binder.shares(self.shares)
+        bound = BoundObjective(terms, joint, self.balance if len(terms) > 1 else None, shares)
+        for alias, name in aliases.items():
+            if len(teachers) > 1 and not idle_teachers and not bound.needs(name):
+                raise ConfigError(
+                    f"no term learns anything from the teacher '{alias}'",
+                    hint="give it a share in the averaged distribution, or a term with "
+                    f"teacher='{alias}', or leave it out",
+                    key="objective.idle_teacher",
+                    teacher=alias,
+                )
+        return bound
 
-    @property
-    def needs_teacher_logits(self) -> bool:
-        """False when no term sees a teacher's logits."""
-        return any(term.loss.inputs in ON_TEACHER_LOGITS for term in self.terms.values())
 
-    @property
-    def needs_labels(self) -> bool:
-        """False when no term asks for the labels of the data."""
-        return any(term.loss.inputs in ("labels", "logits, labels") for term in self.terms.values())
+class _Binder:
+    """The models that an objective is bound to."""
 
-    @property
-    def reaches_the_head(self) -> bool:
-        """False when no term sees the student's logits, so that its head gets no gradient."""
-        return any(term.loss.inputs in ON_OUTPUTS for term in self.terms.values())
+    encoders: tuple[str | None, str | None]
 
-    def comparison(self, teacher: Features, mask: Tensor) -> LayerwiseLosses:
-        """Return what compares the student's features, as they are recorded into it, with those of the teacher."""
-        return LayerwiseLosses(self.terms, self.projections, teacher, mask)
+    def __init__(
+        self, student: Model, teachers: Mapping[str, Model], aliases: Mapping[str, str], regression: bool
+    ) -> None:
+        self.student, self.teachers, self.aliases, self.regression = student, teachers, aliases, regression
 
-    def forward(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor | None, mask: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        if isinstance(student.features, LayerwiseLosses):
-            compared = student.features
-        else:
-            compared = self.comparison(teacher.features if teacher else Features(), mask)
-            for of_student, arriving in (
-                (student.features.hidden, compared.hidden),
-                (student.features.attention, compared.attention),
-            ):
-                for layer in arriving.waiting:
-                    arriving[layer] = of_student[layer]
-        parts: dict[str, Tensor] = {}
-        for name, term in self.terms.items():
-            inputs = term.loss.inputs
-            if inputs == "labels":
-                parts[name] = term.loss(student.logits, labels)
-            elif inputs == "logits":
-                parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits))
-            elif inputs == "logits, labels":
-                parts[name] = term.loss(student.logits, self._target(term.loss, teacher.logits), labels)
-            else:
-                stacked = torch.stack(compared.of(name, term))
-                parts[name] = stacked.sum() if term.pair_reduction == "sum" else stacked.mean()
-        if self.attached is not None:
-            self.attached = parts
-        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
-        return total, {name: value.detach() for name, value in parts.items()}
+    def sizes(self, name: str, teacher: str) -> tuple[EncoderSizes, EncoderSizes]:
+        model = self.teachers[teacher]
+        if model is None:
+            raise ConfigError(
+                f"the term '{name}' compares layers, but the teacher is stored outputs, which have none",
+                hint="drop the term",
+                key="term.stored_teacher",
+                term=name,
+            )
+        if self.student is None:
+            raise ConfigError(f"the term '{name}' compares layers, so the student must be known", term=name)
+        of_student = EncoderSizes.of(self.student, self.encoders[0], "student_encoder")
+        return of_student, EncoderSizes.of(model, self.encoders[1], "teacher_encoder")
 
-    def _target(self, loss: nn.Module, logits: Tensor | Mapping[str, Tensor]) -> Tensor:
-        if isinstance(logits, Tensor):
-            return logits
-        stacked = torch.stack([logits[name] for name in self.shares])
-        return averaged(stacked, stacked.new_tensor(list(self.shares.values())), loss.target_temperature)
+    def term(self, name: str, term: Term) -> BoundTerm:
+        loss, temperature = term.loss, term.temperature
+        if self.regression and term.regression is not None:
+            loss, temperature = term.regression, None  # the schedule is of the loss that it replaces
+        if not term.compares_layers:
+            return BoundTerm(loss, term.weight, temperature=temperature)
+        if term.teacher not in self.aliases:
+            raise ConfigError(
+                f"the term '{name}' names the teacher '{term.teacher}', but there is no such one"
+                f"{nearest(term.teacher, self.aliases)}",
+                hint=f"there is {', '.join(self.aliases)}",
+                key="term.unknown_teacher",
+                term=name,
+                teacher=term.teacher,
+                known=tuple(self.teachers),
+                nearest=nearest(term.teacher, self.aliases),
+            )
+        teacher = self.aliases[term.teacher]
+        student_sizes, teacher_sizes = self.sizes(name, teacher)
+        try:
+            pairs, dynamic = resolve_map(
+                "uniform" if term.layers is None else layer_map(term.layers), student_sizes.layers, teacher_sizes.layers
+            )
+            if dynamic is not None:
+                dynamic.check_loss(loss, student_sizes.hidden_size, teacher_sizes.hidden_size)
+            pairs = _compared(name, loss, pairs)
+            _check_flow(name, loss, pairs, dynamic is not None)
+            heads = None
+            if loss.inputs == "attention":
+                heads = _heads(name, term, loss, pairs, student_sizes, teacher_sizes)
+        except ConfigError as error:
+            error.facts.setdefault("term", name)
+            raise
+        return BoundTerm(loss, term.weight, pairs, term.pair_reduction, temperature, teacher, dynamic, heads)
+
+    def projections(self, terms: Mapping[str, BoundTerm], teacher: str, maker: ProjectionMaker) -> nn.Module:
+        pairs = _projected(terms, teacher)
+        if self.teachers[teacher] is None or not pairs:
+            return _NoProjections()
+        student_sizes, teacher_sizes = self.sizes("", teacher)
+        return maker(pairs, student_sizes.hidden_size, teacher_sizes.hidden_size)
+
+    def shares(self, shares: Mapping[str, float] | None) -> dict[str, float]:
+        if shares is None:
+            return {name: 1 / len(self.teachers) for name in self.teachers}
+        unknown = next((name for name in shares if name not in self.aliases), None)
+        if unknown is not None:
+            raise ConfigError(
+                f"shares names the teacher '{unknown}', but there is no such one{nearest(unknown, self.aliases)}",
+                hint=f"there is {', '.join(self.aliases)}",
+            )
+        return {self.aliases[name]: share for name, share in shares.items()}
+
+
+class _NoProjections(nn.Module):
+    """Stands for projections where no hidden states are projected."""
+
+    def forward(self, pair: LayerPair, student: Any, teacher: Any) -> tuple[Any, Any]:
+        return student, teacher
+
+
+def as_term(name: str, given: Any) -> Term:
+    """Return a term: as it is, or made of a bare loss. Raises ConfigError for what is neither."""
+    if isinstance(given, Term):
+        return given
+    if callable(given):
+        return Term(given)
+    raise ConfigError(
+        f"the term '{name}' must be a Term or a loss, but is {given!r}",
+        hint="for instance Term(HiddenMSE())",
+        term=name,
+    )
+
+
+def _checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    for name, share in shares.items():
+        if not 0 <= share < math.inf:
+            raise ConfigError("must be a finite number that is not negative", argument=f"shares['{name}']", value=share)
+    total = sum(shares.values())
+    if not total:
+        raise ConfigError("the shares of all teachers are 0, so there is no distribution to learn")
+    return {name: share / total for name, share in shares.items()}
+
+
+def _compared(name: str, loss: Any, pairs: tuple[LayerPair, ...]) -> tuple[LayerPair, ...]:
+    if loss.inputs == "attention":
+        # the embeddings have hidden states but no attention
+        pairs = tuple(pair for pair in pairs if pair.student > 0 and pair.teacher > 0)
+    if not pairs:
+        raise ConfigError(
+            f"the term '{name}' compares attention, but its layer map pairs nothing but the embeddings",
+            key="term.embeddings_only",
+            term=name,
+        )
+    return pairs
+
+
+def _check_flow(name: str, loss: Any, pairs: tuple[LayerPair, ...], is_dynamic: bool) -> None:
+    steps = len({pair.student for pair in pairs}) if is_dynamic else len(pairs)
+    if loss.inputs == "flow" and steps < 2:
+        only = "the student has one layer" if is_dynamic else f"the map has only the pair {list(pairs[0])}"
+        raise ConfigError(
+            f"the term '{name}' compares the step from one mapped pair of layers to the next, but {only}",
+            hint="give it another map, for instance layers='uniform'",
+            key="term.flow_dynamic" if is_dynamic else "term.flow",
+            term=name,
+            pair=list(pairs[0]),
+        )
+
+
+def _heads(
+    name: str,
+    term: Term,
+    loss: Any,
+    pairs: tuple[LayerPair, ...],
+    student: EncoderSizes,
+    teacher: EncoderSizes,
+) -> HeadAlignment | None:
+    """Make what brings heads together, for a loss that compares scores, and check that the loss can compare them."""
+    for sizes in (student, teacher) if loss.compares_scores else ():
+        if sizes.adds_positions:
+            raise ConfigError(
+                f"the term '{name}' compares attention scores derived from q and k, but '{sizes.model_type}' adds "
+                "relative positions to them",
+                hint="use RelationKL or ValueRelation",
+                key="term.positions",
+                term=name,
+                model_type=sizes.model_type,
+            )
+    heads, alignment = (student.heads, teacher.heads), None
+    if loss.compares_scores:
+        head_sizes = HeadSizes(student.heads, student.attention_width, teacher.heads, teacher.attention_width)
+        alignment = heads_maker(term.heads)(pairs, head_sizes)
+        heads = alignment.compared_heads
+    loss.check(
+        student_heads=heads[0],
+        student_width=student.attention_width,
+        teacher_heads=heads[1],
+        teacher_width=teacher.attention_width,
+    )
+    return alignment
+
+
+def _projected(terms: Mapping[str, BoundTerm], teacher: str) -> tuple[LayerPair, ...]:
+    """Return the pairs whose hidden states are projected, each once."""
+    on_hidden = [term for term in terms.values() if term.loss.inputs in ON_HIDDEN and term.loss.needs_projection]
+    pairs = (pair for term in on_hidden if term.teacher == teacher for pair in term.pairs)
+    # a candidate equals the plain pair, but has another projection
+    return tuple({(pair.projection, pair): pair for pair in pairs}.values())

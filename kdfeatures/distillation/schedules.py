@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from kdfeatures.errors import UserError, nearest
+from kdfeatures.errors import ConfigError, nearest
 
 
 class Schedule(ABC):
@@ -85,33 +85,60 @@ class Steps(Schedule):
         return self.values
 
 
-KINDS = {"linear": Linear, "cosine": Cosine, "list": Steps}
+KINDS: dict[str, type[Linear | Cosine | Steps]] = {"linear": Linear, "cosine": Cosine, "list": Steps}
 
 
-def read_schedule(node: dict[str, Any], option: str) -> Schedule:
-    """Make the schedule of a config node, which the user knows as `option`.
+def read_schedule(node: Mapping[str, Any]) -> Schedule:
+    """Make the schedule that a mapping describes, as a config has it.
 
-    Raises UserError for an unknown schedule, for fields it does not have or lacks, and for what is no finite number.
+    Raises ConfigError for an unknown schedule, for fields it does not have or lacks, and for what is no finite number.
+
+    >>> read_schedule({"schedule": "linear", "start": 1.0, "end": 0.0}).at(0.25)
+    0.75
     """
     kind = node.get("schedule")
     if kind not in KINDS:
-        raise UserError(
-            f"{option}.schedule={kind} is unknown{nearest(kind, KINDS)}; choose one of {', '.join(KINDS)}, or give a "
-            f"number: {option}=0.5."
+        raise ConfigError(
+            f"is unknown{nearest(str(kind), KINDS)}",
+            argument="schedule",
+            value=kind,
+            hint=f"choose one of {', '.join(KINDS)}, or give a number",
+            key="schedule.kind",
+            kinds=", ".join(KINDS),
+            nearest=nearest(str(kind), KINDS),
         )
     wanted, given = [field.name for field in fields(KINDS[kind])], [name for name in node if name != "schedule"]
     if sorted(given) != sorted(wanted):
-        raise UserError(
-            f"{option} has schedule={kind}, which takes {' and '.join(wanted)}, but gives "
-            f"{' and '.join(given) or 'none'}."
+        raise ConfigError(
+            f"schedule={kind} takes {' and '.join(wanted)}, but {' and '.join(given) or 'none'} is given",
+            key="schedule.fields",
+            kind=kind,
+            wanted=" and ".join(wanted),
+            given=" and ".join(given) or "none",
         )
     if kind == "list" and not (isinstance(node["values"], list) and node["values"]):
-        raise UserError(f"{option}.values={node['values']} must be a list of at least one number, as [1.0, 0.5].")
+        raise ConfigError(
+            "must be a list of at least one number, as [1.0, 0.5]", argument="values", value=node["values"]
+        )
     for name in wanted:
         for value in node[name] if kind == "list" else [node[name]]:
             if type(value) not in (int, float) or not math.isfinite(value):
-                raise UserError(f"{option}.{name}={value} must be a finite number.")
+                raise ConfigError("must be a finite number", argument=name, value=value)
     return KINDS[kind](**{name: node[name] for name in wanted})
+
+
+def schedule_node(schedule: Schedule) -> dict[str, Any]:
+    """Return the mapping that `read_schedule` makes the schedule from.
+
+    >>> schedule_node(Linear(1.0, 0.0))
+    {'schedule': 'linear', 'start': 1.0, 'end': 0.0}
+    """
+    kind = next((name for name, known in KINDS.items() if isinstance(schedule, known)), type(schedule).__name__)
+    return {"schedule": kind, **{name: _plain(value) for name, value in vars(schedule).items()}}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) else value
 
 
 def value_at(value: float | Schedule, progress: float) -> float:

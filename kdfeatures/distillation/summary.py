@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from kdfeatures.alignment.projections import projections_for
+from kdfeatures.alignment.per_teacher import projections_for
 from kdfeatures.capture.families import family_of
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, ON_HIDDEN, Objective, Term
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.schedules import Schedule
+from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm, loss_name
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 UNSAID = "it does not say"  # of a loss that is not the package's own
 
 
 def describe_objective(
-    objective: Objective,
+    objective: BoundObjective,
     student: PreTrainedConfig,
     teacher: PreTrainedConfig | None,
     classes: int,
@@ -47,7 +49,7 @@ def describe_objective(
         projections = projections_for(objective.projections, term.teacher)
         of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
         terms[name] = {
-            "loss": type(term.loss).__name__,
+            "loss": loss_name(term.loss),
             "settings": _settings(term),
             **describe_layers(term),
             "student": of_student,
@@ -71,18 +73,18 @@ def describe_objective(
     }
 
 
-def describe_layers(term: Term) -> dict[str, Any]:
+def describe_layers(term: BoundTerm) -> dict[str, Any]:
     """Return the part of a term's description that says which layers it compares: of, layers, compared and map."""
     return {
         "of": term.teacher,
         "layers": [list(pair) for pair in term.pairs],
-        "compared": [list(pair) for pair in term.compared],
-        "map": None if term.map is None else f"{term.map.rule}, {term.map.told}",
+        "compared": [list(pair) for pair in term.active_pairs],
+        "map": None if term.map is None else f"{term.map.rule}, {term.map.summary}",
     }
 
 
 def first_batch(
-    objective: Objective, rows: Sequence[Sequence[float]], *, step: int, shape: Sequence[int]
+    objective: BoundObjective, rows: Sequence[Sequence[float]], *, step: int, shape: Sequence[int]
 ) -> dict[str, Any]:
     """Return {step, texts, tokens, terms, total} of what measure_terms found, and a last row for the weighted sum.
 
@@ -110,27 +112,27 @@ def _size(config: PreTrainedConfig) -> dict[str, int]:
     }
 
 
-def _settings(term: Term) -> dict[str, Any]:
+def _settings(term: BoundTerm) -> dict[str, Any]:
     """Return the loss's own arguments, as far as it keeps them under their names, and what brings heads together.
 
     The temperature is told apart.
     """
     names = [name for name in inspect.signature(type(term.loss)).parameters if name != "temperature"]
-    own = {name: getattr(term.loss, name) for name in names if hasattr(term.loss, name)}
-    return own if term.heads is None else own | {"heads": term.heads.rule}
+    arguments = {name: getattr(term.loss, name) for name in names if hasattr(term.loss, name)}
+    return arguments if term.heads is None else arguments | {"heads": term.heads.rule}
 
 
-def _temperature(term: Term) -> str | None:
-    own = getattr(term.loss, "temperature", None)
-    if own is None:
+def _temperature(term: BoundTerm) -> str | None:
+    temperature = getattr(term.loss, "temperature", None)
+    if temperature is None:
         return None
-    value = f"{own:g}" if term.temperature is None else str(term.temperature)
+    value = f"{temperature:g}" if term.temperature is None else str(term.temperature)
     factor = getattr(term.loss, "temperature_factor", UNSAID)
     return f"T = {value}, factor {factor}"
 
 
 def _shapes(
-    term: Term,
+    term: BoundTerm,
     projections: nn.Module,
     student: PreTrainedConfig,
     teacher: PreTrainedConfig | None,
@@ -138,28 +140,31 @@ def _shapes(
 ) -> tuple[str, str]:
     inputs = term.loss.inputs
     if inputs == "attention":
-        counts = [family_of(config).heads(config) for config in (student, teacher)]
-        heads = [term.loss.compared_heads(n) for n in (counts if term.heads is None else term.heads.compared)]
+        assert teacher is not None  # stored outputs have no layers
+        if term.heads is None:
+            of_student, of_teacher = (family_of(config).heads(config) for config in (student, teacher))
+        else:
+            of_student, of_teacher = term.heads.compared_heads
         operands = " ".join(name[0] for name in term.loss.operands)
-        return tuple(f"{operands} (B, {n}, L, L)" for n in heads)
+        student_heads, teacher_heads = (term.loss.compared_heads(n) for n in (of_student, of_teacher))
+        return f"{operands} (B, {student_heads}, L, L)", f"{operands} (B, {teacher_heads}, L, L)"
     if inputs in ON_HIDDEN:
+        assert teacher is not None
         widths = student.hidden_size, teacher.hidden_size
-        found = [f"(B, L, {width})" for width in widths]
-        if term.loss.needs_projection:
-            # all pairs have these widths
-            after = _projected(projections, term, widths)
-            found = [
-                f"{of} -> (B, L, {to})" if to != width else of
-                for of, to, width in zip(found, after, widths, strict=True)
-            ]
-        return tuple(found)
+        # all pairs have these widths
+        after = _projected(projections, term, widths) if term.loss.needs_projection else widths
+        student_shape, teacher_shape = (
+            f"(B, L, {width})" if to == width else f"(B, L, {width}) -> (B, L, {to})"
+            for width, to in zip(widths, after, strict=True)
+        )
+        return student_shape, teacher_shape
     rows, classes = outputs
     logits, labels = f"({rows}, {classes})", f"labels ({rows})"
     return logits, {"labels": labels, "logits": logits}.get(inputs, f"{logits}, {labels}")
 
 
 @torch.no_grad()
-def _projected(projections: nn.Module, term: Term, widths: tuple[int, int]) -> list[int]:
+def _projected(projections: nn.Module, term: BoundTerm, widths: Sequence[int]) -> Sequence[int]:
     states: list[Tensor] = [torch.zeros(1, 1, width) for width in widths]
     return [x.shape[-1] for x in projections(term.pairs[0], *states)]
 

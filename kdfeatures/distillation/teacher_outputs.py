@@ -1,89 +1,66 @@
-"""A teacher's features from a cache: what must be known of an attention layer besides q, k, v, and the way back."""
+"""What models give for a batch, from a forward pass or from a cache, as the objective takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kdfeatures.cache.quantities import OPERANDS
-from kdfeatures.distillation.objective import Outputs
-from kdfeatures.errors import UserError
-from kdfeatures.features import AttentionStates, Features
-from kdfeatures.tasks.label_order import reordered
+from kdfeatures.distillation.attention_form import AttentionForm, allowed_pairs
+from kdfeatures.features import OPERANDS, AttentionStates, Features
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+
+Logits = TypeVar("Logits", np.ndarray, Tensor)
+Source = int | str | tuple[str, int | str]  # a layer of the default teacher, or (teacher, layer) of another
 
 
-class AttentionForm(NamedTuple):
-    """heads, scale, positional: as in AttentionStates. window: real tokens attend at most so far; None without limit.
+class BatchOutputs(NamedTuple):
+    """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
-    Probabilities that a model computed itself (`used`) are not kept: no loss reads them.
+    The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
+    become (rows, C) by `at` before a loss sees them. Of several teachers (`merge_teachers`) they are {teacher: (B, C)},
+    and layer n of all but the default one is (teacher, n) among the features.
     """
 
-    heads: int
-    scale: float
-    positional: bool
-    window: int | None
+    logits: Tensor | Mapping[str, Tensor] | None
+    features: Features
 
-    def as_text(self) -> dict[str, str]:
-        """Return it as a file's header holds it."""
-        return {
-            "heads": str(self.heads),
-            "scale": repr(self.scale),
-            "positional": str(self.positional),
-            "window": "" if self.window is None else str(self.window),
-        }
-
-    @classmethod
-    def from_text(cls, text: Mapping[str, str]) -> AttentionForm:
-        """The inverse of `as_text`; other entries are ignored."""
-        window = int(text["window"]) if text["window"] else None
-        return cls(int(text["heads"]), float(text["scale"]), text["positional"] == "True", window)
+    def at(self, rows: Tensor) -> BatchOutputs:
+        """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
+        if not isinstance(self.logits, Tensor):
+            return self
+        # blocks of text are seldom padded, and logits over a vocabulary are large: no copy then
+        return self._replace(logits=self.logits.flatten(0, 1) if rows.all() else self.logits[rows])
 
 
-def form_of(states: AttentionStates, mask: Tensor, layer: int) -> AttentionForm:
-    """Read the form off captured states. mask: (B, L), 1 for real tokens.
-
-    Raises UserError when real tokens may attend neither to all real tokens nor to all within a distance.
-    """
-    form = AttentionForm(states.query.shape[1], float(states.scale), bool(states.positional), None)
-    keep = states.keep_mask()
-    if keep is None:
-        return form
-    real = mask.bool()
-    pairs = (real[:, :, None] & real[:, None, :])[:, None]  # (B, 1, L, L)
-    keep = keep.expand(len(mask), -1, *pairs.shape[2:]) & pairs
-    if torch.equal(keep, pairs.expand_as(keep)):
-        return form
-    within = _distance(mask.shape[1], mask.device)
-    window = int(torch.where(keep, within, 0).max())
-    if not torch.equal(keep, (pairs & (within <= window)).expand_as(keep)):
-        raise UserError(
-            f"the teacher's layer {layer} attends to a pattern that is neither all tokens nor a window around each, "
-            "which the cache cannot rebuild; use cache=off, or map another layer."
-        )
-    return form._replace(window=window)
+def merge_teachers(outputs: Mapping[str, BatchOutputs]) -> BatchOutputs:
+    """Return what several teachers gave for a batch as the outputs of one; see BatchOutputs for how they differ."""
+    features = Features()
+    # wider than Features declares: the keys are Sources
+    hidden: dict[Any, Tensor] = features.hidden
+    attention: dict[Any, AttentionStates] = features.attention
+    for name, (_, captured) in outputs.items():
+        hidden.update({source_of(name, layer): states for layer, states in captured.hidden.items()})
+        attention.update({source_of(name, layer): states for layer, states in captured.attention.items()})
+    logits = {name: output.logits for name, output in outputs.items() if isinstance(output.logits, Tensor)}
+    return BatchOutputs(logits or None, features)
 
 
-def widest(forms: list[AttentionForm]) -> AttentionForm:
-    """The form that holds for all shards of a layer: a shard of short examples has not met the window."""
-    windows = [form.window for form in forms if form.window is not None]
-    return forms[0]._replace(window=max(windows, default=None))
+def source_of(teacher: str, layer: int | str) -> Source:
+    """Return under which key a teacher's layer is among the merged features."""
+    return layer if teacher == DEFAULT_TEACHER else (teacher, layer)
 
 
-def allowed_pairs(form: AttentionForm, length: int, device: torch.device) -> Tensor | None:
-    """Return AttentionStates.allowed, (1, 1, L, L) or None; padding is left to the mask that every loss is given."""
-    return None if form.window is None else (_distance(length, device) <= form.window)[None, None]
+def reordered(logits: Logits, columns: Sequence[int] | None) -> Logits:
+    """Return logits (..., C) with their classes in the order of `columns`; None keeps theirs."""
+    return logits if columns is None else logits[..., columns]
 
 
-def _distance(length: int, device: torch.device) -> Tensor:
-    positions = torch.arange(length, device=device)
-    return (positions[:, None] - positions).abs()  # (L, L)
-
-
-def restore(cached: Mapping[str, Any], columns: Sequence[int] | None) -> Outputs:
-    """Return a teacher's Outputs in float32 from what `CachedFeatures.batch` gave.
+def restore(cached: Mapping[str, Any], columns: Sequence[int] | None) -> BatchOutputs:
+    """Return a teacher's outputs in float32 from what `CachedFeatures.batch` gave.
 
     columns: put the logits into the student's label order. Operands that no loss needs are not in the cache; they come
     back as NaN, so that a loss that read them after all would not pass unnoticed.
@@ -94,17 +71,17 @@ def restore(cached: Mapping[str, Any], columns: Sequence[int] | None) -> Outputs
     for layer, entry in cached["attention"].items():
         features.attention[layer] = _attention(entry)
     logits = cached.get("logits")
-    return Outputs(None if logits is None else reordered(logits, columns), features)
+    return BatchOutputs(None if logits is None else reordered(logits, columns), features)
 
 
 def _attention(entry: Mapping[str, Any]) -> AttentionStates:
     form = AttentionForm(**{name: entry[name] for name in AttentionForm._fields})
-    kept = {of: _heads(entry[of].float(), form.heads) for of in OPERANDS if of in entry}
-    some = next(iter(kept.values()))
-    absent = some.new_full((), torch.nan).expand_as(some)
-    allowed = allowed_pairs(form, some.shape[2], some.device)
-    operands = [kept.get(of, absent) for of in OPERANDS]
-    return AttentionStates(*operands, form.scale, allowed, positional=form.positional)
+    operands = {of: _heads(entry[of].float(), form.heads) for of in OPERANDS if of in entry}
+    template = next(iter(operands.values()))
+    absent = template.new_full((), torch.nan).expand_as(template)
+    allowed = allowed_pairs(form, template.shape[2], template.device)
+    query, key, value = (operands.get(of, absent) for of in OPERANDS)
+    return AttentionStates(query, key, value, form.scale, allowed, positional=form.positional)
 
 
 def _heads(states: Tensor, heads: int) -> Tensor:

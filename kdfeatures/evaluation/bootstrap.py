@@ -92,7 +92,7 @@ def seeds_resamples(
     _aligned(a, b)
     a, b, labels = _aligned(np.moveaxis(a, 0, 1), np.moveaxis(b, 0, 1), labels)
     by_seed = np.random.default_rng((seed, 1))
-    seeds = a.shape[1]
+    seeds: int = a.shape[1]
 
     def difference(rows: np.ndarray | slice, drawn: np.ndarray) -> float:
         truth = labels[rows]
@@ -129,8 +129,8 @@ def _resampled_rows(examples: int, resamples: int, seed: int) -> Iterator[np.nda
         yield generator.integers(examples, size=examples)
 
 
-def _aligned(*arrays: np.ndarray) -> list[np.ndarray]:
-    arrays = [np.asarray(array) for array in arrays]
+def _aligned(*values: np.ndarray) -> list[np.ndarray]:
+    arrays = [np.asarray(array) for array in values]
     if len({len(array) for array in arrays}) != 1 or not len(arrays[0]):
         lengths = ", ".join(str(len(array)) for array in arrays)
         raise UserError(f"predictions and labels must be as many, and at least one; got {lengths}")

@@ -20,18 +20,20 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     An entity begins at B-TYPE, and at an I-TYPE that follows O or another type; it goes on through I-TYPE. So every
     sequence of tags has a reading, whatever a model predicts.
     """
-    found, start = set(), 0
+    spans, start = set(), 0
     for at in range(1, len(tags) + 1):
         before = tags[at - 1]
         if at < len(tags) and tags[at] == f"I-{before[2:]}" and before != OUTSIDE:
             continue
         if before != OUTSIDE:
-            found.add((before[2:], start, at))
+            spans.add((before[2:], start, at))
         start = at
-    return found
+    return spans
 
 
-def entity_f1(predictions: np.ndarray, labels: np.ndarray, *, tags: Sequence[str], lengths: Sequence[int]) -> float:
+def entity_f1(
+    predictions: np.ndarray, labels: np.ndarray, *, tags: Sequence[str], lengths: Sequence[int] | np.ndarray
+) -> float:
     """Return 2 tp / (predicted + true entities): an entity counts when its type and both its ends are right.
 
     predictions, labels: (words,), class ids of all sentences one after the other. tags: the name of each class.
@@ -42,7 +44,7 @@ def entity_f1(predictions: np.ndarray, labels: np.ndarray, *, tags: Sequence[str
     names = np.asarray(tags)
     ends = np.cumsum(lengths)
     for start, end in zip(ends - np.asarray(lengths), ends, strict=True):
-        found, true = (entities(names[ids[start:end]].tolist()) for ids in (predictions, labels))
-        right += len(found & true)
-        total += len(found) + len(true)
+        predicted, true = (entities(names[ids[start:end]].tolist()) for ids in (predictions, labels))
+        right += len(predicted & true)
+        total += len(predicted) + len(true)
     return 2 * right / total if total else 0.0

@@ -1,4 +1,4 @@
-"""GLUE's metrics as plain functions of predictions and labels, and the score of a task.
+"""GLUE's metrics as plain functions of predictions and labels, and all of a task's at once.
 
 Every metric takes two arrays of shape (examples,) and returns a float. Where a metric is undefined, as a
 correlation with a constant is, it returns 0 without a warning, so that a collapsed model can be logged.
@@ -9,15 +9,11 @@ arguments for milliseconds at every call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from kdfeatures.errors import Diverged, UserError, nearest
-
-if TYPE_CHECKING:
-    from kdfeatures.tasks.task import Task
+from kdfeatures.errors import UserError, nearest
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -102,30 +98,6 @@ def score(
     if len(result) > 1:
         result["combined_score"] = float(np.mean(list(result.values())))
     return result
-
-
-def main_metric(task: Task) -> str | None:
-    """The key of `score` by which models are selected and compared; None for a task that scores none."""
-    if not task.metrics:
-        return None
-    return "combined_score" if len(task.metrics) > 1 else task.metrics[0]
-
-
-def predictions_from_logits(logits: np.ndarray, task: Task) -> np.ndarray:
-    """Return class ids from logits (examples, C), or scores from (examples, 1) for regression.
-
-    Raises UserError for another width, Diverged for logits that are not finite: argmax would hide it.
-    """
-    logits = np.asarray(logits)
-    if logits.ndim != 2 or logits.shape[1] != task.num_labels:
-        raise UserError(f"task '{task.name}' needs logits of shape (examples, {task.num_labels}), got {logits.shape}")
-    broken = int((~np.isfinite(logits)).any(axis=1).sum())
-    if broken:
-        raise Diverged(
-            f"the logits of {broken} of {len(logits)} examples are not finite: the model has diverged; "
-            "lower the learning rate or train in float32"
-        )
-    return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
 
 
 def majority_score(labels: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,24 +11,38 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.evaluation.encoded import model_inputs, token_counts
 
 
-def model_inputs(dataset: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-    """Return an encoded split with the columns that a model takes, and no others."""
-    return dataset.select_columns([name for name in dataset.column_names if name in tokenizer.model_input_names])
+class Predictor(Protocol):
+    """A model that only answers: one of transformers, or an OnnxClassifier (kdfeatures.models.export)."""
+
+    training: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs must be."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Set training mode, as nn.Module does."""
+
+    def eval(self) -> Any:
+        """Leave training mode, and return itself."""
+
+    def __call__(self, **batch: Tensor) -> Any:
+        """Take a padded batch by name, (B, L) each, and return an object with `.logits`, (B, C) or (B, L, C)."""
 
 
 @torch.no_grad()
 def logit_batches(
-    model: PreTrainedModel, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
+    model: Predictor, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
     """Yield for each batch its rows in the dataset, its attention mask (B, L) and the logits, on the model's device.
 
     In eval mode and the model's own precision. Batches hold examples of like length, so little is padding; the longest
-    come first. model: also an OnnxClassifier (kdfeatures.models.export). title: shown on the progress bar.
+    come first. title: shown on the progress bar.
     """
     was_training = model.training
     model.eval()
@@ -47,14 +62,14 @@ def logit_batches(
 
 
 def predict_logits(
-    model: PreTrainedModel, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
+    model: Predictor, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
 ) -> np.ndarray:
     """Return float32 logits (examples, C) in the dataset's order; see logit_batches."""
-    found = [
+    batches = [
         (rows, logits.float().cpu().numpy())
         for rows, _, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title)
     ]
-    ordered = np.empty((len(dataset), found[0][1].shape[1]), dtype=np.float32)
-    for rows, logits in found:
+    ordered = np.empty((len(dataset), batches[0][1].shape[1]), dtype=np.float32)
+    for rows, logits in batches:
         ordered[rows] = logits
     return ordered

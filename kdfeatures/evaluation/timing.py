@@ -42,4 +42,4 @@ def alternating_seconds(
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
     """Return the spread over rounds of one series over another: a ratio within a round, then the median."""
-    return Spread.of([own / base for own, base in zip(numerators, denominators, strict=True)])
+    return Spread.of([numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)])

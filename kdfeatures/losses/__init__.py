@@ -11,7 +11,9 @@ Each is an nn.Module whose class attribute `inputs` says what it is called with:
 
 Of a model that gives logits for tokens, B are the tokens that are compared, of all texts of the batch.
 A "hidden" loss whose class attribute `needs_projection` is false gets the states before projection, (B, L, D_s) and
-(B, L, D_t), and no projection is made for it.
+(B, L, D_t), and no projection is made for it. A mask may be left out: all tokens are then real.
+Every loss can be made without arguments, which then have the values usual in the field. `as_loss` makes one of a plain
+function.
 
 Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
 None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
@@ -24,6 +26,7 @@ All compute in float32 or wider and average as `kdfeatures.masking` describes.
 
 from kdfeatures.losses.attention import AttentionKL, AttentionLoss, AttentionScoreMSE
 from kdfeatures.losses.attention_transfer import EnergyMap
+from kdfeatures.losses.base import FunctionLoss, Loss, as_loss
 from kdfeatures.losses.cka import LinearCKA
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
 from kdfeatures.losses.dkd import DecoupledKD
@@ -43,6 +46,7 @@ __all__ = [
     "EnergyMap",
     "FeatureGramMSE",
     "FlowMSE",
+    "FunctionLoss",
     "HardLabel",
     "HiddenCosine",
     "HiddenLoss",
@@ -52,6 +56,7 @@ __all__ = [
     "LinearCKA",
     "LogitKD",
     "LogitMSE",
+    "Loss",
     "MaskedLanguageModel",
     "NormalizedClsMSE",
     "PseudoLabel",
@@ -64,4 +69,5 @@ __all__ = [
     "SoftCrossEntropy",
     "TokenGramMSE",
     "ValueRelation",
+    "as_loss",
 ]

@@ -20,13 +20,32 @@ class LinearCKA(HiddenLoss):
     across sequences, each with the same weight, and a batch is not the mean of its examples.
     Computed by (D, D) matrices, or by (n, n) ones where these are smaller. Fewer than two tokens give 0; so many
     that n > D are needed for the value to mean much (few tokens in many dimensions are always aligned).
+
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]])
+        >>> rotated = 3 * student @ torch.tensor([[0.0, 1.0], [-1.0, 0.0]]) + 7
+        >>> LinearCKA()(student, rotated).item(), LinearCKA()(student, torch.zeros(1, 4, 5)).item()
+        (0.0, 1.0)
     """
 
     reduction = "one value for all tokens of the batch"
     needs_projection: ClassVar[bool] = False
 
-    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        """student: (B, L, D_s). teacher: (B, L, D_t). mask: (B, L), True for real tokens, or None. A scalar."""
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compare the hidden states of a batch.
+
+        Args:
+            student: (B, L, D_s).
+            teacher: (B, L, D_t).
+            mask: (B, L), True for real tokens; None when all are.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: when the shapes, or shape and mask, disagree.
+        """
         student, teacher, real = self.real_states(student, teacher, mask)
         s, t = centred_tokens(student, real), centred_tokens(teacher, real)
         # autocast would run the matmuls in half precision although the operands are float32
@@ -42,4 +61,5 @@ class LinearCKA(HiddenLoss):
 
 
 def _norm(matrix: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(matrix)
+    norm: Tensor = torch.linalg.matrix_norm(matrix)
+    return norm

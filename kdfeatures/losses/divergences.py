@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from kdfeatures.errors import UserError
-from kdfeatures.losses.logits import SoftenedLoss, kl_rows
+from kdfeatures.errors import ConfigError
+from kdfeatures.losses.softened import SoftenedLoss, kl_rows
 
 
 def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
@@ -26,48 +26,103 @@ class ReverseKL(SoftenedLoss):
 
     Unlike LogitKD it punishes probability where the teacher has none more than probability that is missing: the student
     picks one of the teacher's modes instead of covering all. Confident teachers make it large.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+
+    Raises:
+        ConfigError: for any other T.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[1.0, 3.0]]).log(), torch.tensor([[1.0, 1.0]]).log()
+        >>> round(ReverseKL()(student, teacher).item(), 4)  # KL((1/4, 3/4) || (1/2, 1/2))
+        0.1308
     """
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
         return self.temperature**2 * kl_rows(log_s, log_t).mean()
 
 
 class JensenShannon(SoftenedLoss):
-    """T^2 * (l KL(p_s || m) + (1 - l) KL(p_t || m)) with m = l p_s + (1 - l) p_t, GKD (arXiv:2306.13649).
+    """T^2 * (b KL(p_t || m) + (1 - b) KL(p_s || m)) with m = b p_t + (1 - b) p_s, GKD (arXiv:2306.13649).
 
-    student_share: l, between 0 and 1; GKD's beta is 1 - l. At 0.5 it is symmetric and at most T^2 ln 2. Divided by l
-    it tends to ReverseKL for l -> 0, divided by 1 - l to LogitKD for l -> 1; unlike both it is bounded.
+    At b = 0.5 it is symmetric and at most T^2 ln 2. Divided by b it tends to LogitKD for b -> 0, divided by 1 - b to
+    ReverseKL for b -> 1; unlike both it is bounded.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+        beta: b, GKD's beta: the teacher's share in the mixture, above 0 and below 1.
+
+    Raises:
+        ConfigError: unless 0 < beta < 1, where it would always be 0, and for a bad temperature.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[90.0, 0.0]]), torch.tensor([[0.0, 90.0]])
+        >>> round(JensenShannon()(student, teacher).item(), 4)  # ln 2: no overlap
+        0.6931
     """
 
-    def __init__(self, *, temperature: float, student_share: float) -> None:
-        """Raises UserError unless 0 < student_share < 1, where it would always be 0, and for a bad temperature."""
+    def __init__(self, *, temperature: float = 1.0, beta: float = 0.5) -> None:
         super().__init__(temperature=temperature)
-        if not 0 < student_share < 1:
-            raise UserError(
-                f"JensenShannon needs 0 < student_share < 1, but got {student_share}; 0.5 is the symmetric one."
+        if not 0 < beta < 1:
+            raise ConfigError(
+                "must be above 0 and below 1", argument="beta", value=beta, hint="0.5 is the symmetric one"
             )
-        self.student_share = student_share
+        self.beta = beta
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
-        log_m = _log_mixture(log_s, log_t, self.student_share)
-        rows = self.student_share * kl_rows(log_s, log_m) + (1 - self.student_share) * kl_rows(log_t, log_m)
+        log_m = _log_mixture(log_t, log_s, self.beta)
+        rows = (1 - self.beta) * kl_rows(log_s, log_m) + self.beta * kl_rows(log_t, log_m)
         return self.temperature**2 * rows.mean()
 
 
 class SkewedLoss(SoftenedLoss):
-    """Base of DistiLLM's divergences. skew: l, the share of the distribution itself in what it is compared with."""
+    """Base of DistiLLM's divergences.
 
-    def __init__(self, *, temperature: float, skew: float) -> None:
-        """Raises UserError unless 0 < skew < 1, and for a bad temperature."""
+    Args:
+        temperature: T > 0; the logits are divided by it.
+        skew: l, the share of the distribution itself in what it is compared with, above 0 and below 1.
+
+    Raises:
+        ConfigError: unless 0 < skew < 1, and for a bad temperature.
+    """
+
+    def __init__(self, *, temperature: float = 1.0, skew: float = 0.1) -> None:
         super().__init__(temperature=temperature)
         if not 0 < skew < 1:
-            raise UserError(
-                f"{type(self).__name__} needs 0 < skew < 1, but got {skew}; DistiLLM has 0.1, and without skew these "
-                "are LogitKD and ReverseKL."
+            raise ConfigError(
+                "must be above 0 and below 1",
+                argument="skew",
+                value=skew,
+                hint="DistiLLM has 0.1, and without skew these are LogitKD and ReverseKL",
             )
         self.skew = skew
 
@@ -77,10 +132,34 @@ class SkewKL(SkewedLoss):
 
     Unlike LogitKD, its limit for l -> 0, it is at most T^2 ln(1/l), and so are its gradients bounded where the student
     gives the teacher's classes no probability.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+        skew: l, the teacher's share in the mixture, above 0 and below 1.
+
+    Raises:
+        ConfigError: unless 0 < skew < 1, and for a bad temperature.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[90.0, 0.0]]), torch.tensor([[0.0, 90.0]])
+        >>> round(SkewKL()(student, teacher).item(), 4)  # ln 10: no overlap
+        2.3026
     """
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
         return self.temperature**2 * kl_rows(log_t, _log_mixture(log_t, log_s, self.skew)).mean()
 
@@ -89,9 +168,33 @@ class SkewReverseKL(SkewedLoss):
     """T^2 * KL(p_s || (1 - l) p_t + l p_s), DistiLLM (arXiv:2402.03898), l = 0.1.
 
     Unlike ReverseKL, its limit for l -> 0, it is at most T^2 ln(1/l), however confident the teacher is.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+        skew: l, the student's share in the mixture, above 0 and below 1.
+
+    Raises:
+        ConfigError: unless 0 < skew < 1, and for a bad temperature.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[90.0, 0.0]]), torch.tensor([[0.0, 90.0]])
+        >>> round(SkewReverseKL(skew=0.5)(student, teacher).item(), 4)  # ln 2: no overlap
+        0.6931
     """
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
         return self.temperature**2 * kl_rows(log_s, _log_mixture(log_s, log_t, self.skew)).mean()

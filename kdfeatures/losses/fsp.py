@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from kdfeatures.losses.base import Inputs
 from kdfeatures.losses.hidden import HiddenLoss
 from kdfeatures.masking import sequence_mean
 
@@ -17,13 +19,31 @@ class FlowMSE(HiddenLoss):
     S1, S2 and T1, T2 are the states of two consecutive mapped pairs of layers, n the real tokens of a sequence; the
     paper has image positions for tokens. Widths must agree after projection. With one layer given twice it is
     FeatureGramMSE, and like that it computes the smaller of (D, D) and (L, L) products.
+
+    Example:
+        >>> import torch
+        >>> ones = torch.ones(1, 2, 3)  # 3 x 3 entries, 3 for the student and 1 for the teacher
+        >>> FlowMSE()((ones, 3 * ones), (ones, ones)).item()
+        4.0
     """
 
-    inputs: ClassVar[str] = "flow"
+    inputs: ClassVar[Inputs] = "flow"
     reduction = "mean over D x D, then B"
 
-    def forward(self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """student, teacher: (B, L, D) of the first and of the second pair. mask: (B, L) or None. Returns a scalar."""
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
+        """Compare the step from one mapped pair of layers to the next.
+
+        Args:
+            student: two (B, L, D), of the first and of the second pair.
+            teacher: two (B, L, D), likewise.
+            mask: (B, L), True for real tokens; None when all are.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: when the shapes, or shape and mask, disagree.
+        """
         s1, t1, real = self.real_states(student[0], teacher[0], mask)
         s2, t2, _ = self.real_states(student[1], teacher[1], mask)
         # autocast would run the matmuls in half precision although the operands are float32

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.losses.base import Inputs
 from kdfeatures.masking import full_precision
 
 IGNORE_INDEX = -100  # the class id that torch and transformers ignore
@@ -21,17 +22,32 @@ class HardLabel(nn.Module):
     mixed in. Unlike PseudoLabel it never asks the teacher.
     The sum over labelled examples is divided by all examples: every label then weighs the same, whatever batch it is
     in. Divided by the labelled ones alone, a single label among 63 unlabelled examples would weigh as much as 64.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, -100])
+        >>> round(HardLabel()(logits, labels).item(), 4)  # ln 2 / 2
+        0.3466
     """
 
-    inputs: ClassVar[str] = "labels"
+    inputs: ClassVar[Inputs] = "labels"
     reduction: ClassVar[str] = "mean over B, a text without label as 0"
     positions: ClassVar[str] = "texts with a label"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
-        """student: (B, C). labels: (B,), class ids, or floats when C == 1. Returns a scalar.
+        """Compare the student's output with the labels.
 
-        Raises UserError for other shapes and for float labels with classes. An id outside 0..C-1 other than
-        -100 fails in torch: checking it here would wait for the device at every step.
+        An id outside 0..C-1 other than -100 fails in torch: checking it here would wait for the device at every step.
+
+        Args:
+            student: (B, C).
+            labels: (B,), class ids, or floats when C == 1.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes and for float labels with classes.
         """
         if student.ndim != 2 or labels.shape != student.shape[:1]:
             raise UserError(
@@ -56,21 +72,40 @@ class MaskedLanguageModel(nn.Module):
 
     Unlike HardLabel it divides by the labelled rows alone: here the others are tokens that nobody asked for, not
     examples whose label is unknown. Without any masked token it is a differentiable 0.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, -100])
+        >>> round(MaskedLanguageModel()(logits, labels).item(), 4)  # ln 2
+        0.6931
     """
 
-    inputs: ClassVar[str] = "labels"
+    inputs: ClassVar[Inputs] = "labels"
     reduction: ClassVar[str] = "mean over the masked tokens of the batch"
     positions: ClassVar[str] = "tokens that were masked"
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
-        """student: (rows, C) logits over the vocabulary. labels: (rows,), token ids, -100 where nothing was masked.
+        """Compare the student's output with the tokens that were masked.
 
-        Returns a scalar. Raises UserError for other shapes and for float labels.
+        Args:
+            student: (rows, C) logits over the vocabulary.
+            labels: (rows,), token ids, -100 where nothing was masked.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ConfigError: for other shapes and for float labels.
         """
         if student.ndim != 2 or labels.shape != student.shape[:1] or labels.is_floating_point():
-            raise UserError(
+            raise ConfigError(
                 "MaskedLanguageModel needs logits (tokens, vocabulary) and one token id for each, but the logits are "
-                f"{tuple(student.shape)} and the labels {tuple(labels.shape)} of {labels.dtype}; use task=text."
+                f"{tuple(student.shape)} and the labels {tuple(labels.shape)} of {labels.dtype}",
+                hint="use a task on text, whose labels are tokens",
+                key="loss.masked_tokens",
+                logits=tuple(student.shape),
+                labels=tuple(labels.shape),
+                dtype=labels.dtype,
             )
         total = F.cross_entropy(full_precision(student), labels, ignore_index=IGNORE_INDEX, reduction="sum")
         return total / (labels != IGNORE_INDEX).sum().clamp(min=1)

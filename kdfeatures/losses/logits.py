@@ -2,63 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError
-from kdfeatures.masking import full_precision
-
-
-def _same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in full precision; raises UserError unless both are (B, C) of one shape."""
-    if student.ndim != 2 or student.shape != teacher.shape:
-        raise UserError(
-            f"{type(loss).__name__} compares logits (batch, classes) of one shape, but the student gives "
-            f"{tuple(student.shape)} and the teacher {tuple(teacher.shape)}; use models of equal num_labels."
-        )
-    return full_precision(student), full_precision(teacher)
-
-
-def kl_rows(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return KL(p || q) of every example, (B,), from log-probabilities (B, C)."""
-    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
-
-
-class SoftenedLoss(nn.Module):
-    """Base of the losses between class distributions softened by a temperature.
-
-    temperature: T > 0; the logits are divided by it. Raises UserError for any other T, and for C == 1.
-    Of several teachers it takes the average of their distributions at T.
-    """
-
-    inputs: ClassVar[str] = "logits"
-    reduction: ClassVar[str] = "sum over C, mean over B"
-    positions: ClassVar[str] = "all texts"
-    temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
-
-    @property
-    def target_temperature(self) -> float:
-        return self.temperature
-
-    def __init__(self, *, temperature: float) -> None:
-        super().__init__()
-        if not 0 < temperature < math.inf:
-            raise UserError(f"{type(self).__name__} needs a temperature > 0, but got {temperature}; 1 is neutral.")
-        self.temperature = temperature
-
-    def log_probabilities(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log softmax(logits / T) of student and teacher, (B, C) each."""
-        student, teacher = _same_outputs(self, student, teacher)
-        if student.shape[1] == 1:
-            raise UserError(
-                f"{type(self).__name__} compares class distributions, but the models have 1 output "
-                "(regression); use LogitMSE."
-            )
-        log_s, log_t = (F.log_softmax(logits / self.temperature, dim=1) for logits in (student, teacher))
-        return log_s, log_t
+from kdfeatures.losses.base import Inputs
+from kdfeatures.losses.softened import SoftenedLoss, kl_rows, same_outputs
 
 
 class LogitKD(SoftenedLoss):
@@ -67,10 +17,36 @@ class LogitKD(SoftenedLoss):
     Summed over classes, averaged over examples. T^2 keeps the size of the gradient when T changes. Unlike
     SoftCrossEntropy it is 0 at student = teacher. The official PKD and TinyBERT code averages over the
     classes too.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+
+    Raises:
+        ConfigError: for any other T.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[1.0, 1.0]]).log(), torch.tensor([[1.0, 3.0]]).log()
+        >>> round(LogitKD(temperature=1.0)(student, teacher).item(), 4)  # KL((1/4, 3/4) || (1/2, 1/2))
+        0.1308
     """
 
+    def __init__(self, *, temperature: float = 2.0) -> None:
+        super().__init__(temperature=temperature)
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
         return self.temperature**2 * kl_rows(log_t, log_s).mean()
 
@@ -81,12 +57,35 @@ class SoftCrossEntropy(SoftenedLoss):
     Summed over classes, averaged over examples. Equals LogitKD / T^2 plus the teacher's entropy: that is its
     minimum, at student = teacher, and a constant for the student. Without T^2 the gradient shrinks as 1/T^2
     when T grows. TinyBERT's official code averages over the classes too, which divides it by C.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+
+    Raises:
+        ConfigError: for any other T.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 5.0]])
+        >>> round(SoftCrossEntropy()(student, teacher).item(), 4)  # ln 2, whatever the teacher says
+        0.6931
     """
 
     temperature_factor = "1"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
         log_s, log_t = self.log_probabilities(student, teacher)
         return -(log_t.exp() * log_s).sum(1).mean()
 
@@ -99,16 +98,32 @@ class LogitMSE(nn.Module):
     logits of an example. A temperature would cancel against T^2 (TextBrewer, without T^2, divides this by it).
     Of several teachers it takes the average of their outputs: up to a constant that is the average of its values for
     each of them.
+
+    Example:
+        >>> import torch
+        >>> LogitMSE()(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])).item()
+        2.0
     """
 
-    inputs: ClassVar[str] = "logits"
+    inputs: ClassVar[Inputs] = "logits"
     target_temperature: ClassVar[None] = None
     reduction: ClassVar[str] = "mean over C, B"
     positions: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C). Returns a scalar."""
-        student, teacher = _same_outputs(self, student, teacher)
+        """Compare the outputs for a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes.
+        """
+        student, teacher = same_outputs(self, student, teacher)
         return (student - teacher).square().mean()
 
 
@@ -118,16 +133,33 @@ class PseudoLabel(nn.Module):
     A control for LogitKD: it needs no labels either, but sees only the teacher's decision, not its
     probabilities. Unlike HardLabel it ignores the labels of the data. Several teachers rank by the average of their
     distributions at T = 1.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 5.0]])
+        >>> round(PseudoLabel()(student, teacher).item(), 4)  # ln 2
+        0.6931
     """
 
-    inputs: ClassVar[str] = "logits"
+    inputs: ClassVar[Inputs] = "logits"
     target_temperature: ClassVar[float] = 1.0
     reduction: ClassVar[str] = "mean over B"
     positions: ClassVar[str] = "all texts"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (B, C) logits. Returns a scalar."""
-        student, teacher = _same_outputs(self, student, teacher)
+        """Compare the student's logits with the teacher's decisions.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes.
+        """
+        student, teacher = same_outputs(self, student, teacher)
         if student.shape[1] == 1:
             return (student - teacher).square().mean()
         return F.cross_entropy(student, teacher.argmax(1))

@@ -16,10 +16,10 @@ from kdfeatures.mapping.cka import CkaMap
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.emd import EmdMap
 from kdfeatures.mapping.learned import LearnedMap
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER, CandidatePair, LayerPair, check_pairs
 from kdfeatures.mapping.random import RandomMap
+from kdfeatures.mapping.resolve import LAYER_MAPS, LayerMap, layer_map
 from kdfeatures.mapping.rules import (
-    CandidatePair,
-    LayerPair,
     all_to_one,
     explicit,
     final,
@@ -29,26 +29,29 @@ from kdfeatures.mapping.rules import (
     reverse,
     skip,
     uniform,
-    validate,
 )
 
 __all__ = [
+    "DEFAULT_TEACHER",
+    "LAYER_MAPS",
     "AlpMap",
     "CandidatePair",
     "CkaMap",
     "LearnedMap",
     "DynamicLayerMap",
+    "LayerMap",
     "LayerPair",
     "RandomMap",
     "EmdMap",
     "all_to_one",
+    "check_pairs",
     "explicit",
     "final",
     "first",
     "last",
+    "layer_map",
     "middle",
     "reverse",
     "skip",
     "uniform",
-    "validate",
 ]

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError, nearest
+from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.mapping.dynamic import BatchWeightedMap
 from kdfeatures.masking import blank_padding, real_tokens, token_mean
 
@@ -25,37 +25,42 @@ class AlpMap(BatchWeightedMap):
     states may, normalized_cls (position 0) being the nearest to it. Gradients reach the student through w, too.
     temperature: 1 in the paper. Hidden states are long vectors, so that w then lies almost always on one layer; a
     transformer's own attention divides by the square root of the width.
-    Student and teacher must have one width, or be projected to it, as `check` says.
+    Student and teacher must have one width, or be projected to it, as `check_loss` says.
     """
 
     rule = "attention"
-    serves: ClassVar = ("hidden",)
-    told = "a mix of all teacher layers, by similarity"
-    sees = "student layer"
+    supports: ClassVar = ("hidden",)
+    summary = "a mix of all teacher layers, by similarity"
+    granularity = "student layer"
 
     def __init__(
         self,
         student_layers: int,
         teacher_layers: int,
         *,
-        pool: Literal["cls", "mean"],
-        temperature: float,
-        embeddings: bool,
+        pool: Literal["cls", "mean"] = "cls",
+        temperature: float = 1.0,
+        embeddings: bool = True,
     ) -> None:
         if pool not in POOLS:
-            raise UserError(f"mapping.pool={pool} is unknown{nearest(pool, POOLS)}; choose cls or mean.")
+            raise ConfigError(
+                f"is unknown{nearest(pool, POOLS)}", argument="pool", value=pool, hint="choose cls or mean"
+            )
         if not 0 < temperature < math.inf:
-            raise UserError(f"mapping.temperature={temperature} must be a finite number above 0.")
+            raise ConfigError("must be a finite number above 0", argument="temperature", value=temperature)
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.pool, self.temperature = pool, temperature
 
-    def check(self, option: str, loss: nn.Module, student_width: int, teacher_width: int) -> None:
-        super().check(option, loss, student_width, teacher_width)
+    def check_loss(self, loss: nn.Module, student_width: int, teacher_width: int) -> None:
+        super().check_loss(loss, student_width, teacher_width)
         if not loss.needs_projection and student_width != teacher_width:
-            raise UserError(
-                f"{option} compares widths {student_width} (student) and {teacher_width} (teacher) without a "
-                "projection, but mapping=attention weighs layers by dot products; give the term a map of its own, "
-                f"'+mapping@{option}.mapping=uniform'."
+            raise ConfigError(
+                f"the loss compares widths {student_width} (student) and {teacher_width} (teacher) without a "
+                "projection, but the map attention weighs layers by dot products",
+                hint="give the term a map of its own, such as layers='uniform'",
+                key="map.width",
+                student_width=student_width,
+                teacher_width=teacher_width,
             )
 
     def compare(
@@ -64,22 +69,26 @@ class AlpMap(BatchWeightedMap):
         student: Tensor,
         teachers: Sequence[Tensor],
         loss: Callable[[Tensor, Tensor], Tensor],
-        mask: Tensor,
+        mask: Tensor | None,
     ) -> Tensor:
         real = real_tokens(mask, student)
         # what padding holds must not reach the weights' gradient through the mix, where a loss can no longer mask it
         teachers = [blank_padding(states, real) for states in teachers]
         weights = self.weights_of(blank_padding(student, real), teachers, real)
         self.note(slice(layer - 1, layer), weights.detach().mean(0))
-        mixed = sum(weights[:, i, None, None] * states for i, states in enumerate(teachers))
+        parts = (weights[:, i, None, None] * states for i, states in enumerate(teachers))
+        mixed = sum(parts, start=weights.new_zeros(()))
         return loss(student, mixed)
 
     def weights_of(self, student: Tensor, teachers: Sequence[Tensor], real: Tensor) -> Tensor:
         """Return w, (B, N). student, teachers: (B, L, D) with blank padding. real: (B, L)."""
-        own, others = self._pooled(student, real), torch.stack([self._pooled(states, real) for states in teachers], 1)
+        student_vectors, teacher_vectors = (
+            self._pooled(student, real),
+            torch.stack([self._pooled(states, real) for states in teachers], 1),
+        )
         # autocast would run the products in half precision although the operands are float32
-        with torch.autocast(own.device.type, enabled=False):
-            return ((others @ own[..., None]).squeeze(-1) / self.temperature).softmax(1)
+        with torch.autocast(student_vectors.device.type, enabled=False):
+            return ((teacher_vectors @ student_vectors[..., None]).squeeze(-1) / self.temperature).softmax(1)
 
     def _pooled(self, states: Tensor, real: Tensor) -> Tensor:
         return states[:, 0] if self.pool == "cls" else token_mean(states, real)

@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import TrainingArguments
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 from kdfeatures.mapping.dynamic import DynamicLayerMap
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 
 class CkaMap(DynamicLayerMap):
@@ -23,24 +22,29 @@ class CkaMap(DynamicLayerMap):
     """
 
     rule = "cka"
-    serves: ClassVar = ("hidden", "attention", "flow")
-    told = "the most similar teacher layers, measured before training"
+    supports: ClassVar = ("hidden", "attention", "flow")
+    summary = "the most similar teacher layers, measured before training"
     moves = False
+    similarity: Tensor  # (M, N), NaN until `fit`
+    chosen: Tensor  # (M,), from 1; 0 until `fit`
 
-    def __init__(self, student_layers: int, teacher_layers: int, *, examples: int, embeddings: bool) -> None:
+    def __init__(
+        self, student_layers: int, teacher_layers: int, *, examples: int = 256, embeddings: bool = True
+    ) -> None:
         if examples < 4:
-            raise UserError(f"mapping.examples={examples} must be at least 4.")
+            raise ConfigError("must be at least 4", argument="examples", value=examples)
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.examples = examples
         self.register_buffer("similarity", torch.full(self.shape, torch.nan))
         self.register_buffer("chosen", torch.zeros(student_layers, dtype=torch.long))
 
-    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
-        super().check_training(arguments, streaming=streaming)
+    def check_training(self, *, sharded: bool, streaming: bool) -> None:
+        super().check_training(sharded=sharded, streaming=streaming)
         if streaming:
-            raise UserError(
-                "mapping=cka is measured on chosen examples, which a stream cannot give; use mapping=uniform, or "
-                "data.streaming=false."
+            raise ConfigError(
+                "the map cka is measured on chosen examples, which a stream cannot give",
+                hint="use uniform, or a dataset in memory",
+                key="map.cka_streaming",
             )
 
     def fit(self, similarity: Tensor) -> None:
@@ -48,10 +52,10 @@ class CkaMap(DynamicLayerMap):
         self.similarity.copy_(similarity)
         self.chosen.copy_(torch.tensor(best_monotone(similarity.tolist())))
 
-    def compared(self) -> tuple[LayerPair, ...]:
+    def active_pairs(self) -> tuple[LayerPair, ...]:
         if not self.chosen.any():
             return self.pairs
-        chosen = {(0, 0), *enumerate(self.chosen.tolist(), 1)}
+        chosen: set[tuple[int, ...]] = {(0, 0), *enumerate(self.chosen.tolist(), 1)}
         return tuple(pair for pair in self.pairs if pair in chosen)
 
     def weights(self) -> Tensor:
@@ -73,13 +77,13 @@ def best_monotone(similarity: list[list[float]]) -> list[int]:
         best, reached, end = float("-inf"), [], []
         for i, value in enumerate(row):
             if sums[i] + value > best:
-                best, here = sums[i] + value, i
+                best, position = sums[i] + value, i
             reached.append(best)
-            end.append(here)
+            end.append(position)
         sums = reached
         ends.append(end)
-    found, limit = [], len(similarity[0]) - 1
+    layers, limit = [], len(similarity[0]) - 1
     for end in reversed(ends):
         limit = end[limit]
-        found.append(limit + 1)
-    return found[::-1]
+        layers.append(limit + 1)
+    return layers[::-1]

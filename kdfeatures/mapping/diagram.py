@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kdfeatures.distillation.objective import DEFAULT_TEACHER
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 COMPARED, CANDIDATE = "o", "."
 
@@ -44,13 +44,13 @@ def maps_text(terms: Mapping[str, Mapping[str, Any]], student_layers: int, teach
     for name, term in terms.items():
         if term["layers"]:
             whose = "" if term["of"] == DEFAULT_TEACHER else f" of the teacher {term['of']}"
-            told = f"{whose}: {term['map']}." if term["map"] else f"{whose}."
+            title = f"{whose}: {term['map']}." if term["map"] else f"{whose}."
             depths = student_layers, teacher_layers[term["of"]]
             picture = map_picture(term["compared"], *depths, candidates=term["layers"])
-            drawn.setdefault((told, picture), []).append(name)
+            drawn.setdefault((title, picture), []).append(name)
     return "\n\n".join(
-        f"Layers that {', '.join(names)} compare{'s' if len(names) == 1 else ''}{told}\n{picture}"
-        for (told, picture), names in drawn.items()
+        f"Layers that {', '.join(names)} compare{'s' if len(names) == 1 else ''}{title}\n{picture}"
+        for (title, picture), names in drawn.items()
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 
 
@@ -23,19 +23,21 @@ class LearnedMap(DynamicLayerMap):
     """
 
     rule = "learned"
-    serves: ClassVar = ("hidden", "attention")
-    told = "all teacher layers, by learned weights"
-    sees = "student layer"
+    supports: ClassVar = ("hidden", "attention")
+    summary = "all teacher layers, by learned weights"
+    granularity = "student layer"
 
-    def __init__(self, student_layers: int, teacher_layers: int, *, learning_rate: float, embeddings: bool) -> None:
+    def __init__(
+        self, student_layers: int, teacher_layers: int, *, learning_rate: float = 0.01, embeddings: bool = True
+    ) -> None:
         if not 0 < learning_rate < math.inf:
-            raise UserError(f"mapping.learning_rate={learning_rate} must be a finite number above 0.")
+            raise ConfigError("must be a finite number above 0", argument="learning_rate", value=learning_rate)
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.learning_rate = learning_rate
         self.logits = nn.Parameter(torch.zeros(student_layers, teacher_layers))
 
     def compare(
-        self, layer: int, student: Any, teachers: Sequence[Any], loss: Callable[[Any, Any], Tensor], mask: Tensor
+        self, layer: int, student: Any, teachers: Sequence[Any], loss: Callable[[Any, Any], Tensor], mask: Tensor | None
     ) -> Tensor:
         values = torch.stack([loss(student, teacher) for teacher in teachers])
         return (self.logits[layer - 1].softmax(0) * values).sum()

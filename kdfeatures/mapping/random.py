@@ -7,11 +7,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import TrainingArguments
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 from kdfeatures.mapping.dynamic import DynamicLayerMap
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 
 class RandomMap(DynamicLayerMap):
@@ -24,29 +23,42 @@ class RandomMap(DynamicLayerMap):
     """
 
     rule = "random"
-    serves: ClassVar = ("hidden", "attention", "flow")
-    told = "a random subset of teacher layers at a time"
+    supports: ClassVar = ("hidden", "attention", "flow")
+    summary = "a random subset of teacher layers at a time"
 
     def __init__(
-        self, student_layers: int, teacher_layers: int, *, seed: int, every: int | None, embeddings: bool
+        self,
+        student_layers: int,
+        teacher_layers: int,
+        *,
+        seed: int = 0,
+        every: int | None = None,
+        embeddings: bool = True,
     ) -> None:
         if student_layers > teacher_layers:
-            raise UserError(
-                f"mapping=random draws a teacher layer for each of the student's {student_layers}, but the teacher has "
-                f"{teacher_layers}; use mapping=uniform or mapping=attention."
+            raise ConfigError(
+                f"the map random draws a teacher layer for each of the student's {student_layers}, but the teacher has "
+                f"{teacher_layers}",
+                hint="use uniform or attention",
+                key="map.random_depth",
+                student_layers=student_layers,
+                teacher_layers=teacher_layers,
             )
         if every is not None and every < 1:
-            raise UserError(f"mapping.every={every} must be at least 1 step, or null for an epoch.")
+            raise ConfigError(
+                "must be at least 1 step, or None for an epoch", argument="every", value=every, key="map.random_every"
+            )
         super().__init__(student_layers, teacher_layers, embeddings=embeddings)
         self.seed, self.every = seed, every
         self.advance(0, 0)
 
-    def check_training(self, arguments: TrainingArguments, *, streaming: bool) -> None:
-        super().check_training(arguments, streaming=streaming)
+    def check_training(self, *, sharded: bool, streaming: bool) -> None:
+        super().check_training(sharded=sharded, streaming=streaming)
         if streaming and self.every is None:
-            raise UserError(
-                "mapping=random draws once an epoch, which data.streaming=true has not; say after how many steps it "
-                "shall draw anew: mapping.every=1000."
+            raise ConfigError(
+                "the map random draws once an epoch, which a stream has not",
+                hint="say after how many steps it shall draw anew, such as every=1000",
+                key="map.random_streaming",
             )
 
     def advance(self, step: int, epoch: int) -> None:
@@ -56,7 +68,7 @@ class RandomMap(DynamicLayerMap):
         drawn = np.random.default_rng([self.seed, draw]).permutation(teachers)[:students]
         self.drawn = tuple(sorted(drawn.tolist()))  # from 0
 
-    def compared(self) -> tuple[LayerPair, ...]:
+    def active_pairs(self) -> tuple[LayerPair, ...]:
         return tuple(p for p in self.pairs if p.student == 0 or p.teacher == self.drawn[p.student - 1] + 1)
 
     def weights(self) -> Tensor:

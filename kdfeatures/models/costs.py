@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.predict import model_inputs
+from kdfeatures.evaluation.encoded import model_inputs
+from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.evaluation.timing import Spread, alternating_seconds, ratios
 from kdfeatures.models.load import parameter_count
 from kdfeatures.models.max_length import position_count
@@ -81,7 +82,7 @@ def _flops(model: PreTrainedModel, length: int) -> int:
 
 @torch.no_grad()
 def latency_and_throughput(
-    models: Mapping[str, nn.Module], examples: Dataset, tokenizer: PreTrainedTokenizerBase
+    models: Mapping[str, Predictor], examples: Dataset, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, Speed]:
     """Time models side by side, each where it is, on the same encoded `examples`; the first is the reference.
 
@@ -105,7 +106,7 @@ def latency_and_throughput(
 
 
 def _seconds(
-    models: Mapping[str, nn.Module], inputs: Dataset, tokenizer: PreTrainedTokenizerBase, rounds: list[list[int]]
+    models: Mapping[str, Predictor], inputs: Dataset, tokenizer: PreTrainedTokenizerBase, rounds: list[list[int]]
 ) -> dict[str, list[float]]:
     pad = DataCollatorWithPadding(tokenizer)
     batches = [pad(list(inputs.select(rows))) for rows in rounds]
@@ -113,7 +114,7 @@ def _seconds(
     return alternating_seconds(passes, rounds=len(batches), warm_ups=WARM_UPS)
 
 
-def _pass(model: nn.Module, batches: list[Mapping[str, Any]]) -> Callable[[], float]:
+def _pass(model: Predictor, batches: Sequence[Mapping[str, Any]]) -> Callable[[], float]:
     """Return a call that runs the model on the next batch; each model meets them in the same order."""
     coming = cycle([{name: tensor.to(model.device) for name, tensor in batch.items()} for batch in batches])
     # .item() waits for what is still running on an accelerator

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
@@ -56,11 +57,16 @@ def load_scored(
     columns: None where the task has no labels. force_option: how errors name `force`, see align_labels.
     """
     model = load_trained(path, option, task_type(task), force=force)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    move(model)
     if not task.has_labels:
         return model, None
     whose = f"the model {path}"
     return model, align_labels(model.config.id2label, task.labels, whose=whose, force=force, option=force_option)
+
+
+def move(model: nn.Module, device: str | torch.device | None = None) -> None:
+    """Move a model, in place; by default to the GPU if there is one. (`to` of transformers' models has no types.)"""
+    model.to(("cuda" if torch.cuda.is_available() else "cpu") if device is None else device)
 
 
 def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
@@ -106,8 +112,8 @@ def label_settings(task: Task) -> dict:
     """The config fields that tell a model the task's labels."""
     if task.is_regression:
         # transformers' own name for the one output; without it configs with more labels warn that these do not fit
-        named = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-        return {"num_labels": 1, "problem_type": "regression", **named}
+        label_names = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        return {"num_labels": 1, "problem_type": "regression", **label_names}
     if not task.has_labels:
         return {}
     settings = {
@@ -132,12 +138,12 @@ def _load(path: str, option: str, kind: TaskType, settings: dict) -> tuple[PreTr
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{option}={path} holds no model that can be loaded: {_first_line(error)}") from error
     head = {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
-    for name, found, wanted in sorted(info["mismatched_keys"]):
+    for name, saved, expected in sorted(info["mismatched_keys"]):
         # a head for other labels is drawn anew; anything else would silently become random
         if name not in head or not settings:
             raise UserError(
-                f"{option}={path} contradicts itself: {name} is {tuple(found)} in its checkpoint, but its config.json "
-                f"asks for {tuple(wanted)}."
+                f"{option}={path} contradicts itself: {name} is {tuple(saved)} in its checkpoint, but its config.json "
+                f"asks for {tuple(expected)}."
             )
     return model.float(), sorted(info["missing_keys"])
 

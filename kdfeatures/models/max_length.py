@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.evaluation.encoded import token_counts
 
 
 def position_count(model: PreTrainedModel) -> int | None:

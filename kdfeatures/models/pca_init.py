@@ -27,16 +27,18 @@ def narrow_embeddings(student: PreTrainedModel, teacher: PreTrainedModel) -> Non
     models, as factorised ones are, are copied. Layers and head keep their weights: between them stand LayerNorms and
     attention heads, which do not commute with a rotation.
     """
-    tables, theirs = _tables(student), _tables(teacher)
+    tables, teacher_tables = _tables(student), _tables(teacher)
     wide, narrow = teacher.config.hidden_size, student.config.hidden_size
-    projected = [name for name, table in theirs.items() if table.shape[1] == wide and tables[name].shape[1] == narrow]
+    projected = [
+        name for name, table in teacher_tables.items() if table.shape[1] == wide and tables[name].shape[1] == narrow
+    ]
     if projected:
-        directions = leading_directions([theirs[name] for name in projected], narrow)
+        directions = leading_directions([teacher_tables[name] for name in projected], narrow)
     for name, table in tables.items():
         if name in projected:
-            table.copy_(theirs[name] @ directions)
-        elif table.shape == theirs[name].shape:
-            table.copy_(theirs[name])
+            table.copy_(teacher_tables[name] @ directions)
+        elif table.shape == teacher_tables[name].shape:
+            table.copy_(teacher_tables[name])
 
 
 def _tables(model: PreTrainedModel) -> dict[str, Tensor]:

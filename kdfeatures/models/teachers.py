@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.errors import UserError, nearest
-from kdfeatures.evaluation.metrics import accuracy, majority_score, predictions_from_logits
+from kdfeatures.errors import ConfigError, UserError, nearest
+from kdfeatures.evaluation.metrics import accuracy, majority_score
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_tokenizer, load_trained
 from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """The main teacher of a run.
+
+    Args:
+        path: folder or Hub id; None trains one (generated tasks only).
+        outputs: file or folder of its answers instead of a model (kdfeatures.data.predictions_file), found by
+            `id_column` of the data.
+        weight: its share in the averaged distribution of several teachers.
+        force: distil a teacher whose label names or quality would be refused.
+        dtype, compile: how it runs when it teaches.
+    """
+
+    path: str | None = None
+    outputs: str | None = None
+    id_column: str | None = None
+    weight: float = 1.0
+    force: bool = False
+    dtype: str = "float32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
+
+
+@dataclass(frozen=True)
+class OtherTeacherSettings:
+    """A further teacher: path and weight as those of TeacherSettings; in all else it is treated like the main one.
+
+    shuffled: its weights in random order, a control: what is matched then means nothing. permuted: it reads other texts
+    of the batch than the student, another control.
+    """
+
+    path: str
+    weight: float = 1.0
+    shuffled: bool = False
+    permuted: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +72,12 @@ class Teacher:
     columns: list[int] | None
     shuffled: bool = False
     permuted: bool = False
+
+    @property
+    def loaded(self) -> PreTrainedModel:
+        """The model of a teacher that is not stored outputs."""
+        assert self.model is not None
+        return self.model
 
 
 def load_teacher(
@@ -74,10 +121,14 @@ def shuffle_weights(teacher: PreTrainedModel) -> None:
 
 
 def check_dtype(dtype: str) -> None:
-    """Raise UserError unless a teacher can run in `dtype`."""
+    """Raise ConfigError unless a teacher can run in `dtype`."""
     if dtype not in PRECISIONS:
-        raise UserError(
-            f"teacher.dtype={dtype} is unknown{nearest(dtype, PRECISIONS)}; choose from {', '.join(PRECISIONS)}."
+        raise ConfigError(
+            f"is unknown{nearest(dtype, PRECISIONS)}",
+            argument="dtype",
+            value=dtype,
+            hint=f"choose from {', '.join(PRECISIONS)}",
+            section="teacher",
         )
 
 
@@ -89,19 +140,19 @@ def check_teacher(
     logits: (examples or words, C) in the task's label order. Classification: accuracy against the majority class.
     Regression: squared error against that of the mean score, so a teacher on another scale is noticed as well.
     """
-    predictions = predictions_from_logits(logits, task)
+    predictions = task.predictions_from_logits(logits)
     if task.is_regression:
         error, constant = np.mean((predictions - labels) ** 2), np.var(labels)
         if error < constant:
             return
-        found = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
+        result = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
     else:
         right, constant = accuracy(predictions, labels), majority_score(labels)
         if right > constant:
             return
-        found = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
+        result = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
     raise UserError(
-        f"{whose} is no better than a constant on {task.name} {split} ({found}); fine-tune it for the task, or "
+        f"{whose} is no better than a constant on {task.name} {split} ({result}); fine-tune it for the task, or "
         "distil it all the same with teacher.force=true."
     )
 
@@ -129,3 +180,35 @@ def check_tokenizers(
             f"{option}={path} shares the vocabulary of {than} but splits text differently (casing or special tokens); "
             "choose one with the same tokenizer."
         )
+
+
+def load_teachers(
+    settings: TeacherSettings, others: Mapping[str, OtherTeacherSettings], task: Task
+) -> tuple[dict[str, Teacher], PreTrainedTokenizerBase]:
+    """Return all teachers by name, the main one first and in float32, and their tokenizer.
+
+    Raises UserError as `load_teacher` does, and for a teacher with another tokenizer.
+    """
+    assert settings.path is not None  # what has stored outputs or is trained first, does not come here
+    model, tokenizer, columns = load_teacher(settings.path, task, force=settings.force)
+    loaded = {DEFAULT_TEACHER: Teacher(settings.path, model, columns)}
+    for name, other in others.items():
+        option = option_of(name)
+        model, other_tokenizer, columns = load_teacher(other.path, task, force=settings.force, option=option)
+        check_tokenizers(tokenizer, other_tokenizer, other.path, option=option, than=f"teacher.path={settings.path}")
+        if other.shuffled:
+            shuffle_weights(model)
+        loaded[name] = Teacher(other.path, model, columns, shuffled=other.shuffled, permuted=other.permuted)
+    return loaded, tokenizer
+
+
+def option_of(name: str) -> str:
+    """Return how the user names the path of a teacher."""
+    return "teacher.path" if name == DEFAULT_TEACHER else f"teachers.{name}.path"
+
+
+def make_all_ready(teachers: Mapping[str, Teacher], settings: TeacherSettings) -> None:
+    """Put all teachers into the precision and form in which they shall run."""
+    for teacher in teachers.values():
+        if teacher.model is not None:
+            make_ready(teacher.model, dtype=settings.dtype, compiled=settings.compile)

@@ -1,163 +1,310 @@
-"""One distillation: the teacher is scored and checked, the student trained and scored, both reported."""
+"""A distillation: the teacher is scored and checked, the student trained and scored, both reported; stage by stage."""
 
 from __future__ import annotations
 
+import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from datasets import IterableDataset
-from omegaconf import DictConfig
 from transformers import Trainer
 
-from kdfeatures.alignment.projections import PcaProjections, projections_for
+from kdfeatures.alignment import PcaProjections, projections_for
 from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
+from kdfeatures.config.settings import DistillSettings, StageSettings
+from kdfeatures.data.inputs import AUGMENTED
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.metrics import main_metric
-from kdfeatures.pipelines.inputs import AUGMENTED, counts_of, logits_of, scores_of
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+from kdfeatures.models.load import move
+from kdfeatures.models.students import StudentSpec
+from kdfeatures.pipelines.finetune import run_finetuning
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
+from kdfeatures.pipelines.plan import plan_stages
 from kdfeatures.pipelines.prepare import DistillationSetup
+from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.pipelines.teachers import (
     caches_of,
     check_teachers,
-    described,
+    describe_teachers,
     fit_maps_of,
     mapping_of,
     move_teachers,
     ranks_of,
     teacher_logits,
 )
+from kdfeatures.runs.folder import STAGES, finished_results, open_output
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
+from kdfeatures.runs.publishing.model_card import write_card
+from kdfeatures.runs.publishing.upload import check_upload, push_finished
 from kdfeatures.runs.results import describe_model, retained
+from kdfeatures.runs.run_results import RunResults
+from kdfeatures.runs.stage_configs import merged
 from kdfeatures.training.build import make_trainer, train
 from kdfeatures.training.calibration import fit_pca, heads_of
 from kdfeatures.training.callbacks import maps_of
 from kdfeatures.training.distributed import is_first
 from kdfeatures.training.fsdp import whole
-from kdfeatures.training.trainer import take_projections
+from kdfeatures.training.trainer import DistillationTrainer, take_projections
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = ("train_examples", "labelled_examples", "pool_examples", "augmented_examples")
+OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", *EXAMPLES, "padding", "report")
 
 
-def distil(
-    cfg: DictConfig, output_dir: Path, checkpoint: str | None, *, earlier: Sequence[Path] = ()
-) -> dict[str, Any] | None:
-    """Train a student in `output_dir`, from a checkpoint there if there is one, and write its results.
+def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults | None:
+    """Distil the teacher into a student by the settings' terms and stages, and return the results.
 
-    cfg: a composed run config with a teacher.path and without stages. earlier: folders of earlier stages, the latest
-    last, whose projections are taken over. Of several processes the first evaluates and returns the results, the
-    others None.
+    Everything is checked before training starts. A stage lies in its own folder below output_dir/stages, and starts
+    from the student and the projections of those before it; the last student is the run's. With existing=resume
+    finished stages are not run again, and the next goes on from its last checkpoint. Of several processes the first
+    evaluates and returns the results, the others None.
     """
-    start = time.monotonic()
-    job = DistillationSetup.prepare(cfg, output_dir)
-    take_projections(job.objective.projections, earlier)
-    move_teachers(job)
-    fit_maps_of(job, cfg.seed, checkpoint)
-    caches = caches_of(job)
-    of_teachers = teacher_logits(job, caches)
-    if is_first() and job.task.has_labels and not cfg.teacher.force and job.objective.needs_teacher:
-        check_teachers(of_teachers, job, cfg.split)
-    report = job.report() if cfg.explain else None
-    told = job.maps_text() if report is None else f"{LEGEND}\n\n{report_text(report)}"
-    if told and is_first():
-        print(told, flush=True)
-    trainer = trainer_of(cfg, job, caches, None if report is None else partial(_add_first_batch, report))
-    seconds = train(trainer, checkpoint)
-    trainer.model.detach()
-    if not is_first():
-        return None
-    student, task = whole(job.student, trainer, job.task), job.task
-    logits = logits_of(
-        task,
-        student,
-        job.reported,
-        job.tokenizer,
-        None,
-        batch_size=job.arguments.per_device_eval_batch_size,
-        title="student",
+    check_upload(settings.output.push_to_hub)
+    checkpoint = open_output(output_dir, settings.output.existing)
+    finished = finished_results(output_dir, settings.output.existing, settings.record)
+    results = _run(settings, output_dir, checkpoint) if finished is None else RunResults.from_dict(finished)
+    written = None if results is None else results.as_dict()
+    url = push_finished(
+        output_dir, settings.output.push_to_hub, written, settings.task, private=settings.output.hub_private
     )
-    student_scores = scores_of(logits, job.reported, task)
-    of_teachers = described(job, of_teachers)
-    metric = main_metric(task)
-    own, reference = student_scores.get(cfg.split), of_teachers["teacher"]["metrics"].get(cfg.split)
-    results = results_of(
-        "distill",
-        cfg,
-        task,
-        start,
-        recipe=cfg.recipe_name,
-        mapping=mapping_of(job, DEFAULT_TEACHER),
-        maps=maps_of(job.objective, trainer),
-        heads=heads_of(job.objective),
-        student=describe_model(str(output_dir), student, student_scores),
-        retained=retained(own[metric], reference[metric]) if own and reference else None,
-        train_examples=_examples(job, trainer),
-        labelled_examples=int(job.labelled.sum()) if job.objective.needs_labels else 0,
-        pool_examples=job.added.get(POOL, 0),
-        augmented_examples=job.added.get(AUGMENTED, 0),
-        examples=counts_of(job.reported),
-        **of_teachers,
-        report=report,
-        **of_training(trainer, seconds),
-    )
-    save_run(output_dir, results, task, logits, job.reported)
+    if url is not None:
+        logger.info(f"Uploaded to {url}")
     return results
 
 
-def _examples(job: DistillationSetup, trainer: Trainer) -> int:
+def _run(settings: DistillSettings, output_dir: Path, checkpoint: str | None) -> RunResults | None:
+    plan_stages(settings, output_dir)
+    if settings.teacher_training is not None:
+        settings = with_teacher(settings, _train_teacher(settings, output_dir))
+        plan_stages(settings, output_dir)
+    if not settings.has_stages:
+        return distill_stage(settings.stages[0], output_dir, checkpoint)
+    PartialState().wait_for_everyone()  # none may write into a folder that another is about to clear
+    return _run_stages(settings, output_dir)
+
+
+def with_teacher(settings: DistillSettings, path: str) -> DistillSettings:
+    """Return the settings with a teacher that is there by now."""
+    changes = {"teacher": {"path": path}}
+    stages = [
+        replace(stage, teacher=replace(stage.teacher, path=path), record=merged(stage.record, changes))
+        for stage in settings.stages
+    ]
+    return replace(settings, stages=stages, teacher_training=None, record=merged(settings.record, changes))
+
+
+def _train_teacher(settings: DistillSettings, output_dir: Path) -> str:
+    assert settings.teacher_training is not None
+    folder = output_dir / "teacher"
+    logger.info(f"No teacher.path given: training a teacher for the generated task '{settings.task.name}' in {folder}.")
+    run_finetuning(settings.teacher_training, folder)
+    return str(folder)
+
+
+def distill_stage(
+    stage: StageSettings, output_dir: Path, checkpoint: str | None, *, earlier: Sequence[Path] = ()
+) -> RunResults | None:
+    """Train a student in `output_dir`, from a checkpoint there if there is one, and write its results.
+
+    stage: its teacher is there. earlier: folders of earlier stages, the latest last, whose projections are taken over.
+    Of several processes the first evaluates and returns the results, the others None.
+    """
+    start = time.monotonic()
+    setup = DistillationSetup.prepare(stage, output_dir)
+    take_projections(setup.objective.projections, earlier)
+    move_teachers(setup)
+    fit_maps_of(setup, stage.seed, checkpoint)
+    caches = caches_of(setup)
+    of_teachers = teacher_logits(setup, caches)
+    if is_first() and setup.task.has_labels and not stage.teacher.force and setup.objective.needs_teacher:
+        check_teachers(of_teachers, setup, stage.split)
+    report = setup.report() if stage.explain else None
+    text = setup.maps_text() if report is None else f"{LEGEND}\n\n{report_text(report)}"
+    if text and is_first():
+        logger.info(text)
+    trainer = trainer_of(stage, setup, caches, None if report is None else partial(_add_first_batch, report))
+    seconds = train(trainer, checkpoint)
+    trainer.distiller.detach()
+    if not is_first():
+        return None
+    student, task = whole(setup.student, trainer, setup.task), setup.task
+    logits = predict_splits(
+        task,
+        student,
+        setup.reported,
+        setup.tokenizer,
+        None,
+        batch_size=setup.arguments.per_device_eval_batch_size,
+        title="student",
+    )
+    student_scores = scores_of(logits, setup.reported, task)
+    teachers = describe_teachers(setup, of_teachers)
+    metric = task.main_metric
+    score, reference = student_scores.get(stage.split), teachers["teacher"]["metrics"].get(stage.split)
+    results = results_of(
+        "distill",
+        stage.record,
+        task,
+        start,
+        recipe=stage.recipe,
+        mapping=mapping_of(setup, DEFAULT_TEACHER),
+        maps=maps_of(setup.objective, trainer),
+        heads=heads_of(setup.objective),
+        student=describe_model(str(output_dir), student, student_scores),
+        retained=retained(score[metric], reference[metric]) if metric and score and reference else None,
+        train_examples=_examples(setup, trainer),
+        labelled_examples=int(setup.labelled.sum()) if setup.objective.needs_labels else 0,
+        pool_examples=setup.added.get(POOL, 0),
+        augmented_examples=setup.added.get(AUGMENTED, 0),
+        examples=counts_of(setup.reported),
+        **teachers,
+        report=report,
+        **of_training(trainer, seconds),
+    )
+    save_run(output_dir, results, task, logits, setup.reported)
+    return results
+
+
+def _examples(setup: DistillationSetup, trainer: Trainer) -> int:
     """How many examples there are; of a stream, how many were read."""
-    if isinstance(job.examples, IterableDataset):
-        step = job.arguments.train_batch_size * job.arguments.gradient_accumulation_steps * job.arguments.world_size
+    if isinstance(setup.examples, IterableDataset):
+        arguments = setup.arguments
+        step = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
         return trainer.state.global_step * step
-    return len(job.examples)
+    return len(setup.examples)
 
 
 def trainer_of(
-    cfg: DictConfig,
-    job: DistillationSetup,
+    stage: StageSettings,
+    setup: DistillationSetup,
     caches: Mapping[str, FeatureCache],
     on_first_batch: Callable[[dict[str, Any]], None] | None,
-) -> Trainer:
+) -> DistillationTrainer:
     """Return the Trainer of the student, which learns from the teachers' caches where there are any."""
-    objective, examples = job.objective, job.examples
-    for name, teacher in job.teachers.items():
+    assert stage.trainer is not None
+    objective, examples = setup.objective, setup.examples
+    for name, teacher in setup.teachers.items():
         projections = projections_for(objective.projections, name)
         if isinstance(projections, PcaProjections) and projections.layers:
             if isinstance(examples, IterableDataset):
                 raise UserError(
                     "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
                 )
-            fit_pca(projections, teacher.model, examples, job.tokenizer, cfg.seed)
-    taking = [name for name in job.teachers if objective.needs(name)]
-    cached = None
-    if job.outputs is not None and taking:
-        cached = job.outputs  # its examples have their rows
-    elif caches and taking:
-        logits = logits_for(job.task)
-        found = {
-            name: caches[name].features(examples, needed(objective, name, logits=logits), **ranks_of(job))
-            for name in taking
+            fit_pca(projections, teacher.loaded, examples, setup.tokenizer, stage.seed)
+    learned_from = [name for name in setup.teachers if objective.needs(name)]
+    cached: Any = None
+    if setup.outputs is not None and learned_from:
+        cached = setup.outputs  # its examples have their rows
+    elif caches and learned_from:
+        logits = logits_for(setup.task)
+        features = {
+            name: caches[name].features(examples, needed(objective, name, logits=logits), **ranks_of(setup))
+            for name in learned_from
         }
-        cached = CachedTeachers(found) if len(job.teachers) > 1 else found[DEFAULT_TEACHER]
+        cached = CachedTeachers(features) if len(setup.teachers) > 1 else features[DEFAULT_TEACHER]
         examples = with_rows(examples)
-        for teacher in job.teachers.values():
-            teacher.model.to("cpu")  # training does without them
-    others = {name: (None if cached is not None else one.model, one.columns) for name, one in job.teachers.items()}
-    main, columns = others.pop(DEFAULT_TEACHER)
-    permuted = [name for name, one in job.teachers.items() if one.permuted]
-    distiller = Distiller(job.student, main, objective, columns, others=others, permuted=permuted)
+        for teacher in setup.teachers.values():
+            move(teacher.loaded, "cpu")  # training does without them
+    models = {name: None if cached is not None else teacher.model for name, teacher in setup.teachers.items()}
+    columns = {name: teacher.columns for name, teacher in setup.teachers.items()}
+    permuted = [name for name, teacher in setup.teachers.items() if teacher.permuted]
+    distiller = Distiller(setup.student, models, objective, columns, permuted=permuted)
     trainer = make_trainer(
-        distiller, job.arguments, cfg.trainer, job.task, job.tokenizer, examples, job.validation, on_first_batch
+        distiller,
+        setup.arguments,
+        stage.trainer,
+        setup.task,
+        setup.tokenizer,
+        examples,
+        setup.validation,
+        on_first_batch,
     )
+    assert isinstance(trainer, DistillationTrainer)
     if cached is not None:
         trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     return trainer
 
 
-def _add_first_batch(report: dict[str, Any], found: dict[str, Any]) -> None:
-    report["first_batch"] = found
+def _add_first_batch(report: dict[str, Any], measured: dict[str, Any]) -> None:
+    report["first_batch"] = measured
     if is_first():
-        print(f"\n{first_batch_text(found)}\n", flush=True)
+        logger.info(f"\n{first_batch_text(measured)}\n")
+
+
+def _run_stages(settings: DistillSettings, output_dir: Path) -> RunResults | None:
+    finished: list[Path] = []
+    results_by_stage: list[RunResults | None] = []
+    existing = settings.output.existing
+    for number, planned in enumerate(settings.stages, 1):
+        folder = output_dir / STAGES / f"{number}-{planned.name}"
+        logger.info(f"Stage {number} of {len(settings.stages)}: {planned.name}")
+        stage, earlier = planned, finished
+        if stage.born_again:
+            stage, earlier = _next_generation(stage, finished[-1], number), []
+        elif finished:
+            stage = _continue_from(stage, finished[-1])
+        checkpoint = open_output(folder, existing)
+        saved = finished_results(folder, existing, stage.record)
+        results_by_stage.append(
+            distill_stage(stage, folder, checkpoint, earlier=earlier) if saved is None else RunResults.from_dict(saved)
+        )
+        finished.append(folder)
+    if not is_first():
+        return None
+    return _conclude(settings, [results for results in results_by_stage if results], finished[-1], output_dir)
+
+
+def _continue_from(stage: StageSettings, folder: Path) -> StageSettings:
+    """Return a stage that begins with the student in `folder`."""
+    inherited = {name: stage.record["student"][name] for name in ("init", "layer_share")}
+    student = dict.fromkeys(stage.record["student"]) | {"path": str(folder)} | inherited
+    return replace(stage, student=StudentSpec(**student), record=merged(stage.record, {"student": student}))
+
+
+def _next_generation(stage: StageSettings, folder: Path, number: int) -> StageSettings:
+    """Return a stage in which the student in `folder` teaches a new one."""
+    seed = stage.seed if stage.student.seed is None else stage.student.seed
+    teacher = {"path": str(folder), "outputs": None, "id_column": None}
+    student = {"seed": seed + number - 1}
+    return replace(
+        stage,
+        teacher=replace(stage.teacher, path=str(folder), outputs=None, id_column=None),
+        student=replace(stage.student, seed=seed + number - 1),
+        record=merged(stage.record, {"teacher": teacher, "student": student}),
+    )
+
+
+def _conclude(
+    settings: DistillSettings, results_by_stage: Sequence[RunResults], last: Path, output_dir: Path
+) -> RunResults:
+    """Put the last stage's student and files into the run's folder, and the results of all stages into one."""
+    for file in last.iterdir():
+        if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
+            shutil.copyfile(file, output_dir / file.name)
+    of_stages = [
+        {"name": stage.name} | {key: getattr(results, key) for key in OF_STAGE} | {"metrics": results.student.metrics}
+        for stage, results in zip(settings.stages, results_by_stage, strict=True)
+    ]
+    final = results_by_stage[-1]
+    counts: dict[str, Any] = {of: max(getattr(results, of) or 0 for results in results_by_stage) for of in EXAMPLES}
+    results = replace(
+        final,
+        mapping=sorted({tuple(pair) for of_stage in results_by_stage for pair in of_stage.mapping or ()}),
+        student=replace(final.student, path=str(output_dir)),
+        **counts,
+        seconds={of: sum(of_stage.seconds[of] or 0.0 for of_stage in results_by_stage) for of in ("train", "total")},
+        stages=of_stages,
+        config=settings.record,
+    )
+    write_card(output_dir, results.as_dict(), settings.task)
+    results.write(output_dir)
+    return results

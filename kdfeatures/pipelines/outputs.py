@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from omegaconf import DictConfig, OmegaConf
 from transformers import Trainer
 
-from kdfeatures.evaluation.metrics import main_metric
-from kdfeatures.runs.model_card import write_card
-from kdfeatures.runs.provenance import base_models, hub_ids
-from kdfeatures.runs.results import device_name, versions, write_results
+from kdfeatures.runs.environment import device_name, versions
+from kdfeatures.runs.publishing.model_card import write_card
+from kdfeatures.runs.publishing.provenance import base_models, hub_ids
+from kdfeatures.runs.run_results import RunResults
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.build import last_losses
@@ -24,23 +23,22 @@ from kdfeatures.training.length_batched import padding_share
 
 
 def results_of(
-    command: str, cfg: DictConfig, task: Task, start: float, *, student: Mapping[str, Any], **more: Any
-) -> dict[str, Any]:
+    command: str, config: Mapping[str, Any], task: Task, start: float, *, student: Mapping[str, Any], **more: Any
+) -> RunResults:
     """Return a run's results as kdfeatures.runs.results describes them; `more` are those that not every command has.
 
-    start: time.monotonic() at the beginning.
+    config: the run's, resolved. start: time.monotonic() at the beginning.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
-    return {
+    values = {
         "command": command,
         "task": task.name,
         "recipe": None,
         "mapping": None,
         "maps": {},
         "heads": {},
-        "seed": cfg.seed,
-        "split": cfg.split,
-        "metric": main_metric(task),
+        "seed": config["seed"],
+        "split": config["split"],
+        "metric": task.main_metric,
         "teacher": None,
         "student": student,
         "retained": None,
@@ -61,6 +59,7 @@ def results_of(
         **more,
         "seconds": {"train": more.get("seconds"), "total": time.monotonic() - start},
     }
+    return RunResults.from_dict(values)
 
 
 def of_training(trainer: Trainer, seconds: float) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def of_training(trainer: Trainer, seconds: float) -> dict[str, Any]:
 
 def save_run(
     folder: Path,
-    results: dict[str, Any],
+    results: RunResults,
     task: Task,
     logits: Mapping[str, np.ndarray],
     reported: Mapping[str, Dataset],
@@ -85,9 +84,9 @@ def save_run(
     logits.npz holds for every reported split its answers (kdfeatures.tasks) under its name, and the labels that they
     are held against as `labels/<split>`.
     """
-    labels = {}
+    arrays: dict[str, Any] = dict(logits)
     if task.has_labels:
-        labels = {f"labels/{name}": task_type(task).labels(split) for name, split in reported.items()}
-    np.savez_compressed(folder / "logits.npz", **logits, **labels)
-    write_card(folder, results, task)
-    write_results(folder, results)
+        arrays |= {f"labels/{name}": task_type(task).labels(split) for name, split in reported.items()}
+    np.savez_compressed(folder / "logits.npz", **arrays)
+    write_card(folder, results.as_dict(), task)
+    results.write(folder)

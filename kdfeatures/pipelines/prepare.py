@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, IterableDataset
-from omegaconf import DictConfig
 from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
@@ -17,26 +16,24 @@ from transformers import (
     set_seed,
 )
 
+from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
-from kdfeatures.config.augmentation import augmentation_of, augmentation_settings
-from kdfeatures.config.cache import CacheConfig, cache_settings, check_cacheable
-from kdfeatures.config.objective import build_objective, task_of_run
-from kdfeatures.config.schema import DataConfig, StudentConfig, section
-from kdfeatures.config.teachers import teacher_settings
-from kdfeatures.config.training import training_arguments
+from kdfeatures.config.objective import bind
+from kdfeatures.config.settings import StageSettings
+from kdfeatures.data.inputs import TaskData, joined, load_inputs
 from kdfeatures.data.stored_predictions import StoredOutputs
 from kdfeatures.data.subsets import is_labelled
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective
+from kdfeatures.data.text_inputs import OWN
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.diagram import maps_text
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_tokenizer
 from kdfeatures.models.max_length import check_length, check_positions
 from kdfeatures.models.students import build_student
-from kdfeatures.models.teachers import Teacher, check_tokenizers
-from kdfeatures.pipelines.inputs import joined, load_inputs
-from kdfeatures.pipelines.teachers import load_teachers, make_all_ready, option_of
-from kdfeatures.pipelines.text_inputs import OWN, check_stream
+from kdfeatures.models.teachers import Teacher, check_tokenizers, load_teachers, make_all_ready, option_of
+from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -55,69 +52,73 @@ class DistillationSetup:
     teachers: dict[str, Teacher]
     tokenizer: PreTrainedTokenizerBase
     student: PreTrainedModel
-    objective: Objective
+    objective: BoundObjective
     arguments: TrainingArguments
     examples: Dataset | IterableDataset
     labelled: np.ndarray
     added: dict[str, int]
     reported: dict[str, Dataset]
     validation: Dataset | None
-    cache: CacheConfig | None
+    cache: CacheSettings | None
     outputs: StoredOutputs | None
     stored: dict[str, np.ndarray] | None
 
     @classmethod
-    def prepare(cls, cfg: DictConfig, output_dir: Path) -> DistillationSetup:
-        """Load and check everything that a composed run config with a teacher names; raises UserError."""
-        task, data = task_of_run(cfg), section(cfg, "data", DataConfig)
-        check_stream(data, cfg)
-        teacher_config, others = teacher_settings(cfg)
-        student_config = section(cfg, "student", StudentConfig)
-        cache, augmentation = cache_settings(cfg), augmentation_settings(cfg)
-        if cache is not None:
-            check_cacheable(task, data)
-        if teacher_config.outputs is None:
+    def prepare(cls, stage: StageSettings, output_dir: Path) -> DistillationSetup:
+        """Load and check everything that a stage names; its teacher must be there. Raises UserError."""
+        task, data = stage.task, stage.data
+        assert stage.trainer is not None
+        if stage.teacher.outputs is None:
             outputs = None
-            teachers, tokenizer = load_teachers(teacher_config, others, task)
-            if student_config.path is not None:
-                check_tokenizers(tokenizer, load_tokenizer(student_config.path, "student.path"), student_config.path)
+            teachers, tokenizer = load_teachers(stage.teacher, stage.others, task)
+            if stage.student.path is not None:
+                check_tokenizers(tokenizer, load_tokenizer(stage.student.path, "student.path"), stage.student.path)
         else:
-            outputs = StoredOutputs.read(teacher_config.outputs, task, teacher_config.id_column)
-            teachers = {DEFAULT_TEACHER: Teacher(teacher_config.outputs, None, list(range(task.num_labels)))}
-            tokenizer = load_tokenizer(student_config.path, "student.path")
+            outputs = StoredOutputs.read(stage.teacher.outputs, task, stage.teacher.id_column)
+            teachers = {DEFAULT_TEACHER: Teacher(stage.teacher.outputs, None, list(range(task.num_labels)))}
+            assert stage.student.path is not None  # kdfeatures.config.teachers sees to it
+            tokenizer = load_tokenizer(stage.student.path, "student.path")
         main = teachers[DEFAULT_TEACHER]
-        set_seed(cfg.seed if student_config.seed is None else student_config.seed)
-        student = build_student(student_config, main.model, main.columns, task)
-        make_all_ready(teachers, teacher_config)
-        configs = {name: None if one.model is None else one.model.config for name, one in teachers.items()}
+        set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
+        student = build_student(stage.student, main.model, main.columns, task)
+        make_all_ready(teachers, stage.teacher)
+        configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
         of_main = configs.pop(DEFAULT_TEACHER)
-        objective, _ = build_objective(cfg, student.config, of_main, regression=task.is_regression, others=configs)
+        objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
         if outputs is not None:
             outputs.check(objective)
-        frozen = freeze_below(student, cfg.freeze_below)
-        arguments = training_arguments(
-            cfg.trainer,
+        frozen = freeze_below(student, stage.freeze_below)
+        arguments = stage.trainer.training_arguments(
             output_dir,
-            task,
-            seed=cfg.seed,
+            metric=task.main_metric,
+            seed=stage.seed,
             find_unused_parameters=frozen or not objective.reaches_the_head,
         )
         inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None)
+        augmentation = stage.augmentation
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
-        augment = augmentation_of(augmentation, main.model, tokenizer, max_length=data.max_length, seed=cfg.seed)
-        reported, parts = inputs.reported(cfg.split), inputs.train(data, cfg.seed, augment)
+        augment = augmenter(augmentation, main.model, tokenizer, max_length=data.max_length, seed=stage.seed)
+        reported, parts = inputs.reported(stage.split), inputs.train(data, stage.seed, augment)
         examples = joined(parts)
         is_stream = isinstance(examples, IterableDataset)
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
             examples, parts = examples.select(np.flatnonzero(labelled)), {}
-        models = {f"{option_of(name)}={one.path}": one.model for name, one in teachers.items() if one.model is not None}
+        models = {
+            f"{option_of(name)}={teacher.path}": teacher.model
+            for name, teacher in teachers.items()
+            if teacher.model is not None
+        }
         for option, model in {**models, "the student": student}.items():
             if is_stream:
                 check_length(model, option, data.max_length)
             else:
                 check_positions(model, option, [examples, *reported.values()])
+        stored = None
+        if outputs is not None:
+            assert isinstance(inputs, TaskData)  # StoredOutputs.read takes no other tasks
+            stored = inputs.stored(outputs, reported)
         return cls(
             task=task,
             teachers=teachers,
@@ -130,24 +131,27 @@ class DistillationSetup:
             added={name: len(part) for name, part in parts.items() if name != OWN},
             reported=reported,
             validation=inputs.validation(),
-            cache=cache,
+            cache=stage.cache,
             outputs=outputs,
-            stored=None if outputs is None else inputs.stored(outputs, reported),
+            stored=stored,
         )
 
     def maps_text(self) -> str:
         """Return pictures of the layer maps (kdfeatures.mapping.diagram)."""
         terms = {name: describe_layers(term) for name, term in self.objective.terms.items()}
-        models = {name: one.model for name, one in self.teachers.items() if one.model is not None}
+        models = {name: teacher.model for name, teacher in self.teachers.items() if teacher.model is not None}
         depths = {name: model.config.num_hidden_layers for name, model in models.items()}
         return maps_text(terms, self.student.config.num_hidden_layers, depths)
 
     def report(self) -> dict[str, Any]:
         """Return what the objective does (kdfeatures.distillation.summary)."""
-        configs = {name: None if one.model is None else one.model.config for name, one in self.teachers.items()}
-        main = configs.pop(DEFAULT_TEACHER)
+        main = self.teachers[DEFAULT_TEACHER].model
         return describe_objective(
-            self.objective, self.student.config, main, others=configs, **outputs_of(self.task, self.student.config)
+            self.objective,
+            self.student.config,
+            None if main is None else main.config,
+            others={name: teacher.loaded.config for name, teacher in self.teachers.items() if name != DEFAULT_TEACHER},
+            **outputs_of(self.task, self.student.config),
         )
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from transformers import PreTrainedModel, set_seed
 
-from kdfeatures.config.objective import task_of_run
-from kdfeatures.config.schema import StudentConfig, section
+from kdfeatures.config.load import task_of_stage
+from kdfeatures.config.schema import section
 from kdfeatures.config.stages import stages_of
 from kdfeatures.errors import UserError
 from kdfeatures.models.load import load_config, load_trained
-from kdfeatures.models.students import build_student, copied_layers
+from kdfeatures.models.students import StudentSpec, build_student, copied_layers
+from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.results import FILE, read_results
 from kdfeatures.tasks.registry import task_type
 
@@ -40,36 +40,38 @@ def rebuilt(student: str, teacher: str) -> Before:
     if results["command"] != "distill":
         return Before(None, f"{file} is of {results['command']}, not of distill")
     try:
-        return _rebuilt(OmegaConf.create(results["config"]), results, teacher)
-    except (UserError, OmegaConfBaseException, KeyError) as error:
+        return _rebuilt(current_config(results["config"]), results, teacher)
+    except (UserError, KeyError) as error:
         return Before(None, f"{file} does not tell how the student began ({str(error).splitlines()[0]})")
 
 
-def _rebuilt(cfg: DictConfig, results: dict, teacher: str) -> Before:
+def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str) -> Before:
     of_teacher = load_config(teacher, "teacher.path")
-    stages = stages_of(cfg, results["student"]["layers"], of_teacher.num_hidden_layers)
+    depths = results["student"]["layers"], of_teacher.num_hidden_layers
+    stages = stages_of(config, lambda: depths)
     if any(stage.born_again for stage in stages):
         return Before(None, "the student is of a later generation (born_again), whose beginning was not kept")
-    config, first = section(cfg, "student", StudentConfig), stages[0].cfg
-    task = task_of_run(first)
-    if config.path is not None:
-        return Before(load_trained(config.path, "student.path", task_type(task), force=True), f"began as {config.path}")
-    own = results["teacher"]["path"] if first.teacher.path is None else first.teacher.path
-    if not _is_same(own, teacher):
-        return Before(None, f"the student began as a part of {own}, not of teacher.path={teacher}")
+    spec, first = section(config, "student", StudentSpec), stages[0].config
+    task = task_of_stage(first)
+    if spec.path is not None:
+        return Before(load_trained(spec.path, "student.path", task_type(task), force=True), f"began as {spec.path}")
+    path = first["teacher"]["path"]
+    learned_from = results["teacher"]["path"] if path is None else path
+    if not _is_same(learned_from, teacher):
+        return Before(None, f"the student began as a part of {learned_from}, not of teacher.path={teacher}")
     headed = load_trained(teacher, "teacher.path", task_type(task), force=True)
-    seed = cfg.seed if config.seed is None else config.seed
+    seed = config["seed"] if spec.seed is None else spec.seed
     set_seed(seed)
-    made = build_student(config, headed, None, task)
-    depth = made.config.num_hidden_layers
-    if config.init == "teacher":
-        copied = copied_layers(config, depth, of_teacher.num_hidden_layers)
-        return Before(made, f"began with a copy of the teacher's layers {', '.join(map(str, copied))}")
-    return Before(made, f"began with random weights, drawn again with seed {seed}")
+    model = build_student(spec, headed, None, task)
+    depth = model.config.num_hidden_layers
+    if spec.init == "teacher":
+        copied = copied_layers(spec, depth, of_teacher.num_hidden_layers)
+        return Before(model, f"began with a copy of the teacher's layers {', '.join(map(str, copied))}")
+    return Before(model, f"began with random weights, drawn again with seed {seed}")
 
 
-def _is_same(told: str, given: str) -> bool:
+def _is_same(named: str, given: str) -> bool:
     """True for one folder, or, where the run's own path leads nowhere from here, for one name."""
-    if Path(told).exists():
-        return Path(told).resolve() == Path(given).resolve()
-    return Path(told).name == Path(given).name
+    if Path(named).exists():
+        return Path(named).resolve() == Path(given).resolve()
+    return Path(named).name == Path(given).name

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdfeatures.errors import UserError
-from kdfeatures.runs.folder import STAGES
+from kdfeatures.runs.folder import DATA, STAGES
 from kdfeatures.runs.results import FILE, read_results
 
 PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
@@ -24,14 +24,14 @@ class Arm:
 
     name: str
     task: str
-    runs: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    runs: dict[int, dict[str, Any]] = field(default_factory=dict)
     folders: dict[int, Path] = field(default_factory=dict)
 
     @property
     def scored_by(self) -> tuple[str, str]:
         """The split and the metric that the arm's runs report."""
-        some = next(iter(self.runs.values()))
-        return some["split"], some["metric"]
+        run = next(iter(self.runs.values()))
+        return run["split"], run["metric"]
 
     def logits(self, split: str, seeds: Iterable[int]) -> np.ndarray:
         """Return the student's logits on a split, (seeds, examples, C)."""
@@ -64,7 +64,8 @@ def find_arms(folder: Path) -> list[Arm]:
         if results["config"]["task"]["kind"] != "sequence":
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
-        key = json.dumps(_without_drawn(shared, results["seed"]), sort_keys=True)
+        own_data = str((Path(results["config"]["output_dir"]) / DATA).absolute())
+        key = json.dumps(_without_drawn(shared, results["seed"]), sort_keys=True).replace(own_data, DATA)
         arm = arms.setdefault(key, Arm(_name(path.parent, folder, results["task"]), results["task"]))
         seed = results["seed"]
         if seed in arm.runs:

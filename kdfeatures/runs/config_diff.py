@@ -12,10 +12,10 @@ def first_difference(then: Mapping[str, Any], now: Mapping[str, Any], counts: Ca
     then, now: resolved configs. counts: whether an option, by its dotted name, is looked at. What is null in one and
     not there in the other came with a later version, and is no difference.
     """
-    one, other = flat(then), flat(now)
-    for name in sorted(one.keys() | other.keys()):
-        if counts(name) and one.get(name) != other.get(name):
-            return f"{name}={one.get(name)}, but now it is {other.get(name)}"
+    before, after = flat(then), flat(now)
+    for name in sorted(before.keys() | after.keys()):
+        if counts(name) and before.get(name) != after.get(name):
+            return f"{name}={before.get(name)}, but now it is {after.get(name)}"
     return None
 
 

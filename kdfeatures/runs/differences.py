@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.bootstrap import central, seeds_resamples
-from kdfeatures.evaluation.metrics import predictions_from_logits, score
+from kdfeatures.evaluation.metrics import score
 from kdfeatures.runs.arms import Arm
 from kdfeatures.tasks.task import Task
 
 
-def compared(arm: Arm, baseline: Arm, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Return one line of a table of arms; scores and differences as fractions.
+@dataclass(frozen=True)
+class ArmDifference:
+    """One line of a table of arms; scores and differences are fractions.
+
+    metric: and the split that it is of. std: over seeds, None for one. retained: mean over seeds of student / teacher.
+    low, high: the 95% interval of the difference to the baseline. shared_seeds: that arm and baseline both have.
+    """
+
+    task: str
+    arm: str
+    metric: str
+    seeds: int
+    mean: float
+    std: float | None
+    retained: float | None
+    is_baseline: bool
+    difference: float
+    low: float
+    high: float
+    shared_seeds: int
+
+
+def compare_arms(arm: Arm, baseline: Arm, *, resamples: int, seed: int) -> ArmDifference:
+    """Return how an arm stands to the baseline.
 
     Raises UserError for two arms that report another split or metric, or share no seed.
     """
@@ -26,15 +48,23 @@ def compared(arm: Arm, baseline: Arm, *, resamples: int, seed: int) -> dict[str,
             "compare runs of one split and metric."
         )
     scores = [run["student"]["metrics"][split][metric] for run in arm.runs.values()]
-    row = {"arm": arm.name, "metric": f"{metric} ({split})", "seeds": len(scores), "mean": float(np.mean(scores))}
-    row["std"] = spread(scores)
-    kept = [run["retained"] for run in arm.runs.values() if run["retained"] is not None]
-    row["retained"] = float(np.mean(kept)) if kept else None
-    row["is_baseline"] = arm is baseline
+    shares = [run["retained"] for run in arm.runs.values() if run["retained"] is not None]
     difference, drawn = difference_of(arm, baseline, split, resamples=resamples, seed=seed)
     low, high = central(drawn)
-    shared = len(arm.runs.keys() & baseline.runs.keys())
-    return row | {"difference": difference, "low": low, "high": high, "shared_seeds": shared}
+    return ArmDifference(
+        task=arm.task,
+        arm=arm.name,
+        metric=f"{metric} ({split})",
+        seeds=len(scores),
+        mean=float(np.mean(scores)),
+        std=spread(scores),
+        retained=float(np.mean(shares)) if shares else None,
+        is_baseline=arm is baseline,
+        difference=difference,
+        low=low,
+        high=high,
+        shared_seeds=len(arm.runs.keys() & baseline.runs.keys()),
+    )
 
 
 def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: int) -> tuple[float, np.ndarray]:
@@ -45,17 +75,17 @@ def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: 
             f"{arm.name} (seeds {sorted(arm.runs)}) and {baseline.name} (seeds {sorted(baseline.runs)}) share no seed; "
             "run both with the same ones."
         )
-    some = next(iter(arm.runs.values()))
-    task, metric = Task.from_config(some["config"]["task"]), some["metric"]
-    predictions = [
-        np.stack([predictions_from_logits(logits, task) for logits in side.logits(split, seeds)])
+    run = next(iter(arm.runs.values()))
+    task, metric = Task.from_config(run["config"]["task"]), run["metric"]
+    of_arm, of_baseline = (
+        np.stack([task.predictions_from_logits(logits) for logits in side.logits(split, seeds)])
         for side in (arm, baseline)
-    ]
+    )
 
-    def one(own: np.ndarray, truth: np.ndarray) -> float:
-        return score(task.metrics, own, truth)[metric]
+    def main_score(predictions: np.ndarray, truth: np.ndarray) -> float:
+        return score(task.metrics, predictions, truth)[metric]
 
-    return seeds_resamples(one, *predictions, arm.labels(split), resamples=resamples, seed=seed)
+    return seeds_resamples(main_score, of_arm, of_baseline, arm.labels(split), resamples=resamples, seed=seed)
 
 
 def spread(scores: Sequence[float]) -> float | None:

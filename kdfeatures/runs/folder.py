@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from transformers.trainer_utils import get_last_checkpoint
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.runs.config_diff import first_difference
+from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.results import FILE, read_results
 from kdfeatures.training.distributed import is_first
 
@@ -23,6 +23,7 @@ OF_CALL = (
     "trainer.report_to", "trainer.run_name", "trainer.save_", "trainer.dataloader_",
 )  # fmt: skip
 STAGES = "stages"  # the folder with those of a run in several stages
+DATA = "data"  # that of examples which a run was given in memory
 
 
 def open_output(folder: Path, existing: str) -> str | None:
@@ -50,8 +51,8 @@ def last_checkpoint(folder: Path) -> str | None:
 
     The Trainer writes trainer_state.json last; a later save replaces what is left of a half one.
     """
-    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
-    by_step = sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+    by_step = sorted(checkpoints, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
     return next((str(path) for path in by_step if _is_whole(path)), None)
 
 
@@ -65,32 +66,34 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def drop_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a finished run and of its stages: three times the model each, and of no more use."""
-    for made in (*folder.glob("checkpoint-*"), *folder.glob(f"{STAGES}/*/checkpoint-*")):
-        shutil.rmtree(made)
+    for checkpoint in (*folder.glob("checkpoint-*"), *folder.glob(f"{STAGES}/*/checkpoint-*")):
+        shutil.rmtree(checkpoint)
 
 
 def refuse_run(folder: Path) -> None:
     """Raise UserError when `folder` holds a run, finished or not."""
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     holds = [name for name in (FILE, "model.safetensors", STAGES) if (folder / name).exists()]
-    if holds or checkpoint:
-        found = ", ".join(holds or [Path(checkpoint).name])
+    if checkpoint and not holds:
+        holds = [Path(checkpoint).name]
+    if holds:
         raise UserError(
-            f"output_dir={folder} already holds a run ({found}); go on with existing=resume, start anew with "
-            "existing=overwrite, or choose another folder."
+            f"output_dir={folder} already holds a run ({', '.join(holds)}); go on with existing=resume, start anew "
+            "with existing=overwrite, or choose another folder."
         )
 
 
-def finished_results(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
+def finished_results(folder: Path, existing: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the results of the finished run that existing=resume finds in `folder`; None where there is none.
 
-    cfg: what is asked for now. Raises UserError when the run was another one, whose results would be taken for these.
+    config: what is asked for now, resolved. Raises UserError when the run was another one, whose results would be taken
+    for these.
     """
-    if cfg.existing != "resume" or not is_finished(folder):
+    if existing != "resume" or not is_finished(folder):
         return None
     results = read_results(folder)
-    then, now = results["config"], OmegaConf.to_container(cfg, resolve=True)
-    skipped = (*OF_CALL, "teacher.path") if _made_its_teacher(folder, then, now) else OF_CALL
+    then, now = current_config(results["config"]), config
+    skipped = (*OF_CALL, "teacher.path") if _has_trained_teacher(folder, then, now) else OF_CALL
     changed = first_difference(then, now, lambda name: not name.startswith(skipped))
     if changed:
         raise UserError(
@@ -100,7 +103,7 @@ def finished_results(folder: Path, cfg: DictConfig) -> dict[str, Any] | None:
     return results
 
 
-def _made_its_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def _has_trained_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     of_then, of_now = ((config.get("teacher") or {}).get("path") for config in (then, now))
     return of_now is None and of_then is not None and Path(of_then).resolve() == (folder / "teacher").resolve()
 
@@ -111,7 +114,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    for made in (*folder.glob("checkpoint-*"), *folder.glob(STAGES)):
-        shutil.rmtree(made)
+    for path in (*folder.glob("checkpoint-*"), *folder.glob(STAGES)):
+        shutil.rmtree(path)
     for name in (FILE, "model.safetensors", "projections.safetensors", "trainer_state.json"):
         (folder / name).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ def report_text(report: Mapping[str, Any]) -> str:
             {
                 "term": name,
                 "loss": _call(term),
-                "layers, student<-teacher": _layers(term) + _whose(term),
+                "layers, student<-teacher": _layers(term) + _teacher_text(term),
                 "student": term["student"],
                 "teacher": term["teacher"],
             }
@@ -94,7 +94,7 @@ def aligned(rows: Sequence[Mapping[str, str]], width: int = WIDTH) -> str:
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
     while sum(widths.values()) + len(GAP) * (len(names) - 1) > width:
-        widths[max(names, key=widths.get)] -= 1
+        widths[max(names, key=widths.__getitem__)] -= 1
     lines = []
     for row in ({name: name for name in names}, {name: "-" * widths[name] for name in names}, *rows):
         cells = [textwrap.wrap(row[name], widths[name]) or [""] for name in names]
@@ -112,7 +112,7 @@ def _layers(term: Mapping[str, Any]) -> str:
     return "<-".join(f"{min(layers)}..{max(layers)}" for layers in sides) + f" by {term['map'].partition(',')[0]}"
 
 
-def _whose(term: Mapping[str, Any]) -> str:
+def _teacher_text(term: Mapping[str, Any]) -> str:
     return f" of {term['of']}" if term["layers"] and term["of"] != DEFAULT_TEACHER else ""
 
 

@@ -46,7 +46,7 @@ def difference_plot(rows: Sequence[tuple[str, str, float, float, float]], title:
     rows: (group, name, difference, low, high). Each group has a panel with an axis of its own, three of them side by
     side; the names are drawn top down, once for each row of panels. An interval without 0 is blue, another grey.
     """
-    groups, names = (list(dict.fromkeys(row[place] for row in rows)) for place in (0, 1))
+    groups, names = list(dict.fromkeys(row[0] for row in rows)), list(dict.fromkeys(row[1] for row in rows))
     across = min(len(groups), ACROSS)
     down = math.ceil(len(groups) / across)
     size = (3 + (5 if across == 1 else 3.2 * across), down * (0.42 * len(names) + 0.7) + 0.5)

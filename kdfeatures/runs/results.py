@@ -56,13 +56,10 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from kdfeatures.files import write_whole
@@ -97,37 +94,6 @@ def retained(student: float, teacher: float) -> float | None:
     return student / teacher if teacher > 0 else None
 
 
-def versions() -> dict[str, str]:
-    """Return the versions a run depends on."""
-    named = {name: _version(name) for name in ("kdfeatures", "torch", "transformers", "datasets")}
-    return named | {"python": platform.python_version()}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # run from a checkout that is on the path but was not installed
-        return "unknown"
-
-
-def device_name() -> str:
-    """Return the accelerator's name, or that of the CPU."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
-
-
-def cpu_name() -> str:
-    """Return what the CPU calls itself and how many threads torch uses."""
-    threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _processor() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else f"{platform.processor() or platform.machine()} CPU"
-
-
 def write_results(folder: Path, results: dict[str, Any]) -> None:
     """Write results.json at once: a reader sees the old file or the new one, never half of it."""
     text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
@@ -153,10 +119,10 @@ def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -
 
     names: of the runs; without them, or where one is empty, a run is called by its recipe.
     """
-    rows, seen = [], set()
+    rows, teachers = [], set()
     for run in results:
-        if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in seen:
-            seen.add((run["task"], run["teacher"]["path"]))
+        if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in teachers:
+            teachers.add((run["task"], run["teacher"]["path"]))
             rows.append(_row("teacher", run["teacher"], run, None))
     for run, name in zip(results, names or [""] * len(results), strict=True):
         rows.append(_row(name or run["recipe"] or run["command"], run["student"], run, run["retained"]))
@@ -181,7 +147,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join([line(names), rule, *(line([row[name] for name in names]) for row in rows)])
 
 
-def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: float | None) -> dict[str, str]:
+def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], share: float | None) -> dict[str, str]:
     row = {"model": name, "task": run["task"], "size": model["model_type"], "parameters": ""}
     if model["layers"] is not None:
         row["size"] = f"{model['layers']} x {model['hidden_size']}"
@@ -189,8 +155,8 @@ def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], kept: floa
     for split, metrics in model["metrics"].items():
         for metric, value in metrics.items():
             row[f"{metric} ({split})"] = f"{value:.2f}" if metric in NOT_SHARES else f"{100 * value:.1f}"
-    if kept is not None:
-        row["retained"] = f"{100 * kept:.1f}%"
+    if share is not None:
+        row["retained"] = f"{100 * share:.1f}%"
     if name != "teacher":
         row["seed"] = str(run["seed"])
     return row

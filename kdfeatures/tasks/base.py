@@ -9,9 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from datasets import Dataset
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import EvalPrediction, PreTrainedTokenizerBase
 
+from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.tasks.task import Task
+
+Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
 class TaskType(ABC):
@@ -42,9 +45,7 @@ class TaskType(ABC):
         """Return a raw split as model inputs, and `labels` if it has any, cut to max_length tokens and not padded."""
 
     @abstractmethod
-    def collator(
-        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
-    ) -> Callable[[list[dict]], dict[str, Any]]:
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         """Return what pads encoded examples to a batch.
 
         rows: for a Distiller. Where a model gives logits for tokens, the batch then says which of them are compared.
@@ -57,7 +58,7 @@ class TaskType(ABC):
 
     def predict(
         self,
-        model: PreTrainedModel,
+        model: Predictor,
         dataset: Dataset,
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,

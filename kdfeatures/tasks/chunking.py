@@ -34,14 +34,14 @@ def reader(
     def cut(texts: dict[str, list[str]]) -> dict[str, list]:
         end = [] if tokenizer.sep_token_id is None else [tokenizer.sep_token_id]
         ids = tokenizer(texts[column], add_special_tokens=False)["input_ids"]
-        joined = list(chain.from_iterable([*own, *end] for own in ids))
+        joined = list(chain.from_iterable([*text_ids, *end] for text_ids in ids))
         if end and joined[-1:] == end:
             joined.pop()
-        found = [[*before, *joined[at : at + room], *after] for at in range(0, len(joined), room)]
-        made: dict[str, Any] = {"input_ids": found, "attention_mask": [[1] * len(own) for own in found]}
+        chunks = [[*before, *joined[at : at + room], *after] for at in range(0, len(joined), room)]
+        batch: dict[str, Any] = {"input_ids": chunks, "attention_mask": [[1] * len(chunk) for chunk in chunks]}
         if "token_type_ids" in tokenizer.model_input_names:
-            made["token_type_ids"] = [[0] * len(own) for own in found]
-        return made
+            batch["token_type_ids"] = [[0] * len(chunk) for chunk in chunks]
+        return batch
 
     return cut if blocks else whole
 

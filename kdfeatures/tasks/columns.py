@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow.compute
-import torch
 from datasets import Dataset
 
-from kdfeatures.data.quiet import no_progress_bars
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.tasks.task import Task
 
 UNKNOWN_LABEL = -1  # the label of an example whose class is kept secret, as in GLUE's test splits
 IGNORE_INDEX = -100  # the same for a model: cross-entropy leaves it out
 ROWS_WORTH_A_PROGRESS_BAR = 50_000
-
-
-def token_counts(dataset: Dataset) -> torch.Tensor:
-    """Return the number of tokens of every encoded example, without making Python lists of them."""
-    column = dataset.with_format("arrow")["input_ids"][:]
-    return torch.tensor(pyarrow.compute.list_value_length(column).to_numpy(), dtype=torch.long)
 
 
 def encoded(dataset: Dataset, tokenize: Callable[[dict[str, list], list[int]], Any]) -> Dataset:
@@ -39,6 +31,7 @@ def encoded(dataset: Dataset, tokenize: Callable[[dict[str, list], list[int]], A
 
 def check_columns(dataset: Dataset, task: Task, split: str) -> None:
     """Raise UserError unless the split has examples, and the columns that the task reads."""
+    assert task.label is not None
     for column in (*task.text, task.label):
         if column not in dataset.column_names:
             raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdfeatures.tasks.task import Task
 
 DATASET = "nyu-mll/glue"
-EXAMPLES = {
+EXAMPLES: dict[tuple[str | None, str], int] = {
     ("cola", "validation"): 1043,
     ("sst2", "validation"): 872,
     ("mrpc", "validation"): 408,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +16,11 @@ from transformers import (
     AutoModelForMaskedLM,
     DataCollatorWithPadding,
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from kdfeatures.evaluation.predict import logit_batches
-from kdfeatures.tasks.base import TaskType
+from kdfeatures.evaluation.predict import Predictor, logit_batches
+from kdfeatures.tasks.base import Collator, TaskType
 from kdfeatures.tasks.chunking import TEXTS_AT_ONCE, reader
 from kdfeatures.tasks.columns import IGNORE_INDEX, encoded
 from kdfeatures.tasks.mlm_masking import MaskingCollator
@@ -30,7 +30,7 @@ from kdfeatures.tasks.task import MASKED_ACCURACY, Task
 class PlainTextTask(TaskType):
     """For terms that read no output: models are encoders without a head, text is as it is, nothing is scored."""
 
-    auto = AutoModel
+    auto: ClassVar[Any] = AutoModel
     pipeline = "feature-extraction"
     untrained = "is not the encoder that its config.json describes"
     remedy = "Give a checkpoint with all layers."
@@ -41,14 +41,12 @@ class PlainTextTask(TaskType):
         self, dataset: Dataset | IterableDataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int
     ) -> Dataset | IterableDataset:
         """Return examples of at most max_length tokens, as the task's `reading` says; a stream stays one."""
-        read = reader(tokenizer, task.text[0], max_length, blocks=task.reading.blocks)
+        read = reader(tokenizer, task.text[0], max_length, blocks=task.text_reading.blocks)
         if isinstance(dataset, IterableDataset):
             return dataset.map(read, batched=True, batch_size=TEXTS_AT_ONCE, remove_columns=list(task.text))
         return encoded(dataset, lambda texts, _: read(texts))
 
-    def collator(
-        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
-    ) -> DataCollatorWithPadding:
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         return DataCollatorWithPadding(tokenizer)
 
 
@@ -65,12 +63,12 @@ class MaskedTextTask(PlainTextTask):
     scores = True
     repeats = False
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> MaskingCollator:
-        return MaskingCollator(tokenizer, task.reading.masked, seed=seed, rows=rows)
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
+        return MaskingCollator(tokenizer, task.text_reading.masked, seed=seed, rows=rows)
 
     def predict(
         self,
-        model: PreTrainedModel,
+        model: Predictor,
         dataset: Dataset,
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
@@ -79,13 +77,13 @@ class MaskedTextTask(PlainTextTask):
         title: str,
     ) -> np.ndarray:
         labels = dataset["labels"][:]
-        found: list[Tensor] = [torch.empty(0)] * len(dataset)
+        answers: list[Tensor] = [torch.empty(0)] * len(dataset)
         for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
-            for row, real, own in zip(rows, mask, logits, strict=True):
-                truth = torch.tensor(labels[row], device=own.device)
+            for row, real, row_logits in zip(rows, mask, logits, strict=True):
+                truth = torch.tensor(labels[row], device=row_logits.device)
                 masked = truth != IGNORE_INDEX
-                found[row] = _judged(own[real][masked], truth[masked]).cpu()
-        return torch.cat(found).numpy()
+                answers[row] = _losses_and_hits(row_logits[real][masked], truth[masked]).cpu()
+        return torch.cat(answers).numpy()
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Over all masked tokens of the split; the perplexity is the exponential of their mean cross-entropy."""
@@ -93,7 +91,7 @@ class MaskedTextTask(PlainTextTask):
 
     def kept(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The answers of all tokens, (B, L, 2): the vocabulary is too wide to gather."""
-        return _judged(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
+        return _losses_and_hits(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
         return _scored(output.predictions[output.label_ids != IGNORE_INDEX])
@@ -104,7 +102,7 @@ def _scored(answers: np.ndarray) -> dict[str, float]:
     return {MASKED_ACCURACY: accuracy, "perplexity": math.exp(min(loss, 700.0))}  # beyond, a float has no room
 
 
-def _judged(logits: Tensor, labels: Tensor) -> Tensor:
+def _losses_and_hits(logits: Tensor, labels: Tensor) -> Tensor:
     logits = logits.float()
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
     return torch.stack([losses, (logits.argmax(-1) == labels).float()], dim=-1)

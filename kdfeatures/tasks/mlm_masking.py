@@ -40,7 +40,7 @@ class MaskingCollator:
         else:
             content = self.seed
             for example in examples:
-                content = zlib.crc32(torch.tensor(example["input_ids"]).numpy(), content)
+                content = zlib.crc32(torch.tensor(example["input_ids"]).numpy().data, content)
             self.mask.generator = torch.Generator().manual_seed(content)
             batch = self.mask(examples)
         if self.rows:
@@ -53,10 +53,10 @@ def with_fixed_masks(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, share
     collate = MaskingCollator(tokenizer, share, seed=SCORED, rows=False)
 
     def mask(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
-        found = []
+        masked_rows = []
         for at in range(len(indices)):
             masked = collate([{name: values[at] for name, values in rows.items()}])
-            found.append({name: tensor[0].tolist() for name, tensor in masked.items()})
-        return {name: [row[name] for row in found] for name in found[0]}
+            masked_rows.append({name: tensor[0].tolist() for name, tensor in masked.items()})
+        return {name: [row[name] for row in masked_rows] for name in masked_rows[0]}
 
     return encoded(dataset, mask)

@@ -11,16 +11,15 @@ from transformers import (
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from kdfeatures.distillation.teacher_outputs import reordered
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.metrics import predictions_from_logits, score
-from kdfeatures.evaluation.predict import predict_logits
-from kdfeatures.tasks.base import TaskType
+from kdfeatures.evaluation.metrics import score
+from kdfeatures.evaluation.predict import Predictor, predict_logits
+from kdfeatures.tasks.base import Collator, TaskType
 from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
-from kdfeatures.tasks.label_order import reordered
 from kdfeatures.tasks.task import Task
 
 
@@ -41,17 +40,17 @@ class SequenceTask(TaskType):
                 raise UserError(f"column '{column}' of split '{split}' must hold text, but holds {kind}")
         feature, labels = dataset.features[task.label], dataset[task.label][:]
         if task.is_regression:
-            wanted, values = Value("float32"), [_score(label, row, split) for row, label in enumerate(labels)]
+            expected, values = Value("float32"), [_score(label, row, split) for row, label in enumerate(labels)]
         else:
-            wanted = ClassLabel(names=list(task.labels))
+            expected = ClassLabel(names=list(task.labels))
             if isinstance(feature, ClassLabel):
                 check_classes(feature.names, task)
             # a column of stars 1 to 5 names its classes by numbers, which are then no ids
             ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
             values = [class_id(label, row, split, task, ids=ids) for row, label in enumerate(labels)]
-        if feature == wanted:
+        if feature == expected:
             return dataset
-        return dataset.remove_columns(task.label).add_column(task.label, values, feature=wanted)
+        return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
 
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
         """Tokenise to columns input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
@@ -75,14 +74,12 @@ class SequenceTask(TaskType):
 
         return encoded(dataset, tokenize)
 
-    def collator(
-        self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int
-    ) -> DataCollatorWithPadding:
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         return DataCollatorWithPadding(tokenizer)
 
     def predict(
         self,
-        model: PreTrainedModel,
+        model: Predictor,
         dataset: Dataset,
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
@@ -99,15 +96,15 @@ class SequenceTask(TaskType):
         return np.asarray(dataset["labels"][:])
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
-        return score(task.metrics, predictions_from_logits(answers, task), self.labels(dataset))
+        return score(task.metrics, task.predictions_from_logits(answers), self.labels(dataset))
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        return score(task.metrics, predictions_from_logits(logits, task), output.label_ids)
+        return score(task.metrics, task.predictions_from_logits(logits), np.asarray(output.label_ids))
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
-        for index, found in enumerate(predictions_from_logits(answers, task)):
-            yield {"index": index, "prediction": f"{found:.3f}" if task.is_regression else task.labels[found]}
+        for index, prediction in enumerate(task.predictions_from_logits(answers)):
+            yield {"index": index, "prediction": f"{prediction:.3f}" if task.is_regression else task.labels[prediction]}
 
 
 def _model_labels(labels: list, task: Task) -> list:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
-from typing import Any, get_type_hints
+from typing import Any
 
-from kdfeatures.config.schema import typed
-from kdfeatures.errors import UserError, nearest
+import numpy as np
+
+from kdfeatures.errors import Diverged, UserError, nearest
 from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
 
@@ -39,16 +40,16 @@ class Reading:
         missing = [key for key in known if key not in config]
         if missing:
             raise UserError(f"the task lacks reading.{missing[0]}; set task.reading.{missing[0]}=...")
-        return cls(**typed(config, get_type_hints(cls), "task.reading"))
+        return cls(**config)
 
     def __post_init__(self) -> None:
-        for name, is_right, wanted in (
+        for name, is_right, requirement in (
             ("masked", 0 < self.masked < 1, "between 0 and 1"),
             ("held_out", self.held_out >= 0, "a whole number from 0"),
             ("shuffle", self.shuffle >= 1, "a whole number from 1"),
         ):
             if not is_right:
-                raise UserError(f"task.reading.{name}={getattr(self, name)} must be {wanted}.")
+                raise UserError(f"task.reading.{name}={getattr(self, name)} must be {requirement}.")
 
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
@@ -101,6 +102,12 @@ class Task:
         return self.has_labels and not self.labels
 
     @property
+    def text_reading(self) -> Reading:
+        """How a task of kind text, which always says so, becomes examples."""
+        assert self.reading is not None
+        return self.reading
+
+    @property
     def without_outputs(self) -> Task:
         """The same text for models without a head, which nothing scores."""
         return replace(self, kind="plain_text", metrics=())
@@ -109,6 +116,31 @@ class Task:
     def num_labels(self) -> int:
         """Outputs of a classifier for this task: one per class, 1 for regression."""
         return len(self.labels) or 1
+
+    @property
+    def main_metric(self) -> str | None:
+        """The key of `score` by which models are selected and compared; None for a task that scores none."""
+        if not self.metrics:
+            return None
+        return "combined_score" if len(self.metrics) > 1 else self.metrics[0]
+
+    def predictions_from_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return class ids from logits (examples, C), or scores from (examples, 1) for regression.
+
+        Raises UserError for another width, Diverged for logits that are not finite: argmax would hide it.
+        """
+        logits = np.asarray(logits)
+        if logits.ndim != 2 or logits.shape[1] != self.num_labels:
+            raise UserError(
+                f"task '{self.name}' needs logits of shape (examples, {self.num_labels}), got {logits.shape}"
+            )
+        broken = int((~np.isfinite(logits)).any(axis=1).sum())
+        if broken:
+            raise Diverged(
+                f"the logits of {broken} of {len(logits)} examples are not finite: the model has diverged; "
+                "lower the learning rate or train in float32"
+            )
+        return logits[:, 0] if self.is_regression else logits.argmax(axis=1)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Task:
@@ -143,8 +175,8 @@ class Task:
                 f"(known: {', '.join(KINDS)})"
             )
         if not 1 <= len(self.text) <= (2 if self.kind == "sequence" else 1):
-            wanted = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
-            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {wanted}")
+            expected = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {expected}")
         if (self.kind in ("text", "plain_text")) == self.has_labels:
             raise UserError(
                 f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
@@ -165,13 +197,13 @@ class Task:
         self._check_source()
 
     def _check_text(self) -> None:
-        given = [key for key in ("labels", *SOURCES) if getattr(self, key)]
-        if given:
-            raise UserError(f"task '{self.name}' of kind text takes no task.{given[0]}; its text is data.path")
+        keys = [key for key in ("labels", *SOURCES) if getattr(self, key)]
+        if keys:
+            raise UserError(f"task '{self.name}' of kind text takes no task.{keys[0]}; its text is data.path")
         if self.reading is None:
             raise UserError(f"task '{self.name}' of kind text lacks the section reading of conf/task/text.yaml")
-        wanted = (MASKED_ACCURACY,) if self.kind == "text" else ()
-        if self.metrics != wanted:
+        expected = (MASKED_ACCURACY,) if self.kind == "text" else ()
+        if self.metrics != expected:
             raise UserError(f"task '{self.name}' of kind text has the metric {MASKED_ACCURACY} and no other")
 
     def _check_metrics(self) -> None:
@@ -200,11 +232,11 @@ class Task:
             )
 
     def _check_source(self) -> None:
-        given = [source for source in SOURCES if getattr(self, source)]
-        if len(given) != 1:
+        sources = [source for source in SOURCES if getattr(self, source)]
+        if len(sources) != 1:
             raise UserError(
                 f"task '{self.name}' needs exactly one source of data: dataset, files or embedded; "
-                f"it has {', '.join(given) or 'none'}"
+                f"it has {', '.join(sources) or 'none'}"
             )
         for split, path in (self.files or {}).items():
             if PurePath(path).suffix not in FILE_ENDINGS:

@@ -13,17 +13,16 @@ from transformers import (
     AutoModelForTokenClassification,
     DataCollatorForTokenClassification,
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from kdfeatures.distillation.teacher_outputs import reordered
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.entity_f1 import entity_f1
-from kdfeatures.evaluation.metrics import METRICS, predictions_from_logits, score
-from kdfeatures.evaluation.predict import logit_batches
-from kdfeatures.tasks.base import TaskType
+from kdfeatures.evaluation.metrics import METRICS, score
+from kdfeatures.evaluation.predict import Predictor, logit_batches
+from kdfeatures.tasks.base import Collator, TaskType
 from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
-from kdfeatures.tasks.label_order import reordered
 from kdfeatures.tasks.task import ENTITY_F1, Task
 from kdfeatures.tasks.word_alignment import first_pieces
 
@@ -44,10 +43,10 @@ class TokenTask(TaskType):
         """Labels become lists of ClassLabel with the task's names."""
         check_columns(dataset, task, split)
         (column,) = task.text
-        for name, what in ((column, "words"), (task.label, "labels")):
+        for name, contents in ((column, "words"), (task.label, "labels")):
             if not isinstance(dataset.features[name], List):
                 raise UserError(
-                    f"column '{name}' of split '{split}' must hold a list of {what} for each text; JSON lines and "
+                    f"column '{name}' of split '{split}' must hold a list of {contents} for each text; JSON lines and "
                     "parquet can, CSV cannot"
                 )
         if getattr(dataset.features[column].feature, "dtype", None) != "string":
@@ -55,18 +54,18 @@ class TokenTask(TaskType):
         feature, labels = dataset.features[task.label].feature, dataset[task.label][:]
         if isinstance(feature, ClassLabel):
             check_classes(feature.names, task)
-        for row, (words, own) in enumerate(zip(dataset[column][:], labels, strict=True)):
-            if not words or own is None or len(words) != len(own):
+        for row, (words, tags) in enumerate(zip(dataset[column][:], labels, strict=True)):
+            if not words or tags is None or len(words) != len(tags):
                 raise UserError(
-                    f"row {row} of split '{split}' has {len(words or ())} words and {len(own or ())} labels; give "
+                    f"row {row} of split '{split}' has {len(words or ())} words and {len(tags or ())} labels; give "
                     "every word one, and leave out empty rows"
                 )
-        wanted = List(ClassLabel(names=list(task.labels)))
-        if dataset.features[task.label] == wanted:
+        expected = List(ClassLabel(names=list(task.labels)))
+        if dataset.features[task.label] == expected:
             return dataset
         ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
-        values = [[class_id(label, row, split, task, ids=ids) for label in own] for row, own in enumerate(labels)]
-        return dataset.remove_columns(task.label).add_column(task.label, values, feature=wanted)
+        values = [[class_id(label, row, split, task, ids=ids) for label in tags] for row, tags in enumerate(labels)]
+        return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
 
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
         """Tokenise to input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
@@ -82,20 +81,20 @@ class TokenTask(TaskType):
 
         def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
             inputs, firsts = first_pieces(rows[column], tokenizer, max_length)
-            own = [
+            aligned_labels = [
                 [IGNORE_INDEX if word is None else labels[index][word] for word in words]
                 for index, words in zip(indices, firsts, strict=True)
             ]
-            return {**inputs, "labels": own}
+            return {**inputs, "labels": aligned_labels}
 
         return encoded(dataset, tokenize)
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> TokenCollator:
+    def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         return TokenCollator(tokenizer, rows=rows)
 
     def predict(
         self,
-        model: PreTrainedModel,
+        model: Predictor,
         dataset: Dataset,
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
@@ -105,12 +104,12 @@ class TokenTask(TaskType):
     ) -> np.ndarray:
         labels, counts = _flat_labels(dataset)
         starts = np.cumsum(counts) - counts
-        found: list[np.ndarray] = [np.empty(0)] * len(dataset)
+        results: list[np.ndarray] = [np.empty(0)] * len(dataset)
         for rows, mask, logits in logit_batches(model, dataset, tokenizer, batch_size=batch_size, title=title):
-            for row, real, own in zip(rows, mask, logits, strict=True):
+            for row, real, row_logits in zip(rows, mask, logits, strict=True):
                 is_scored = labels[starts[row] : starts[row] + counts[row]] != IGNORE_INDEX
-                found[row] = own[real].float().cpu().numpy()[is_scored]
-        return reordered(np.concatenate(found), columns)
+                results[row] = row_logits[real].float().cpu().numpy()[is_scored]
+        return reordered(np.concatenate(results), columns)
 
     def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
         return logits[_flat_labels(dataset)[0] != IGNORE_INDEX]
@@ -128,16 +127,17 @@ class TokenTask(TaskType):
 
     def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        is_scored = output.label_ids != IGNORE_INDEX
-        return _scored(logits[is_scored], output.label_ids[is_scored], is_scored.sum(1), task)
+        labels = np.asarray(output.label_ids)
+        is_scored = labels != IGNORE_INDEX
+        return _scored(logits[is_scored], labels[is_scored], is_scored.sum(1), task)
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
         labels, counts = _flat_labels(dataset)
         words = np.add.reduceat(labels != IGNORE_INDEX, np.cumsum(counts) - counts, dtype=np.int64)
-        found = iter(predictions_from_logits(answers, task))
+        class_ids = iter(task.predictions_from_logits(answers))
         for index, count in enumerate(words):
             for word in range(count):
-                yield {"index": index, "word": word, "prediction": task.labels[next(found)]}
+                yield {"index": index, "word": word, "prediction": task.labels[next(class_ids)]}
 
 
 class TokenCollator:
@@ -156,8 +156,8 @@ class TokenCollator:
 
 
 def _scored(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray, task: Task) -> dict[str, float]:
-    own = {ENTITY_F1: partial(entity_f1, tags=task.labels, lengths=lengths)}
-    return score(task.metrics, predictions_from_logits(logits, task), labels, METRICS | own)
+    entity_metric = {ENTITY_F1: partial(entity_f1, tags=task.labels, lengths=lengths)}
+    return score(task.metrics, task.predictions_from_logits(logits), labels, METRICS | entity_metric)
 
 
 def _flat_labels(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

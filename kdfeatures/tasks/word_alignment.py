@@ -22,14 +22,16 @@ def first_pieces(
     if not tokenizer.is_fast:
         raise UserError("the tokenizer is a slow one, which does not tell which word a token is of; choose a fast one.")
     inputs = _tokenised(texts, tokenizer, max_length)
-    dropped = {row: gone for row, text in enumerate(texts) if (gone := _dropped(inputs, row, len(text), max_length))}
+    dropped = {
+        row: positions for row, text in enumerate(texts) if (positions := _dropped(inputs, row, len(text), max_length))
+    }
     if dropped:
         if tokenizer.unk_token is None:
-            row, gone = next(iter(dropped.items()))
-            raise UserError(f"the tokenizer makes no token of the word {texts[row][gone[0]]!r}; leave it out.")
+            row, positions = next(iter(dropped.items()))
+            raise UserError(f"the tokenizer makes no token of the word {texts[row][positions[0]]!r}; leave it out.")
         filled = [list(text) for text in texts]
-        for row, gone in dropped.items():
-            for word in gone:
+        for row, positions in dropped.items():
+            for word in positions:
                 filled[row][word] = tokenizer.unk_token
         inputs = _tokenised(filled, tokenizer, max_length)
     return dict(inputs), [_firsts(inputs.word_ids(row)) for row in range(len(texts))]
@@ -43,9 +45,9 @@ def _tokenised(texts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBas
 
 
 def _dropped(inputs: BatchEncoding, row: int, words: int, max_length: int) -> list[int]:
-    there = {word for word in inputs.word_ids(row) if word is not None}
+    covered = {word for word in inputs.word_ids(row) if word is not None}
     is_cut = len(inputs["input_ids"][row]) == max_length
-    return [word for word in range(max(there, default=-1) + 1 if is_cut else words) if word not in there]
+    return [word for word in range(max(covered, default=-1) + 1 if is_cut else words) if word not in covered]
 
 
 def _firsts(words: Sequence[int | None]) -> list[int | None]:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from datasets import Dataset
-from omegaconf import DictConfig
 from transformers import (
     EarlyStoppingCallback,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     ProgressCallback,
     Trainer,
@@ -23,21 +22,22 @@ from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
 
 
 def make_trainer(
-    model: torch.nn.Module,
+    model: PreTrainedModel | Distiller,
     arguments: TrainingArguments,
-    settings: DictConfig,
+    settings: TrainerSettings,
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     train: Dataset,
     validation: Dataset | None,
     on_first_batch: Callable[[dict[str, Any]], None] | None = None,
-) -> Trainer:
+) -> LengthBatchedTrainer:
     """Return the Trainer of a Distiller or of a plain classifier. validation: None when the data have none.
 
     on_first_batch: for a Distiller, see DistillationTrainer.
@@ -49,8 +49,10 @@ def make_trainer(
         )
     kind = task_type(task)
     if arguments.fsdp:
-        shard_by_layer(model, model.student if isinstance(model, Distiller) else model)
-    options = {
+        student = model.student if isinstance(model, Distiller) else model
+        assert isinstance(student, PreTrainedModel)
+        shard_by_layer(model, student)
+    options: dict[str, Any] = {
         "args": arguments,
         "tokens_per_batch": settings.tokens_per_batch,
         "train_dataset": train,
@@ -68,7 +70,7 @@ def make_trainer(
             )
         options["callbacks"] = [EarlyStoppingCallback(settings.early_stopping_patience)]
     if isinstance(model, Distiller):
-        trainer = DistillationTrainer(
+        trainer: LengthBatchedTrainer = DistillationTrainer(
             model,
             projection_learning_rate=settings.projection_learning_rate,
             projection_weight_decay=settings.projection_weight_decay,

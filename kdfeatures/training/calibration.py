@@ -13,15 +13,15 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.alignment.heads import HungarianHeads
-from kdfeatures.alignment.projections import PcaProjections
-from kdfeatures.analysis.batches import text_batches
+from kdfeatures.alignment.hungarian import HeadMatches, HungarianHeads
+from kdfeatures.alignment.pca import PcaProjections
+from kdfeatures.analysis.batches import text_batches, to_device
 from kdfeatures.analysis.compare_heads import compare_heads
 from kdfeatures.analysis.compare_layers import compare_layers
 from kdfeatures.capture.context import capture
 from kdfeatures.data.subsets import sample
-from kdfeatures.distillation.objective import Objective
-from kdfeatures.errors import UserError
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import CkaMap
 from kdfeatures.training.checkpoints import HEADS, MAPS, saved_part
 
@@ -29,7 +29,7 @@ MAPS_BATCH, HEADS_BATCH, PCA_BATCH = 32, 16, 32  # texts a forward pass, so that
 
 
 def fit_maps(
-    objective: Objective,
+    objective: BoundObjective,
     student: PreTrainedModel,
     teachers: Mapping[str, PreTrainedModel | None],
     examples: Dataset,
@@ -43,7 +43,7 @@ def fit_maps(
     on, whose maps are taken instead. All processes take what the first has found. Raises UserError for a checkpoint of
     other maps, and where a similarity is not finite.
     """
-    found: dict[tuple[str, int], Tensor] = {}
+    measured: dict[tuple[str, int], Tensor] = {}
     for name, fitted in objective.maps.items():
         if not isinstance(fitted, CkaMap):
             continue
@@ -51,22 +51,23 @@ def fit_maps(
             similarity = saved_part(checkpoint, MAPS, objective.moving)[f"of_{name}.similarity"]
         else:
             key = objective.terms[name].teacher, fitted.examples
-            if key not in found:
+            if key not in measured:
                 batches = text_batches(sample(examples, fitted.examples, seed), tokenizer, batch_size=MAPS_BATCH)
-                found[key] = compare_layers(student, teachers[key[0]], batches).similarity[1:, 1:]
-            similarity = found[key]
+                measured[key] = compare_layers(student, _model(teachers, key[0]), batches).similarity[1:, 1:]
+            similarity = measured[key]
             if not similarity.isfinite().all():
-                raise UserError(
-                    "mapping=cka found hidden states that are not finite, so layers cannot be compared; check both "
-                    "models, or use mapping=uniform."
+                raise ConfigError(
+                    "the map cka met hidden states that are not finite, so layers cannot be compared",
+                    hint="check both models, or use uniform",
+                    key="map.cka_not_finite",
                 )
         fitted.fit(broadcast_object_list([similarity])[0])
         term = objective.terms[name]
-        objective.terms[name] = replace(term, pairs=term.compared)
+        objective.terms[name] = replace(term, pairs=term.active_pairs)
 
 
 def fit_heads(
-    objective: Objective,
+    objective: BoundObjective,
     student: PreTrainedModel,
     teachers: Mapping[str, PreTrainedModel | None],
     examples: Dataset,
@@ -82,14 +83,25 @@ def fit_heads(
         if isinstance(term.heads, HungarianHeads):
             batches = text_batches(sample(examples, term.heads.examples, seed), tokenizer, batch_size=HEADS_BATCH)
             measure = term.heads.measure
-            found = compare_heads(student, teachers[term.teacher], batches, measures=[measure], pairs=term.pairs)
-            term.heads.fit(broadcast_object_list([found[measure]])[0])
+            teacher = _model(teachers, term.teacher)
+            compared = compare_heads(student, teacher, batches, measures=[measure], pairs=term.pairs)
+            matches = {
+                pair: HeadMatches(heads.matching.pairs, heads.matching.on(heads.similarity))
+                for pair, heads in compared[measure].items()
+            }
+            term.heads.fit(broadcast_object_list([matches])[0])
 
 
-def heads_of(objective: Objective) -> dict[str, dict[str, Any]]:
+def _model(teachers: Mapping[str, PreTrainedModel | None], name: str) -> PreTrainedModel:
+    teacher = teachers[name]
+    assert teacher is not None  # of stored outputs no term compares layers
+    return teacher
+
+
+def heads_of(objective: BoundObjective) -> dict[str, dict[str, Any]]:
     """Return what results.json keeps of matched or mixed heads, by term; see kdfeatures.runs.results."""
     aligned = {name: term.heads for name, term in objective.terms.items() if term.heads is not None}
-    return {name: {"rule": one.rule, **one.state()} for name, one in aligned.items()}
+    return {name: {"rule": heads.rule, **heads.state()} for name, heads in aligned.items()}
 
 
 @torch.no_grad()
@@ -107,8 +119,9 @@ def fit_pca(
     states: dict[int, list[torch.Tensor]] = {layer: [] for layer in projections.layers}
     with capture(teacher, hidden=projections.layers) as features:
         for start in range(0, len(chosen), PCA_BATCH):
-            batch = collate([chosen[i] for i in range(start, min(start + PCA_BATCH, len(chosen)))]).to(teacher.device)
+            padded = collate([chosen[i] for i in range(start, min(start + PCA_BATCH, len(chosen)))])
+            batch = to_device(padded, teacher)
             teacher(**batch)
-            for layer, found in states.items():
-                found.append(features.hidden[layer][batch["attention_mask"].bool()])
-    projections.fit({layer: torch.cat(found) for layer, found in states.items()})
+            for layer, of_layer in states.items():
+                of_layer.append(features.hidden[layer][batch["attention_mask"].bool()])
+    projections.fit({layer: torch.cat(of_layer) for layer, of_layer in states.items()})

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback
 
-from kdfeatures.distillation.objective import Objective
-from kdfeatures.mapping.dynamic import described
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.mapping.dynamic import weight_statistics
 
 ENTRY = "maps"  # of a log entry: {term: weights}
 
@@ -18,8 +18,8 @@ class MapLog(TrainerCallback):
     It does so at the last step of an epoch, before a checkpoint of that step is written, and when training ends.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def __init__(self, trainer: Trainer, objective: BoundObjective) -> None:
+        self.trainer, self.objective = trainer, objective
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if float(state.epoch).is_integer():
@@ -30,28 +30,34 @@ class MapLog(TrainerCallback):
             self._log()
 
     def _log(self) -> None:
-        maps = {name: one for name, one in self.trainer.model.objective.maps.items() if one.moves}
-        weights = {name: one.weights() for name, one in maps.items()}
+        maps = {name: dynamic for name, dynamic in self.objective.maps.items() if dynamic.moves}
+        weights = {name: dynamic.weights() for name, dynamic in maps.items()}
         if not maps:
             return
-        told = {f"map/{name}/{key}": value for name, own in weights.items() for key, value in described(own).items()}
-        self.trainer.log({key: round(value, 4) for key, value in told.items()})
+        statistics = {
+            f"map/{name}/{key}": round(value, 4)
+            for name, of_map in weights.items()
+            for key, value in weight_statistics(of_map).items()
+        }
+        self.trainer.log(statistics)
+        entry: dict[str, Any] = self.trainer.state.log_history[-1]
         # loggers take plain numbers only
-        self.trainer.state.log_history[-1][ENTRY] = {name: _rounded(own.tolist()) for name, own in weights.items()}
-        for one in maps.values():
-            one.restart()
+        entry[ENTRY] = {name: _rounded(of_map.tolist()) for name, of_map in weights.items()}
+        for dynamic in maps.values():
+            dynamic.restart()
 
 
-def maps_of(objective: Objective, trainer: Trainer) -> dict[str, dict[str, Any]]:
+def maps_of(objective: BoundObjective, trainer: Trainer) -> dict[str, dict[str, Any]]:
     """Return what results.json keeps of the maps that moved or were measured, by term; see kdfeatures.runs.results."""
-    entries = [entry for entry in trainer.state.log_history if ENTRY in entry]
+    history: list[dict[str, Any]] = trainer.state.log_history  # of more than numbers: see MapLog
+    entries = [entry for entry in history if ENTRY in entry]
     return {
         name: {
-            "rule": one.rule,
-            "epochs": [{"step": entry["step"], "weights": entry[ENTRY][name]} for entry in entries if one.moves],
-            **one.measured(),
+            "rule": dynamic.rule,
+            "epochs": [{"step": entry["step"], "weights": entry[ENTRY][name]} for entry in entries if dynamic.moves],
+            **dynamic.measured(),
         }
-        for name, one in objective.maps.items()
+        for name, dynamic in objective.maps.items()
     }
 
 

@@ -7,21 +7,24 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 
 MAPS = "maps.safetensors"  # of the maps that move or were measured
 HEADS = "heads.safetensors"  # of matched or mixed heads
-OTHERS = {MAPS: "another mapping", HEADS: "other heads="}
+LOSSES = "losses.safetensors"  # of losses that learn
+WHAT = {MAPS: "another layer map", HEADS: "other heads", LOSSES: "another loss"}
 
 
 def saved_part(checkpoint: Path, file: str, part: nn.Module) -> dict[str, Tensor]:
-    """Return what `file` of a checkpoint holds of `part`; raises UserError where it is of another one."""
+    """Return what `file` of a checkpoint holds of `part`; raises ConfigError where it is of another one."""
     path = checkpoint / file
-    found = safetensors.torch.load_file(path) if path.exists() else {}
-    theirs, own = ({name: x.shape for name, x in state.items()} for state in (found, part.state_dict()))
-    if theirs != own:
-        raise UserError(
-            f"{checkpoint} was written with {OTHERS[file]}; resume with the same, or start anew with "
-            "existing=overwrite."
+    saved = safetensors.torch.load_file(path) if path.exists() else {}
+    saved_shapes, part_shapes = ({name: x.shape for name, x in state.items()} for state in (saved, part.state_dict()))
+    if saved_shapes != part_shapes:
+        raise ConfigError(
+            f"{checkpoint} was written with {WHAT[file]}",
+            hint="resume with the same, or start anew",
+            key=f"checkpoint.{file.partition('.')[0]}",
+            checkpoint=checkpoint,
         )
-    return found
+    return saved

@@ -6,14 +6,14 @@ The teacher is frozen and outside the Distiller's parameters, so every process h
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from kdfeatures.capture.families import encoder_of
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -23,10 +23,11 @@ CHECKPOINT = "pytorch_model_fsdp.bin"  # in a checkpoint that the Trainer wrote 
 CONFIG = {"version": 2, "reshard_after_forward": False, "state_dict_type": "FULL_STATE_DICT"}
 
 
-def shard_by_layer(model: nn.Module, student: PreTrainedModel) -> None:
+def shard_by_layer(model: Any, student: PreTrainedModel) -> None:
     """Let accelerate shard each of the student's layers apart, all else in `model` together.
 
-    A family that calls one layer several times (ALBERT) is sharded as one piece.
+    model: any module; what accelerate reads becomes an attribute of it. A family that calls one layer several times
+    (ALBERT) is sharded as one piece.
     """
     layers = encoder_of(student).layers
     repeats = len(set(map(id, layers))) < len(layers)
@@ -41,15 +42,18 @@ def use_fsdp_on_cpu(accelerator: Accelerator, arguments: TrainingArguments) -> N
     accelerator.state.fsdp_plugin = plugin
     accelerator.state.distributed_type = DistributedType.FSDP
     # every AcceleratorState() copies this one over its own
-    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+    PartialState().distributed_type = DistributedType.FSDP
 
 
 def check_checkpoint(checkpoint: str | None, *, fsdp: bool) -> None:
-    """Raise UserError for a checkpoint written with the other value of trainer.fsdp."""
+    """Raise ConfigError for a checkpoint of a run that was sharded, in one that is not, and the other way round."""
     if checkpoint is not None and (Path(checkpoint) / CHECKPOINT).exists() != fsdp:
-        raise UserError(
-            f"{checkpoint} was written with trainer.fsdp={str(not fsdp).lower()}; resume with the same, or start anew "
-            "with existing=overwrite."
+        raise ConfigError(
+            f"{checkpoint} was written {'without' if fsdp else 'with'} FSDP",
+            hint="resume with the same, or start anew",
+            key="checkpoint.fsdp",
+            checkpoint=checkpoint,
+            fsdp=str(not fsdp).lower(),
         )
 
 

@@ -9,7 +9,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.distillation.outputs import attention_mask_of
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
 from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 
@@ -50,6 +51,7 @@ class LengthBatchedTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         if not isinstance(self._sampler, TokenBudgetBatches):
             return super().get_train_dataloader()
+        assert self.train_dataset is not None  # whose lengths made the sampler
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=self._sampler,
@@ -78,15 +80,16 @@ class LengthBatchedTrainer(Trainer):
         """Return what a training batch's mean over examples is multiplied by: 1 unless batches differ in size."""
         if not isinstance(self._sampler, TokenBudgetBatches):
             return 1.0
-        return len(inputs["input_ids"]) / self._sampler.mean_size
+        return len(next(iter(inputs.values()))) / self._sampler.mean_size
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not model.training:
             return result
-        mask = inputs["attention_mask"]
-        self._counts[0] += mask.sum()
-        self._counts[1] += mask.numel()
+        mask = attention_mask_of(inputs)
+        if mask is not None:
+            self._counts[0] += mask.sum()
+            self._counts[1] += mask.numel()
         return result * self.batch_weight(inputs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

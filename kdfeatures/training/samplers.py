@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 
 POOL = 50  # batches sorted together: large enough for little padding, small enough to mix
 
@@ -24,7 +24,7 @@ class LengthBucketSampler(Sampler[int]):
     same for any number of them.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int] | torch.Tensor, batch_size: int, seed: int) -> None:
         self.lengths = torch.as_tensor(lengths)
         self.batch_size = batch_size
         self.seed = seed
@@ -59,7 +59,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
 
     lengths: tokens of every example. multiple_of: batches of one optimiser step over all processes; their number is a
     multiple of it, so that each step is whole, and the same for any split of it into processes and accumulation.
-    Raises UserError for an example longer than the budget, and for fewer examples than one step has batches.
+    Raises ConfigError for an example longer than the budget, and for fewer examples than one step has batches.
     """
 
     def __init__(self, lengths: Sequence[int] | torch.Tensor, budget: int, seed: int, *, multiple_of: int) -> None:
@@ -69,17 +69,24 @@ class TokenBudgetBatches(Sampler[list[int]]):
         self.epoch = 0
         examples, longest = len(self.lengths), int(self.lengths.max())
         if longest > budget:
-            raise UserError(
-                f"trainer.tokens_per_batch={budget} is less than the longest training example, {longest} tokens; raise "
-                "it, or cut the examples with data.max_length."
+            raise ConfigError(
+                f"is less than the longest training example, {longest} tokens",
+                argument="tokens_per_batch",
+                value=budget,
+                hint="raise it, or cut the examples",
+                key="sampler.budget",
+                longest=longest,
             )
         # a random first cut costs at most one batch more than the fewest possible
         fewest = len(self._cut(self.lengths.sort().values.tolist()))
         self.batches = -(-min(fewest + 1, examples) // multiple_of) * multiple_of
         if self.batches > examples:
-            raise UserError(
-                f"trainer.tokens_per_batch={budget} makes steps of {multiple_of} batches, but {examples} training "
-                f"examples cannot fill {self.batches}; raise it, or use fewer processes or accumulation steps."
+            raise ConfigError(
+                f"makes steps of {multiple_of} batches, but {examples} training examples cannot fill {self.batches}",
+                argument="tokens_per_batch",
+                value=budget,
+                hint="raise it, or use fewer processes or accumulation steps",
+                key="sampler.examples",
             )
 
     @property

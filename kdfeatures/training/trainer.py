@@ -1,9 +1,9 @@
-"""The Hugging Face Trainer for a Distiller: logs every term, trains the projections, saves a clean student."""
+"""The Hugging Face Trainer for a student that learns from a teacher's features, logits and the labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +11,138 @@ import safetensors.torch
 import torch
 from datasets import IterableDataset
 from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME, find_labels
 
 from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.gradients import check_measurable, measure_terms
+from kdfeatures.distillation.objective import Objective
+from kdfeatures.distillation.recipe import Recipe, single_objective
 from kdfeatures.distillation.summary import first_batch
-from kdfeatures.errors import UserError
-from kdfeatures.mapping import DynamicLayerMap
+from kdfeatures.errors import ConfigError
+from kdfeatures.mapping import DEFAULT_TEACHER, DynamicLayerMap
+from kdfeatures.tasks.label_order import columns_of
 from kdfeatures.training.callbacks import MapLog
-from kdfeatures.training.checkpoints import HEADS, MAPS, saved_part
+from kdfeatures.training.checkpoints import HEADS, LOSSES, MAPS, saved_part
+from kdfeatures.training.collators import default_collator
+from kdfeatures.training.columns import forward_columns
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 
 PROJECTIONS = "projections.safetensors"
 # what is saved beside the student, by where it is in a Distiller
-PARTS = {"objective.projections.": PROJECTIONS, "objective.moving.": MAPS, "objective.alignments.": HEADS}
+PARTS = {
+    "objective.projections.": PROJECTIONS,
+    "objective.moving.": MAPS,
+    "objective.alignments.": HEADS,
+    "objective.losses.": LOSSES,
+}
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
 
 class DistillationTrainer(LengthBatchedTrainer):
-    """Trains a Distiller; everything else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's own.
+    """Trains a student on an objective; all else (accumulation, bf16, DDP, FSDP, resume, callbacks) is the Trainer's.
 
-    The output folder and each checkpoint hold the student alone as a Hugging Face model, beside it the projections in
-    `projections.safetensors`, the state of maps that move in `maps.safetensors`, and matched or mixed heads in
-    `heads.safetensors`. The log has `loss/<term>`, the mean unweighted value of every term since the last log, and
-    `weight/<term>` and `temperature/<term>`, the present values of those that follow a schedule. With an Objective's
-    `balance`, weights follow the terms' gradients; the log then has all weights and `gradient/<term>`, the smoothed
-    norm of each unweighted term's gradient on the student. What maps that move add to it is in
-    kdfeatures.training.callbacks.
-    projection_learning_rate, projection_weight_decay: None takes the student's.
-    on_first_batch: called once with kdfeatures.distillation.summary.first_batch of the first batch, in every process.
+    Args:
+        model: the student: a transformers model or a module of one's own; or a Distiller that holds all of it.
+        args: ordinary TrainingArguments. Columns of the dataset that no model takes are left out, as by the Trainer.
+        teacher_model: who is learned from; several as {name: model}, the first one the default.
+        objective: an Objective, or a Recipe of one stage.
+        data_collator: None takes what head and dataset ask for (kdfeatures.training.collators).
+        train_dataset, eval_dataset, processing_class, and more: as for transformers' Trainer.
+        student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own; needed
+            where layers are compared.
+        tokens_per_batch: see LengthBatchedTrainer.
+        projection_learning_rate, projection_weight_decay: None takes the student's.
+        on_first_batch: called once with kdfeatures.distillation.summary.first_batch of the first batch, in every
+            process.
+
+    Raises:
+        ConfigError: before anything is trained, for whatever does not fit: layers, heads, labels, arguments.
+
+    The teacher's classes are brought into the student's order by their names. The output folder and each checkpoint
+    hold the student alone as a Hugging Face model, beside it the projections in `projections.safetensors`, the state of
+    maps that move in `maps.safetensors`, and matched or mixed heads in `heads.safetensors`. The log has `loss/<term>`,
+    the mean unweighted value of every term since the last log, and `weight/<term>` and `temperature/<term>`, the
+    present values of those that follow a schedule. With an Objective's `balance`, weights follow the terms' gradients;
+    the log then has all weights and `gradient/<term>`, the smoothed norm of each unweighted term's gradient on the
+    student. What maps that move add to it is in kdfeatures.training.callbacks.
     """
 
     loss_is_scaled_for_ga = False
 
+    @property
+    def distiller(self) -> Distiller:
+        """The model, as what it is: student, projections and objective."""
+        model: Any = self.model
+        return model
+
     def __init__(
         self,
-        model: Distiller,
-        *args,
+        model: nn.Module,
+        args: TrainingArguments | None = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        teacher_model: nn.Module | Mapping[str, nn.Module] | None = None,
+        objective: Objective | Recipe | None = None,
+        student_encoder: str | None = None,
+        teacher_encoder: str | None = None,
         projection_learning_rate: float | None = None,
         projection_weight_decay: float | None = None,
         on_first_batch: Callable[[dict[str, Any]], None] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(model, *args, **kwargs)
+        if isinstance(model, Distiller):
+            distiller = model
+        else:
+            distiller = _distiller(model, teacher_model, objective, student_encoder, teacher_encoder)
+        if args is not None and args.label_smoothing_factor:
+            raise ConfigError(
+                "has no effect here",
+                argument="label_smoothing_factor",
+                value=args.label_smoothing_factor,
+                hint="the objective's terms say how labels count",
+            )
+        if data_collator is None:
+            data_collator = default_collator(distiller.student, train_dataset, processing_class)
+        super().__init__(
+            distiller,
+            args,
+            data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+        if self.args.label_names is None:
+            self.label_names = find_labels(type(distiller.student)) or ["labels"]
         self.projection_learning_rate = projection_learning_rate
         self.projection_weight_decay = projection_weight_decay
         self._on_first_batch = on_first_batch
         self._step: int | None = None
-        check_measurable(self.args, balanced=self._balance is not None, explained=on_first_batch is not None)
-        model.objective.check_training(self.args, streaming=isinstance(self.train_dataset, IterableDataset))
+        check_measurable(
+            sharded=bool(self.args.fsdp),
+            compiled=self.args.torch_compile,
+            balanced=self._balance is not None,
+            explained=on_first_batch is not None,
+        )
+        distiller.objective.check_training(
+            sharded=bool(self.args.fsdp), streaming=isinstance(self.train_dataset, IterableDataset)
+        )
         if self._maps:
-            self.add_callback(MapLog(self))
+            self.add_callback(MapLog(self, distiller.objective))
         self._sums: dict[str, torch.Tensor] = {}
         self._batches = 0
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            columns: Any = forward_columns(self.distiller, self.processing_class, self.label_names)
+            self._signature_columns = columns  # which the Trainer declares as None
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """Build one optimiser with a group each, decayed or not, for student, projections, mixes of heads, and maps."""
@@ -87,13 +165,15 @@ class DistillationTrainer(LengthBatchedTrainer):
 
     def _part(self, name: str) -> str:
         """Return what a parameter belongs to: "" the student, "projections", or "of_TERM" the map of a term."""
-        _, inside, own = name.partition("objective.")
-        part, _, below = own.partition(".")
+        _, inside, rest = name.partition("objective.")
+        part, _, below = rest.partition(".")
         return below.split(".")[0] if part == "moving" else part if inside else ""
 
     def _group_options(self, part: str, decays: bool) -> dict[str, float]:
         if part.startswith("of_"):
-            return {"lr": self._maps[part.removeprefix("of_")].learning_rate, "weight_decay": 0.0}
+            of_map = self._maps[part.removeprefix("of_")].learning_rate
+            assert of_map is not None  # as of all maps with parameters
+            return {"lr": of_map, "weight_decay": 0.0}
         learning_rate, weight_decay, is_projection = self.args.learning_rate, self.args.weight_decay, part != ""
         if is_projection and self.projection_learning_rate is not None:
             learning_rate = self.projection_learning_rate
@@ -103,19 +183,19 @@ class DistillationTrainer(LengthBatchedTrainer):
 
     @property
     def _maps(self) -> dict[str, DynamicLayerMap]:
-        return self.model.objective.maps
+        return self.distiller.objective.maps
 
     @property
     def _balance(self) -> GradientBalancer | None:
-        return self.model.objective.balance
+        return self.distiller.objective.balance
 
     def training_step(self, *args, **kwargs) -> torch.Tensor:
-        objective, step = self.model.objective, self.state.global_step
+        objective, step = self.distiller.objective, self.state.global_step
         if step != self._step:  # the further batches of a step have its weights, whatever its first one has shown
             self._step = step
             objective.advance(step / self.state.max_steps)
-            for one in self._maps.values():
-                one.advance(step, int(self.state.epoch or 0))
+            for dynamic in self._maps.values():
+                dynamic.advance(step, int(self.state.epoch or 0))
             if self._on_first_batch is not None or (self._balance is not None and self._balance.due(step)):
                 objective.attached = {}
         return super().training_step(*args, **kwargs)
@@ -123,27 +203,29 @@ class DistillationTrainer(LengthBatchedTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if model.training:
-            if self.model.objective.attached is not None:
-                self._measure(inputs["input_ids"].shape)
+            if self.distiller.objective.attached is not None:
+                self._measure(next(iter(inputs.values())).shape)
             weight = self.batch_weight(inputs)
-            for name, value in self.model.parts.items():
+            for name, value in self.distiller.parts.items():
                 self._sums[name] = self._sums.get(name, 0.0) + weight * value
             self._batches += 1
         return result
 
     def _measure(self, shape: Sequence[int]) -> None:
         """Take the terms of this batch apart: for the balance, and for who waits for the first batch."""
-        objective = self.model.objective
+        objective, student, step = self.distiller.objective, self.distiller.student, self.state.global_step
         values, objective.attached = objective.attached, None
-        rows = measure_terms(values, self.model.student, objective.projections)
+        assert values is not None
+        rows = measure_terms(values, student, objective.projections)
         if self._on_first_batch is not None:
-            total = sum(objective.weights[name] * value for name, value in values.items())
-            rows = torch.cat([rows, measure_terms({"total": total}, self.model.student, objective.projections)])
-        found = self.accelerator.reduce(rows, "mean").tolist()
-        if self._balance is not None and self._balance.due(self._step):
-            self._balance.note({name: norm for name, (_, norm, _) in zip(values, found, strict=False)})
+            weighted = (objective.weights[name] * value for name, value in values.items())
+            total = sum(weighted, start=torch.zeros((), device=rows.device))
+            rows = torch.cat([rows, measure_terms({"total": total}, student, objective.projections)])
+        means = self.accelerator.reduce(rows, "mean").tolist()
+        if self._balance is not None and self._balance.due(step):
+            self._balance.note({name: norm for name, (_, norm, _) in zip(values, means, strict=False)})
         if self._on_first_batch is not None:
-            self._on_first_batch(first_batch(objective, found, step=self._step + 1, shape=shape))
+            self._on_first_batch(first_batch(objective, means, step=step + 1, shape=shape))
             self._on_first_batch = None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -151,17 +233,23 @@ class DistillationTrainer(LengthBatchedTrainer):
             means = torch.stack(list(self._sums.values())) / self._batches
             means = self.accelerator.reduce(means, "mean").tolist()
             logs |= {f"loss/{name}": round(value, 6) for name, value in zip(self._sums, means, strict=True)}
-            logs |= {name: float(f"{value:.6g}") for name, value in self.model.objective.scheduled().items()}
+            logs |= {name: float(f"{value:.6g}") for name, value in self.distiller.objective.scheduled().items()}
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
             return
-        folder = Path(output_dir if output_dir is not None else self.args.output_dir)
+        chosen = output_dir if output_dir is not None else self.args.output_dir
+        assert chosen is not None  # TrainingArguments have a default
+        folder = Path(chosen)
         folder.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict() if state_dict is None else state_dict
-        self.model.student.save_pretrained(folder, state_dict=_below(state, "student."))
+        state = self.distiller.state_dict() if state_dict is None else state_dict
+        student = self.distiller.student
+        if isinstance(student, PreTrainedModel):
+            student.save_pretrained(folder, state_dict=_below(state, "student."))
+        else:
+            safetensors.torch.save_model(student, str(folder / SAFE_WEIGHTS_NAME))
         for prefix, file in PARTS.items():
             if part := _below(state, prefix):
                 safetensors.torch.save_file(part, folder / file)
@@ -180,9 +268,11 @@ class DistillationTrainer(LengthBatchedTrainer):
             return
         file = Path(checkpoint) / BALANCE
         if not file.exists():
-            raise UserError(
-                f"{checkpoint} was written with balance=off; resume with the same, or start anew with "
-                "existing=overwrite."
+            raise ConfigError(
+                f"{checkpoint} was written without a balance",
+                hint="resume with the same, or start anew",
+                key="checkpoint.balance",
+                checkpoint=checkpoint,
             )
         self._balance.norms = json.loads(file.read_text(encoding="utf-8"))
 
@@ -190,26 +280,62 @@ class DistillationTrainer(LengthBatchedTrainer):
         if self.is_fsdp_enabled:  # then the checkpoint has the whole Distiller beside the clean student
             super()._load_from_checkpoint(resume_from_checkpoint, model=self.model)
             return
-        super()._load_from_checkpoint(resume_from_checkpoint, model=self.model.student)
-        objective, folder = self.model.objective, Path(resume_from_checkpoint)
+        super()._load_from_checkpoint(resume_from_checkpoint, model=self.distiller.student)
+        objective, folder = self.distiller.objective, Path(resume_from_checkpoint)
         if objective.projections.state_dict():
             objective.projections.load_state_dict(safetensors.torch.load_file(folder / PROJECTIONS))
         objective.moving.load_state_dict(saved_part(folder, MAPS, objective.moving))
         objective.alignments.load_state_dict(saved_part(folder, HEADS, objective.alignments))
+        objective.losses.load_state_dict(saved_part(folder, LOSSES, objective.losses))
 
     def _load_best_model(self) -> None:
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
+        best = self.state.best_model_checkpoint
+        assert best is not None  # or the Trainer does not call this
+        self._load_from_checkpoint(best)
 
 
 def take_projections(projections: nn.Module, folders: Iterable[Path]) -> None:
     """Load, in place, what the runs in `folders` saved under the same name and in the same shape; later ones win."""
-    own = projections.state_dict()
+    state = projections.state_dict()
     for folder in folders:
         if (folder / PROJECTIONS).exists():
             saved = safetensors.torch.load_file(folder / PROJECTIONS)
-            own |= {name: x for name, x in saved.items() if name in own and x.shape == own[name].shape}
-    projections.load_state_dict(own)
+            fitting = {name: x for name, x in saved.items() if name in state and x.shape == state[name].shape}
+            state |= fitting
+    projections.load_state_dict(state)
 
 
 def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _distiller(
+    student: nn.Module,
+    teacher: nn.Module | Mapping[str, nn.Module] | None,
+    objective: Objective | Recipe | BoundObjective | None,
+    student_encoder: str | None,
+    teacher_encoder: str | None,
+) -> Distiller:
+    if objective is None:
+        raise ConfigError(
+            "what the student shall learn is not said",
+            hint="give objective=Objective(...) or objective=recipe('tinybert_joint')",
+        )
+    if isinstance(objective, Recipe):
+        objective = single_objective(objective)
+    if not isinstance(objective, (Objective, BoundObjective)):
+        raise ConfigError(
+            "is no objective",
+            argument="objective",
+            value=repr(objective),
+            hint="give Objective(...), such as Objective({'logits': LogitKD()}), or recipe('tinybert_joint')",
+        )
+    if teacher is None:
+        learning = [name for name, term in objective.terms.items() if term.loss.inputs != "labels"]
+        if learning:
+            raise ConfigError(f"the term '{learning[0]}' learns from a teacher", hint="give teacher_model=...")
+    teachers = teacher if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
+    columns = {name: columns_of(model, student) for name, model in teachers.items() if model is not None}
+    return Distiller(
+        student, teachers, objective, columns, student_encoder=student_encoder, teacher_encoder=teacher_encoder
+    )

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from support.refused import refused_as
 
-from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections, PcaProjections
-from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.alignment import LinearProjections, OrthonormalProjections, PcaProjections
+from kdfeatures.mapping.pairs import LayerPair
 
 PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 4))
 NARROW, WIDE = 6, 10
@@ -80,7 +80,7 @@ def test_a_student_wider_than_its_teacher_can_be_projected_by_linear_only():
         lambda: OrthonormalProjections(PAIRS, WIDE, NARROW, seed=0),
         lambda: PcaProjections(PAIRS, WIDE, NARROW, examples=9),
     ):
-        with pytest.raises(UserError, match=r"wider \(10 against 6\); use projection=linear"):
+        with refused_as(r"wider \(10 against 6\); use linear", None, r"wider \(10 against 6\); use projection=linear"):
             made()
 
 
@@ -161,7 +161,8 @@ def test_pca_before_fitting_gives_nan_and_never_a_wrong_target():
 
 def test_pca_refuses_fewer_tokens_than_directions_with_both_numbers():
     hidden = {layer: torch.randn(NARROW, WIDE) for layer in (0, 2, 4)}
-    with pytest.raises(UserError, match="more than 6 tokens .* 256 examples gave 6; raise projection.examples"):
+    told = "more than 6 tokens .* 256 examples gave 6; raise"
+    with refused_as(f"{told} examples", None, f"{told} projection.examples"):
         fitted(hidden)
 
 

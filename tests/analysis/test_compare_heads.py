@@ -8,7 +8,7 @@ from support.tiny import decided, tiny_batch, tiny_classifier
 
 from kdfeatures.analysis.compare_heads import compare_heads
 from kdfeatures.errors import UserError
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 ORDER = [2, 0, 3, 1]
 

@@ -41,7 +41,7 @@ def test_maps_are_the_probabilities_in_one_byte_a_value():
     length = ids.shape[1]
     steps = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8).view(4, length, length)
     with torch.no_grad():
-        expected = extract(model, attention=[2], **sentence.inputs).probabilities(2)[0]
+        expected = extract(model, attention=[2], **sentence.inputs).attention_probs(2)[0]
     assert ((steps / 255) ** 2 - expected).abs().max() < 1 / 255
 
 

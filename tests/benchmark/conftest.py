@@ -2,7 +2,7 @@ import hydra
 import pytest
 from support.composing import share_compositions
 
-from kdfeatures.benchmark.settings import Settings
+from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.config.paths import conf_dir
 
 
@@ -24,8 +24,8 @@ def composing():
 def settings(composing, tmp_path):
     """A function from overrides to the settings of a grid on the generated tasks."""
 
-    def made(*overrides: str) -> Settings:
+    def made(*overrides: str) -> GridRunSettings:
         given = ["tasks=[agreement]", *overrides]
-        return Settings.read(hydra.compose("glue", given), given, tmp_path)
+        return GridRunSettings.read(hydra.compose("glue", given), given, tmp_path)
 
     return made

@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 
 from kdfeatures.benchmark.arms import arms_of
-from kdfeatures.benchmark.run import compose
-from kdfeatures.cli.commands import distill
+from kdfeatures.benchmark.grid_run import compose
+from kdfeatures.config.load import distill_settings
 from kdfeatures.errors import UserError
+from kdfeatures.pipelines.plan import plan_stages
 
 ALL = ["student.layers=2", "trainer.bf16=true"]
+
+
+def plans_of(cfg):
+    folder = Path("unused")
+    return plan_stages(distill_settings(cfg, folder), folder)
 
 
 def test_controls_come_first_and_all_arms_share_what_is_not_of_terms(settings):
@@ -62,12 +68,12 @@ def test_on_other_texts_every_term_on_layers_and_no_other_has_that_teacher(setti
 def test_logits_are_the_recipe_without_its_terms_on_layers_for_as_many_steps(settings, recipe, logits):
     found = arms_of(settings(f"recipes=[{recipe}]"), "agreement", None)
     cfg = compose("distill", [*found["logits"], "task=agreement"])
-    (plan,) = distill.check(cfg, Path("unused"))
+    (plan,) = plans_of(cfg)
     losses = {name: type(term.loss).__name__ for name, term in plan.objective.terms.items()}
     assert losses.pop("logits") == logits and losses in ({}, {"labels": "HardLabel"})
     whole = compose("distill", [*found[recipe], "task=agreement"])
-    trained = sum(one.stage.cfg.trainer.num_train_epochs for one in distill.check(whole, Path("unused")))
-    assert plan.stage.cfg.trainer.num_train_epochs == pytest.approx(trained, rel=1e-4)
+    trained = sum(one.stage.trainer.arguments["num_train_epochs"] for one in plans_of(whole))
+    assert plan.stage.trainer.arguments["num_train_epochs"] == pytest.approx(trained, rel=1e-4)
 
 
 def test_where_a_recipe_reads_no_logits_they_are_hintons(settings):

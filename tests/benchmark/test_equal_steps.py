@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 
 from kdfeatures.benchmark.equal_steps import check_steps, same_steps
-from kdfeatures.benchmark.run import compose
-from kdfeatures.cli.commands import distill
+from kdfeatures.benchmark.grid_run import compose
+from kdfeatures.config.load import distill_settings
 from kdfeatures.errors import UserError
+from kdfeatures.pipelines.plan import plan_stages
 
 pytestmark = pytest.mark.usefixtures("composing")
 RUN = ["task=agreement", "student.layers=2", "trainer.num_train_epochs=3", "trainer.learning_rate=0.0007"]
 
 
 def _plans(arm):
-    return distill.check(compose("distill", arm), Path("unused"))
+    folder = Path("unused")
+    return plan_stages(distill_settings(compose("distill", arm), folder), folder)
 
 
 def _shared(arm):
@@ -25,7 +27,8 @@ def _stages(*overrides):
     """Return (epochs, rate, steps) of each stage that an arm of these overrides trains."""
     arm = [*RUN, *overrides]
     plans = _plans([*arm, *_shared(arm)])
-    return [(cfg.num_train_epochs, cfg.learning_rate, cfg.max_steps) for cfg in (p.stage.cfg.trainer for p in plans)]
+    options = ("num_train_epochs", "learning_rate", "max_steps")
+    return [tuple(plan.stage.trainer.arguments[option] for option in options) for plan in plans]
 
 
 @pytest.mark.parametrize(("recipe", "stages"), [("tinybert", 2), ("minilmv2", 2), ("fitnets", 2), ("mobilebert", 3)])

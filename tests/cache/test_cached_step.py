@@ -9,10 +9,11 @@ from transformers import DataCollatorWithPadding
 
 from kdfeatures.cache import CachedCollator, needed, with_rows
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE, LogitMSE, RelationKL, ValueRelation
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 
 def loss_and_gradients(distiller, batch):
@@ -96,7 +97,7 @@ ATTENTION = {
     "scores": AttentionScoreMSE(),
     "probabilities": AttentionKL(),
     "values": ValueRelation(),
-    "relations": RelationKL(heads=2),
+    "relations": RelationKL(relation_heads=2),
 }
 # plain, rotary, sliding windows, grouped queries, eager, relative positions, scaled queries, one module for all layers
 FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpnet", "esm", "albert"]
@@ -106,8 +107,8 @@ FAMILIES = ["roberta", "nomic_bert", "modernbert", "eurobert", "roformer", "mpne
 def test_every_attention_loss_is_the_same_of_cached_operands(tmp_path, family):
     teacher, student = undropped(family), undropped("bert")  # the student has no window of its own
     losses = {n: loss for n, loss in ATTENTION.items() if not (family == "mpnet" and loss.compares_scores)}
-    terms = {name: Term(loss, 1.0, (LayerPair(1, 1), LayerPair(3, 2))) for name, loss in losses.items()}
-    distiller = Distiller(student, teacher, Objective(terms, torch.nn.Identity()), [0, 1]).train()
+    terms = {name: BoundTerm(loss, 1.0, (LayerPair(1, 1), LayerPair(3, 2))) for name, loss in losses.items()}
+    distiller = Distiller(student, teacher, BoundObjective(terms, torch.nn.Identity()), [0, 1]).train()
     examples, _, cached = collators(small_cache(tmp_path, teacher), distiller, small_dataset(20))
     batch = cached(rows_of(examples, [3, 19, 7, 11]))
     distiller(**batch)
@@ -122,7 +123,7 @@ def test_every_attention_loss_is_the_same_of_cached_operands(tmp_path, family):
 @pytest.mark.parametrize("name", ATTENTION)
 def test_only_the_operands_that_a_loss_reads_are_kept(tmp_path, name):
     loss, teacher = ATTENTION[name], tiny_classifier()
-    objective = Objective({"term": Term(loss, 1.0, (LayerPair(1, 2),))}, torch.nn.Identity())
+    objective = BoundObjective({"term": BoundTerm(loss, 1.0, (LayerPair(1, 2),))}, torch.nn.Identity())
     distiller = Distiller(tiny_classifier(), teacher, objective, [0, 1])
     cache = small_cache(tmp_path, teacher)
     examples, _, cached = collators(cache, distiller, small_dataset(8))
@@ -136,7 +137,9 @@ def test_scores_of_a_regression_and_token_types_are_kept(tmp_path):
     teacher, student = undropped("bert"), undropped("bert")
     for model in (teacher, student):
         model.classifier = torch.nn.Linear(24, 1)
-    distiller = Distiller(student, teacher, Objective({"score": Term(LogitMSE(), 1.0)}, torch.nn.Identity()), [0])
+    distiller = Distiller(
+        student, teacher, BoundObjective({"score": BoundTerm(LogitMSE(), 1.0)}, torch.nn.Identity()), [0]
+    )
     examples = small_dataset(12)
     types = [[n % 2] * len(ids) for n, ids in enumerate(examples["input_ids"])]
     examples = examples.add_column("token_type_ids", types)

@@ -7,6 +7,7 @@ from kdfeatures.capture.context import Recorder, capture
 from kdfeatures.capture.dispatch import IMPLEMENTATION
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.features import Features
 
 
 def test_gradients_flow_through_captured_features_to_the_weights_below():
@@ -61,12 +62,13 @@ def test_captures_of_one_model_nest_in_any_order_of_exit():
     outer, inner = (Recorder(model, hidden=[1], attention=[1]) for _ in range(2))
     outer.attach()
     inner.attach()
-    with outer.recording() as first, inner.recording() as second:
+    first, second, third = Features(), Features(), Features()
+    with outer.recording(first), inner.recording(second):
         model(**batch)
     assert torch.equal(first.hidden[1], second.hidden[1])
     assert torch.equal(first.attention[1].key, second.attention[1].key)
     outer.detach()
-    with inner.recording() as third:
+    with inner.recording(third):
         model(**batch)
     assert torch.equal(first.attention[1].key, third.attention[1].key)
     inner.detach()
@@ -77,7 +79,8 @@ def test_outside_recording_an_attached_recorder_keeps_nothing():
     model, batch = tiny_classifier(), tiny_batch()
     recorder = Recorder(model, hidden=[1], attention=[1])
     recorder.attach()
-    with recorder.recording() as features:
+    features = Features()
+    with recorder.recording(features):
         pass
     model(**batch)
     assert not features.hidden and not features.attention

@@ -28,7 +28,7 @@ def test_a_model_without_a_row_is_captured_with_a_warning_that_says_what_was_fou
     for n in (0, 2):
         torch.testing.assert_close(features.hidden[n][real], expected.hidden_states[n][real], atol=1e-5, rtol=0)
     for n in (1, 3):
-        found, wanted = (x.transpose(1, 2)[real] for x in (features.probabilities(n), expected.attentions[n - 1]))
+        found, wanted = (x.transpose(1, 2)[real] for x in (features.attention_probs(n), expected.attentions[n - 1]))
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 

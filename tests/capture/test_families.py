@@ -52,7 +52,7 @@ def test_features_equal_the_eager_reference(family, lengths, training):
     last = features.hidden[3]
     check(last if norm is None else model.base_model.get_submodule(norm)(last), expected.hidden_states[-1])
     for n in range(1, 4):
-        check(features.probabilities(n), expected.attentions[n - 1])
+        check(features.attention_probs(n), expected.attentions[n - 1])
 
 
 @families
@@ -61,7 +61,7 @@ def test_probabilities_are_free_of_dropout_in_train_mode(family):
     model, batch = decided(tiny_classifier(family, **{name: 0.5})).train(), tiny_batch()
     with capture(model, attention=[1]) as features:
         model(**batch)
-    rows = features.probabilities(1).sum(-1)
+    rows = features.attention_probs(1).sum(-1)
     torch.testing.assert_close(rows, torch.ones_like(rows))
 
 
@@ -79,7 +79,7 @@ def test_features_equal_the_eager_reference_with_dropout_on(family):
     for n in range(3):
         found, wanted = features.hidden[n], expected.hidden_states[n]
         torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=1e-5, rtol=0)
-        found, wanted = features.probabilities(n + 1), expected.attentions[n]
+        found, wanted = features.attention_probs(n + 1), expected.attentions[n]
         torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=1e-5, rtol=0)
     assert not torch.equal(features.hidden[2], eager(**batch, output_hidden_states=True).hidden_states[2])
 
@@ -90,7 +90,7 @@ def test_captured_probabilities_are_those_that_dropout_was_applied_to(family):
     model.set_attn_implementation("eager")
     with capture(model, attention=[2]) as features:
         dropped = model(**batch, output_attentions=True).attentions[1]
-    found, dropped = (real_rows(x, batch["attention_mask"]) for x in (features.probabilities(2), dropped))
+    found, dropped = (real_rows(x, batch["attention_mask"]) for x in (features.attention_probs(2), dropped))
     kept = dropped != 0
     # some models return their probabilities from before the dropout
     rate = 0.0 if torch.allclose(dropped.sum(-1), torch.ones(())) else 0.25
@@ -144,7 +144,7 @@ def test_gradients_of_captured_features_equal_those_of_the_eager_reference(famil
     eager.set_attn_implementation("eager")
     with capture(model, hidden=[2], attention=[2]) as features:
         model(**batch)
-    (features.hidden[2].square().mean() + features.probabilities(2).square().mean()).backward()
+    (features.hidden[2].square().mean() + features.attention_probs(2).square().mean()).backward()
     expected = eager(**batch, output_hidden_states=True, output_attentions=True)
     (expected.hidden_states[2].square().mean() + expected.attentions[1].square().mean()).backward()
     pairs = [
@@ -211,7 +211,7 @@ def test_values_are_what_the_probabilities_average(family):
         attention.register_forward_hook(lambda _, args, output: seen.append(output[0]))
     with capture(model, attention=[2]) as features:
         model(**tiny_batch((6, 6)))
-    found = (features.probabilities(2) @ features.attention[2].value).transpose(1, 2).flatten(2)
+    found = (features.attention_probs(2) @ features.attention[2].value).transpose(1, 2).flatten(2)
     torch.testing.assert_close(found, seen[0], atol=1e-5, rtol=1e-5)
 
 
@@ -237,7 +237,7 @@ def test_scores_of_eager_only_families_lead_to_the_probabilities_the_model_used(
     with capture(model, attention=[2]) as features:
         model(**batch)
     states = features.attention[2]
-    scores = features.scores(2).masked_fill(~states.keep_mask(), torch.finfo(torch.float32).min)
+    scores = features.attention_scores(2).masked_fill(~states.keep_mask(), torch.finfo(torch.float32).min)
     mask = batch["attention_mask"]
     torch.testing.assert_close(real_rows(scores.softmax(-1), mask), real_rows(states.used, mask), atol=1e-6, rtol=0)
 
@@ -247,8 +247,8 @@ def test_scores_that_do_not_follow_from_q_and_k_are_refused(family):
     model = tiny_classifier(family)
     with capture(model, attention=[1]) as features:
         model(**tiny_batch())
-    with pytest.raises(UserError, match="adds relative positions to q k'.*features.probabilities"):
-        features.scores(1)
+    with pytest.raises(UserError, match="adds relative positions to q k'.*features.attention_probs"):
+        features.attention_scores(1)
     assert features.relation(1, "value").shape == features.attention[1].value.shape[:3] + (
         features.attention[1].value.shape[2],
     )
@@ -278,7 +278,7 @@ def test_albert_counts_the_calls_of_its_shared_modules(groups, inner):
         found, wanted = features.hidden[n], expected.hidden_states[n]
         torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=2e-5, rtol=0)
     for n in (2, depth):
-        found, wanted = features.probabilities(n), expected.attentions[n - 1]
+        found, wanted = features.attention_probs(n), expected.attentions[n - 1]
         torch.testing.assert_close(real_rows(found, mask), real_rows(wanted, mask), atol=2e-5, rtol=0)
 
 

@@ -8,12 +8,10 @@ from support.tiny import tiny_classifier
 from transformers.utils import logging
 
 from kdfeatures.cli import main as cli
-from kdfeatures.cli.commands import distill, finetune
 from kdfeatures.cli.help import SUMMARIES
 from kdfeatures.cli.main import main
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.pipelines import distill as distillation
 
 NAMES = {0: "unacceptable", 1: "acceptable"}  # of task=agreement
 
@@ -27,8 +25,8 @@ def _user(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)  # main() sets it for Hydra
-    monkeypatch.setattr(finetune, "train", train)
-    monkeypatch.setattr(distillation, "train", train)
+    monkeypatch.setattr("kdfeatures.pipelines.finetune.train", train)
+    monkeypatch.setattr("kdfeatures.pipelines.distill.train", train)
     logging.disable_progress_bar()
     yield
     logging.enable_progress_bar()
@@ -236,7 +234,7 @@ def test_what_a_grid_has_by_name_is_written_without_a_sign(fails, option, writte
 
 
 def test_a_mistake_in_the_last_job_of_a_sweep_stops_it_before_the_first(fails, monkeypatch, tmp_path):
-    monkeypatch.setattr(distill, "run", lambda *args: pytest.fail("the sweep began"))
+    monkeypatch.setattr("kdfeatures.cli.commands.distill.run", lambda *args: pytest.fail("the sweep began"))
     assert fails("distill", "-m", "recipe=hard,tinbert").startswith("unknown recipe 'tinbert'")
     assert fails("distill", "-m", "recipe=hard", "student.layers=1,2", "seed=1,x").startswith("seed=x must be")
     assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
 import pytest
 from datasets import Dataset
-from support.composing import compose
+from support.composing import plain
 from support.tiny import tiny_config
 from transformers import AutoModelForMaskedLM
 
-from kdfeatures.config.augmentation import AugmentationConfig, augmentation_of, augmentation_settings
+from kdfeatures.config.switches import augmentation_settings
+from kdfeatures.data.augmentation import AugmentationSettings
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.models.load import load_masked_model
+from kdfeatures.pipelines.augment import augmenter
 
 TOKENIZER = tokenizer()
 TEXTS = Dataset.from_dict({"sentence": ["the dog that the boys saw slept", "no crow saw the mayor"]})
@@ -24,23 +26,23 @@ def masked(tmp_path_factory):
 
 
 def settings(**given):
-    return AugmentationConfig(
+    return AugmentationSettings(
         **({"copies": 3, "probability": 0.5, "candidates": 4, "mlm": None, "vectors": None} | given)
     )
 
 
 def copies_of(found, masked):
     teacher = load_masked_model(str(masked), "teacher.path")
-    return augmentation_of(found, teacher, TOKENIZER, max_length=16, seed=1)
+    return augmenter(found, teacher, TOKENIZER, max_length=16, seed=1)
 
 
 def test_off_makes_no_copies():
-    assert augmentation_settings(compose("distill")) is None
-    assert augmentation_of(None, None, TOKENIZER, max_length=16, seed=1) is None
+    assert augmentation_settings(plain("distill")) is None
+    assert augmenter(None, None, TOKENIZER, max_length=16, seed=1) is None
 
 
 def test_the_papers_numbers_are_the_defaults():
-    assert augmentation_settings(compose("distill", "augmentation=tinybert")) == settings(
+    assert augmentation_settings(plain("distill", "augmentation=tinybert")) == settings(
         copies=20, probability=0.4, candidates=15
     )
 
@@ -58,7 +60,7 @@ def test_the_papers_numbers_are_the_defaults():
 )
 def test_what_cannot_be_used_is_told(overrides, told):
     with pytest.raises(UserError) as caught:
-        augmentation_settings(compose("distill", *overrides))
+        augmentation_settings(plain("distill", *overrides))
     assert str(caught.value).startswith(told)
 
 

@@ -1,27 +1,33 @@
 import configparser
 import dataclasses
+import pkgutil
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
 from setuptools import find_packages
-from support.composing import compose
+from support.composing import bound, compose
 from support.shared_data import ROOT, glue_task
 from support.tiny import tiny_config
 from transformers import BertConfig
 
+from kdfeatures.cache import CacheSettings
 from kdfeatures.cli.help import SUMMARIES
 from kdfeatures.config import paths
-from kdfeatures.config import schema as config
-from kdfeatures.config.cache import CacheConfig
-from kdfeatures.config.objective import build_map, build_objective
-from kdfeatures.config.schema import StudentConfig, section
+from kdfeatures.config.load import _ScoredModel, task_of
+from kdfeatures.config.objective import ConfiguredMap
+from kdfeatures.config.schema import plain_config, section
 from kdfeatures.config.stages import stages_of
-from kdfeatures.distillation.objective import ON_OUTPUTS
-from kdfeatures.models.students import planned_config
-from kdfeatures.tasks.task import Task
+from kdfeatures.config.teachers import OF_ITS_TRAINING
+from kdfeatures.data.settings import DataSettings
+from kdfeatures.distillation.term import ON_OUTPUTS
+from kdfeatures.mapping.resolve import resolve_map
+from kdfeatures.models.encoders import EncoderSpec
+from kdfeatures.models.students import StudentSpec, planned_config
+from kdfeatures.models.teachers import TeacherSettings
 
 CONF = ROOT / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -30,8 +36,8 @@ STUDENT = tiny_config("bert", layers=4, width=24, heads=3)
 # a student of 4 x 24 has no 16 relation heads
 RTE = glue_task("rte")
 HEADS = {
-    "minilmv2_joint": {"losses.relations.heads": 12},
-    "minilmv2": {"stages.relations.losses.relations.heads": 12},
+    "minilmv2_joint": {"losses.relations.relation_heads": 12},
+    "minilmv2": {"stages.relations.losses.relations.relation_heads": 12},
 }
 
 
@@ -59,6 +65,11 @@ def opened(path):
 
 def choice(group, name):
     return opened(CONF / group / f"{name}.yaml")
+
+
+def told(cfg):
+    """Return a composed config as plain data."""
+    return plain_config(cfg, Path("out"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -102,7 +113,7 @@ def test_every_command_composes_without_overrides(command):
 
 @pytest.mark.parametrize("task", names("task"))
 def test_every_task_is_complete_and_named_like_its_file(task):
-    made = Task.from_config(OmegaConf.to_container(choice("task", task).task))
+    made = task_of(told(choice("task", task)))
     assert made.name == {"files": "reviews", "token_files": "names"}.get(task, task)
 
 
@@ -121,18 +132,18 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
         OmegaConf.update(cfg, key, value)
     assert cfg.recipe_name == recipe
     for regression in (False, True):
-        for stage in stages_of(cfg, 4, 12):
-            objective, pairs = build_objective(stage.cfg, STUDENT, TEACHER, regression=regression)
-            assert set(objective.terms) == set(stage.cfg.losses)
-            projecting = [term for term in objective.terms.values() if getattr(term.loss, "projects", False)]
+        for stage in stages_of(told(cfg), lambda: (4, 12)):
+            objective, pairs = bound(stage.config, STUDENT, TEACHER, regression=regression)
+            assert set(objective.terms) == set(stage.config["losses"])
+            projecting = [term for term in objective.terms.values() if getattr(term.loss, "needs_projection", False)]
             assert bool(pairs) == bool(projecting)
 
 
 def test_every_recipe_builds_between_the_sizes_of_bert_as_it_stands():
     teacher = tiny_config("bert", layers=12, width=768, heads=12)
     for recipe in names("recipe"):
-        for stage in stages_of(choice("recipe", recipe), 12, 12):
-            build_objective(stage.cfg, teacher, teacher, regression=False)
+        for stage in stages_of(told(choice("recipe", recipe)), lambda: (12, 12)):
+            bound(stage.config, teacher, teacher)
 
 
 @pytest.mark.parametrize("recipe", names("recipe"))
@@ -144,13 +155,13 @@ def test_every_recipe_opens_with_what_it_is_and_the_command(recipe):
 
 @pytest.mark.parametrize("mapping", names("mapping"))
 def test_every_mapping_gives_pairs(mapping):
-    pairs, moving = build_map(choice("mapping", mapping).mapping, "mapping", 4, 12, [])
-    assert pairs and (moving is None or moving.rule == mapping)
+    pairs, dynamic = resolve_map(ConfiguredMap(told(choice("mapping", mapping))["mapping"], "mapping", []), 4, 12)
+    assert pairs and (dynamic is None or dynamic.rule == mapping)
 
 
 @pytest.mark.parametrize("projection", names("projection"))
 def test_every_projection_builds(projection):
-    objective, pairs = build_objective(choice("projection", projection), STUDENT, TEACHER, regression=False)
+    objective, pairs = bound(told(choice("projection", projection)), STUDENT, TEACHER)
     student, teacher = objective.projections(pairs[0], torch.zeros(1, 2, 24), torch.zeros(1, 2, 48))
     assert student.shape == teacher.shape
 
@@ -159,10 +170,10 @@ def test_every_projection_builds(projection):
 def test_every_loss_can_be_added_to_a_run(loss):
     cfg = compose("distill", "recipe=hard")
     OmegaConf.update(cfg, "losses.extra", plain(f"loss/{loss}"), force_add=True)
-    if cfg.losses.extra.get("heads") is not None:
-        cfg.losses.extra.heads = 12
-    objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False)
-    assert f"{cfg.losses.extra._target_}" == f"kdfeatures.losses.{type(objective.terms['extra'].loss).__name__}"
+    if cfg.losses.extra.get("relation_heads") is not None:
+        cfg.losses.extra.relation_heads = 12
+    objective, _ = bound(told(cfg), STUDENT, TEACHER)
+    assert pkgutil.resolve_name(cfg.losses.extra._target_) is type(objective.terms["extra"].loss)
     assert bool(objective.terms["extra"].pairs) == (objective.terms["extra"].loss.inputs not in ON_OUTPUTS)
 
 
@@ -174,10 +185,10 @@ def test_the_page_on_losses_names_every_one():
 @pytest.mark.parametrize("student", names("student"))
 def test_every_named_student_can_be_cut_from_bert(student):
     bert = BertConfig()
-    config = section(choice("student", student), "student", StudentConfig)
-    made = planned_config(config, bert, RTE)
-    assert made.num_hidden_layers == (config.layers or 12 * config.layer_share)
-    assert made.hidden_size == (config.hidden_size or 768)
+    spec = section(told(choice("student", student)), "student", StudentSpec)
+    made = planned_config(spec, bert, RTE)
+    assert made.num_hidden_layers == (spec.layers or 12 * spec.layer_share)
+    assert made.hidden_size == (spec.hidden_size or 768)
 
 
 @pytest.mark.parametrize("trainer", names("trainer"))
@@ -201,7 +212,7 @@ def test_every_arm_of_the_layer_maps_builds_its_objective_and_the_controls_are_t
     cfg = choice("arm", arm)
     cfg.projection.always = True
     others = {name: TEACHER for name in cfg.teachers}
-    objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False, others=others)
+    objective, _ = bound(told(cfg), STUDENT, TEACHER, others=others)
     assert list(objective.terms) == ["logits", "hidden", "attention"]
     assert (objective.weights["hidden"] == 0) == (arm == "no_map")
     assert (objective.terms["hidden"].teacher == "main") == (not arm.endswith("_teacher"))
@@ -210,12 +221,12 @@ def test_every_arm_of_the_layer_maps_builds_its_objective_and_the_controls_are_t
 @pytest.mark.parametrize(
     ("file", "kind"),
     [
-        ("data/default", config.DataConfig),
-        ("student/default", config.StudentConfig),
-        ("model/embedded", config.ModelConfig),
-        ("teacher/default", config.TeacherConfig),
-        ("cache/auto", CacheConfig),
-        ("evaluate", config.EvaluatedConfig),
+        ("data/default", DataSettings),
+        ("student/default", StudentSpec),
+        ("model/embedded", EncoderSpec),
+        ("teacher/default", TeacherSettings),
+        ("cache/auto", CacheSettings),
+        ("evaluate", _ScoredModel),
     ],
 )
 def test_the_keys_of_a_section_are_the_fields_of_its_class(file, kind):
@@ -225,7 +236,10 @@ def test_the_keys_of_a_section_are_the_fields_of_its_class(file, kind):
     keys = set(content) - {"defaults"}
     # model and trainer of a teacher come from the groups in its defaults
     keys |= {key.split("@")[1].split(":")[0] for entry in content.get("defaults", []) for key in entry if "@" in key}
-    assert keys == {field.name for field in dataclasses.fields(kind)}
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if kind is TeacherSettings:
+        fields |= set(OF_ITS_TRAINING)
+    assert keys == fields
 
 
 def test_the_wheel_holds_every_package_and_the_configuration():

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -5,6 +6,7 @@ from omegaconf import OmegaConf
 
 from kdfeatures import losses, mapping
 from kdfeatures.config.instantiate import instantiate
+from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
 
 
@@ -18,7 +20,7 @@ def fails(**arguments):
 
 
 def make(node, *args, allow=()):
-    return instantiate(OmegaConf.create(node), "losses.extra", allow, *args)
+    return instantiate(node, "losses.extra", allow, *args)
 
 
 def refused(node, *args, allow=()):
@@ -50,7 +52,7 @@ def test_the_target_is_called_with_positional_arguments_and_the_rest_of_the_node
 
 def test_interpolations_are_resolved_in_the_whole_config():
     cfg = OmegaConf.create({"layer": 7, "rule": {"_target_": "kdfeatures.mapping.final", "teacher_layer": "${layer}"}})
-    assert instantiate(cfg.rule, "mapping", [], 6, 12) == ((6, 7),)
+    assert instantiate(plain_config(cfg, None)["rule"], "mapping", [], 6, 12) == ((6, 7),)
 
 
 @pytest.mark.parametrize("target", ["os.getcwd", "subprocess.check_output", "builtins.eval", "torch.nn.MSELoss"])
@@ -111,7 +113,8 @@ def test_an_argument_of_another_type_is_refused_by_name_and_value(name, value):
 
 
 def test_the_node_is_left_as_it_was():
-    node = OmegaConf.create({"_target_": "kdfeatures.losses.RelationKL", "heads": "4", "relations": ["value"]})
+    node = {"_target_": "kdfeatures.losses.RelationKL", "relation_heads": "4", "relations": ["value"]}
+    before = copy.deepcopy(node)
     made = instantiate(node, "losses.extra", [])
-    assert isinstance(made, losses.RelationKL) and made.heads == 4
-    assert node.heads == "4"
+    assert isinstance(made, losses.RelationKL) and made.relation_heads == 4
+    assert node == before

@@ -3,26 +3,26 @@ import math
 
 import pytest
 from omegaconf import OmegaConf
-from support.composing import compose
+from support.composing import bound, plain
 from support.tiny import tiny_config
 
-from kdfeatures.config.objective import build_objective, build_pairs
+from kdfeatures.config.objective import fixed_pairs
 from kdfeatures.errors import UserError
 
 TEACHER = tiny_config("bert", layers=12, width=48, heads=3)
 STUDENT = tiny_config("bert", layers=6, width=24, heads=3)
-TINYBERT = compose("distill", "recipe=tinybert_joint")
-EXPLICIT = compose("distill", "mapping=explicit")
-MINILM = compose("distill", "recipe=minilm_joint")
-MINILM2 = compose("distill", "recipe=minilmv2_joint")
+TINYBERT = plain("distill", "recipe=tinybert_joint")
+EXPLICIT = plain("distill", "mapping=explicit")
+MINILM = plain("distill", "recipe=minilm_joint")
+MINILM2 = plain("distill", "recipe=minilmv2_joint")
 
 
-def build(cfg, *, student=STUDENT, teacher=TEACHER, regression=False, **changes):
+def build(config, *, student=STUDENT, teacher=TEACHER, regression=False, **changes):
     """changes: values put into the config, `__` for a dot."""
-    cfg = copy.deepcopy(cfg)
+    cfg = OmegaConf.create(config)
     for key, value in changes.items():
         OmegaConf.update(cfg, key.replace("__", "."), value)
-    return build_objective(cfg, student, teacher, regression=regression)[0]
+    return bound(OmegaConf.to_container(cfg), student, teacher, regression=regression)[0]
 
 
 def refused(*args, **options):
@@ -41,7 +41,7 @@ def test_tinybert_compares_all_mapped_layers_but_the_attention_of_the_embeddings
 
 
 def test_pkd_averages_over_its_skipped_layers():
-    term = build(compose("distill", "recipe=pkd")).terms["patience"]
+    term = build(plain("distill", "recipe=pkd")).terms["patience"]
     assert [pair.teacher for pair in term.pairs] == [2, 4, 6, 8, 10]
     assert (term.pair_reduction, term.weight) == ("mean", 100.0)
 
@@ -53,38 +53,38 @@ def test_weights_and_arguments_come_from_the_config():
 
 
 def test_a_term_may_have_its_own_mapping_and_only_its_pairs_are_projected():
-    cfg = compose("distill", "+mapping@losses.hidden.mapping=final")
-    made = build(cfg, losses__hidden__mapping__teacher_layer=11)
+    config = plain("distill", "+mapping@losses.hidden.mapping=final")
+    made = build(config, losses__hidden__mapping__teacher_layer=11)
     assert made.terms["hidden"].pairs == ((6, 11),)
     assert len(made.terms["attention"].pairs) == 6
     assert set(made.projections.linear) == {"6_to_11"}
 
 
 def test_a_pair_that_two_terms_compare_is_projected_once():
-    cfg = compose("distill", "+loss@losses.extra=hidden_cosine")
-    made, pairs = build_objective(cfg, STUDENT, TEACHER, regression=False)
+    config = plain("distill", "+loss@losses.extra=hidden_cosine")
+    made, pairs = bound(config, STUDENT, TEACHER)
     assert len(pairs) == len(made.projections.linear) == 7
 
 
 @pytest.mark.parametrize("loss", ["energy_map", "token_gram", "rkd_distance", "rkd_angle", "linear_cka"])
 def test_losses_for_any_widths_get_no_projection(loss):
-    cfg = compose("distill", "recipe=logits", f"+loss@losses.extra={loss}")
-    made, pairs = build_objective(cfg, STUDENT, TEACHER, regression=False)
+    config = plain("distill", "recipe=logits", f"+loss@losses.extra={loss}")
+    made, pairs = bound(config, STUDENT, TEACHER)
     assert made.terms["extra"].pairs and pairs == () and not list(made.projections.parameters())
-    beside = build(compose("distill", "recipe=tinybert_joint", f"+loss@losses.extra={loss}"))
+    beside = build(plain("distill", "recipe=tinybert_joint", f"+loss@losses.extra={loss}"))
     assert len(beside.projections.linear) == 7
 
 
 def test_a_flow_needs_two_pairs_and_projects_all():
-    cfg = compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse")
-    assert len(build(cfg).projections.linear) == len(build(cfg).terms["flow"].pairs) == 7
-    told = refused(compose("distill", "recipe=logits", "+loss@losses.flow=flow_mse", "mapping=final"))
+    config = plain("distill", "recipe=logits", "+loss@losses.flow=flow_mse")
+    assert len(build(config).projections.linear) == len(build(config).terms["flow"].pairs) == 7
+    told = refused(plain("distill", "recipe=logits", "+loss@losses.flow=flow_mse", "mapping=final"))
     assert told.startswith("losses.flow compares the step from one") and "has only the pair [6, 12]; give it" in told
 
 
 @pytest.mark.parametrize("loss", ["reverse_kl", "jensen_shannon", "skew_kl", "skew_reverse_kl", "decoupled_kd"])
 def test_every_loss_on_soft_classes_has_a_stand_in_for_a_regression(loss):
-    made = build(compose("distill", "recipe=logits", f"loss@losses.logits={loss}"), regression=True)
+    made = build(plain("distill", "recipe=logits", f"loss@losses.logits={loss}"), regression=True)
     assert type(made.terms["logits"].loss).__name__ == "LogitMSE"
 
 
@@ -98,9 +98,9 @@ def test_a_hidden_loss_that_does_not_say_whether_it_projects_is_refused(monkeypa
 
 
 def test_a_regression_replaces_soft_targets_by_the_squared_distance():
-    for cfg, name in ((TINYBERT, "SoftCrossEntropy"), (MINILM, "LogitKD")):
-        assert type(build(cfg).terms["logits"].loss).__name__ == name
-        assert type(build(cfg, regression=True).terms["logits"].loss).__name__ == "LogitMSE"
+    for config, name in ((TINYBERT, "SoftCrossEntropy"), (MINILM, "LogitKD")):
+        assert type(build(config).terms["logits"].loss).__name__ == name
+        assert type(build(config, regression=True).terms["logits"].loss).__name__ == "LogitMSE"
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, True, None, "heavy"])
@@ -142,11 +142,11 @@ def test_unequal_heads_are_refused_before_training_with_a_loss_that_works(cfg):
     student = tiny_config("bert", layers=6, width=24, heads=4)
     told = refused(cfg, student=student)
     assert "student has 4 heads and the teacher 3" in told and "recipe=minilmv2" in told
-    build(MINILM2, losses__relations__heads=12, student=student)
+    build(MINILM2, losses__relations__relation_heads=12, student=student)
 
 
 def test_relation_heads_that_divide_one_width_only_are_refused():
-    told = refused(MINILM2, losses__relations__heads=16)
+    told = refused(MINILM2, losses__relations__relation_heads=16)
     assert "heads=16" in told and "24 (student) and 48 (teacher); choose a divisor of 24" in told
 
 
@@ -156,29 +156,29 @@ def test_attention_of_the_embeddings_alone_is_refused():
 
 
 def test_a_run_without_losses_is_refused():
-    assert "has no losses; choose recipe=..." in refused(compose("distill", "recipe=hard", "~losses.labels"))
+    assert "has no losses; choose recipe=..." in refused(plain("distill", "recipe=hard", "~losses.labels"))
 
 
-@pytest.mark.parametrize("field", ["weight", "over_pairs", "mapping"])
+@pytest.mark.parametrize("field", ["weight", "pair_reduction", "mapping"])
 def test_a_term_that_lacks_a_field_is_refused(field):
-    cfg = OmegaConf.to_container(TINYBERT)
-    del cfg["losses"]["hidden"][field]
-    assert refused(OmegaConf.create(cfg)) == f"losses.hidden lacks {field}; add it with +losses.hidden.{field}=..."
+    config = copy.deepcopy(TINYBERT)
+    del config["losses"]["hidden"][field]
+    assert refused(config) == f"losses.hidden lacks {field}; add it with +losses.hidden.{field}=..."
 
 
 def test_a_term_that_is_no_loss_is_refused():
     told = refused(TINYBERT, losses__hidden=5)
     assert told.startswith("losses.hidden=5 is no term; choose one with +loss@losses.hidden=")
-    told = refused(compose("distill", "recipe=hard"), losses__labels___target_="kdfeatures.data.synthetic.tokenizer")
+    told = refused(plain("distill", "recipe=hard"), losses__labels___target_="kdfeatures.data.synthetic.tokenizer")
     assert told.startswith("losses.labels._target_=kdfeatures.data.synthetic.tokenizer makes no loss")
 
 
 def test_a_mapping_is_validated_against_both_depths():
-    cfg = compose("distill", "mapping=final")
-    assert build_pairs(cfg.mapping, "mapping", 6, 12, []) == ((6, 12),)
-    cfg.mapping.teacher_layer = 20
+    config = plain("distill", "mapping=final")
+    assert fixed_pairs(config["mapping"], "mapping", 6, 12, []) == ((6, 12),)
+    config["mapping"]["teacher_layer"] = 20
     with pytest.raises(UserError, match="teacher layer 20, but the teacher has 12 layers"):
-        build_pairs(cfg.mapping, "mapping", 6, 12, [])
+        fixed_pairs(config["mapping"], "mapping", 6, 12, [])
 
 
 @pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet"])
@@ -187,9 +187,11 @@ def test_scores_of_a_model_with_relative_positions_are_refused_before_training_a
     for cfg, term in ((TINYBERT, "attention"), (MINILM, "attention")):
         message = refused(cfg, teacher=teacher)
         assert f"losses.{term} compares attention scores" in message and f"'{family}' adds relative" in message
-    assert "relations" in build(MINILM2, teacher=teacher, losses__relations__heads=24).terms
+    assert "relations" in build(MINILM2, teacher=teacher, losses__relations__relation_heads=24).terms
 
 
 def test_heads_and_width_are_those_of_the_attention_not_those_of_the_config():
     teacher = tiny_config("mobilebert", layers=12, width=24, heads=4)  # its attention is 16 wide
-    assert "these are 24 (student) and 16 (teacher)" in refused(MINILM2, teacher=teacher, losses__relations__heads=3)
+    assert "these are 24 (student) and 16 (teacher)" in refused(
+        MINILM2, teacher=teacher, losses__relations__relation_heads=3
+    )

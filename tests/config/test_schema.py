@@ -2,74 +2,91 @@ from typing import Literal
 
 import pytest
 from omegaconf import OmegaConf
-from support.composing import compose
+from support.composing import plain
 
-from kdfeatures.config.schema import DataConfig, ModelConfig, StudentConfig, TeacherConfig, section, typed
+from kdfeatures.config.schema import section, typed
+from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import UserError
+from kdfeatures.models.encoders import EncoderSpec
+from kdfeatures.models.students import StudentSpec
+from kdfeatures.models.teachers import OtherTeacherSettings, TeacherSettings
 
-DISTILL = compose("distill")
+DISTILL = plain("distill")
 
 
 def changed(**values):
     """values: what to put into the config, `__` for a dot."""
-    cfg = OmegaConf.create(OmegaConf.to_container(DISTILL))
+    cfg = OmegaConf.create(DISTILL)
     for key, value in values.items():
         OmegaConf.update(cfg, key.replace("__", "."), value)
-    return cfg
+    return OmegaConf.to_container(cfg)
 
 
-def refused(cfg, name, kind):
+def teacher_of(config):
+    """What a teacher is; how one is trained that is not there yet stands beside it."""
+    return {"teacher": {key: value for key, value in config["teacher"].items() if key not in ("model", "trainer")}}
+
+
+def refused(config, name, kind, **options):
     with pytest.raises(UserError) as caught:
-        section(cfg, name, kind)
+        section(config, name, kind, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_section_becomes_an_object_of_its_class():
-    made = section(changed(student__layers=3, student__layers_from=[2, 4, 6]), "student", StudentConfig)
-    assert isinstance(made, StudentConfig)
+    made = section(changed(student__layers=3, student__layers_from=[2, 4, 6]), "student", StudentSpec)
+    assert isinstance(made, StudentSpec)
     assert (made.layers, made.layers_from, made.path) == (3, [2, 4, 6], None)
 
 
 def test_a_nested_section_becomes_an_object_too():
-    made = section(DISTILL, "teacher", TeacherConfig)
-    assert isinstance(made.model, ModelConfig) and made.model.path is None
-    assert made.trainer["learning_rate"] == DISTILL.teacher.trainer.learning_rate
+    made = section(DISTILL["teacher"], "model", EncoderSpec, where="teacher.model")
+    assert isinstance(made, EncoderSpec) and made.path is None
 
 
 def test_a_number_written_as_text_is_a_number_and_a_no_is_false():
-    assert section(changed(data__max_length="64"), "data", DataConfig).max_length == 64
-    assert section(changed(teacher__force="no"), "teacher", TeacherConfig).force is False
+    assert section(changed(data__max_length="64"), "data", DataSettings).max_length == 64
+    assert section(teacher_of(changed(teacher__force="no")), "teacher", TeacherSettings).force is False
 
 
 @pytest.mark.parametrize(
     ("key", "value", "kind"),
     [
-        ("student.layers", "three", StudentConfig),
-        ("student.layers", 2.5, StudentConfig),
-        ("student.layers_from", 3, StudentConfig),
-        ("student.layers_from", ["first"], StudentConfig),
-        ("data.max_length", "long", DataConfig),
-        ("data.max_length", None, DataConfig),
-        ("teacher.force", "perhaps", TeacherConfig),
-        ("teacher.model.layers", "three", TeacherConfig),
+        ("student.layers", "three", StudentSpec),
+        ("student.layers", 2.5, StudentSpec),
+        ("student.layers_from", 3, StudentSpec),
+        ("student.layers_from", ["first"], StudentSpec),
+        ("data.max_length", "long", DataSettings),
+        ("data.max_length", None, DataSettings),
+        ("teacher.force", "perhaps", TeacherSettings),
+        ("teacher.model.layers", "three", EncoderSpec),
     ],
 )
 def test_a_value_of_another_type_is_one_line_that_begins_with_the_key(key, value, kind):
-    told = refused(changed(**{key.replace(".", "__"): value}), key.split(".")[0], kind)
+    config = changed(**{key.replace(".", "__"): value})
+    if kind is EncoderSpec:
+        told = refused(config["teacher"], "model", kind, where="teacher.model")
+    else:
+        told = refused({**config, **teacher_of(config)}, key.split(".")[0], kind)
     assert told.startswith(key)
     if isinstance(value, str):
         assert repr(value) in told
 
 
 def test_a_key_that_the_section_does_not_know_is_named():
-    assert refused(changed(data__max_lenght=3), "data", DataConfig).startswith("data.max_lenght: ")
+    assert refused(changed(data__max_lenght=3), "data", DataSettings).startswith("data.max_lenght: ")
 
 
 def test_a_key_that_is_missing_is_named():
-    cfg = changed()
-    del cfg.data["max_length"]
-    assert refused(cfg, "data", DataConfig).startswith("data.max_length: ")
+    given = {"teachers.b": {"weight": 1.0}}
+    assert refused(given, "teachers.b", OtherTeacherSettings).startswith("teachers.b.path: ")
+
+
+def test_a_key_that_is_left_out_has_the_default_of_its_class():
+    config = changed()
+    del config["data"]["max_length"]
+    assert section(config, "data", DataSettings).max_length == DataSettings().max_length
 
 
 def test_typed_converts_plain_types_and_leaves_the_rest_alone():

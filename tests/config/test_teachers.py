@@ -1,12 +1,11 @@
 import pytest
-from support.composing import compose
+from support.composing import bound, plain
 from support.tiny import tiny_config
 
-from kdfeatures.alignment.projections import ProjectionsByTeacher, projections_for
-from kdfeatures.config.objective import build_objective, shares_of
+from kdfeatures.alignment import ProjectionsByTeacher, projections_for
 from kdfeatures.config.teachers import teacher_settings
-from kdfeatures.distillation.objective import DEFAULT_TEACHER
 from kdfeatures.errors import UserError
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 B = "+teachers.b={path: there, weight: 3.0}"
 MAIN_CONFIG = tiny_config("bert", layers=12, width=48, heads=3)
@@ -15,7 +14,7 @@ STUDENT = tiny_config("bert", layers=3, width=24, heads=3)
 
 
 def settings(*overrides):
-    return teacher_settings(compose("distill", *overrides))
+    return teacher_settings(plain("distill", *overrides))
 
 
 def refused(*overrides):
@@ -26,17 +25,20 @@ def refused(*overrides):
 
 
 def objective(*overrides, others=True):
-    cfg = compose("distill", *overrides)
-    return build_objective(cfg, STUDENT, MAIN_CONFIG, regression=False, others={"b": OTHER_CONFIG} if others else None)[
-        0
-    ]
+    config = plain("distill", *overrides)
+    return bound(config, STUDENT, MAIN_CONFIG, others={"b": OTHER_CONFIG} if others else None)[0]
 
 
 def test_one_teacher_has_the_whole_say_and_several_share_by_weight():
-    assert settings()[1] == {} and shares_of(compose("distill")) == {DEFAULT_TEACHER: 1.0}
+    assert settings()[1] == {} and objective(others=False).shares == {DEFAULT_TEACHER: 1.0}
     main, others = settings(B)
     assert (main.weight, others["b"].path, others["b"].weight) == (1.0, "there", 3.0)
-    assert shares_of(compose("distill", B)) == {DEFAULT_TEACHER: 0.25, "b": 0.75}
+    assert objective(B).shares == {DEFAULT_TEACHER: 0.25, "b": 0.75}
+
+
+def test_teachers_without_weights_have_the_same_share():
+    assert settings("+teachers.b={path: there}")[1]["b"].weight == 1.0
+    assert objective("+teachers.b={path: there}").shares == {DEFAULT_TEACHER: 0.5, "b": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_one_teacher_has_the_whole_say_and_several_share_by_weight():
     [
         (["+teachers.main={path: x, weight: 1}"], "teachers.main: a teacher's name must be a word other than main"),
         (["+teachers.b=there"], "teachers.b=there must have a path and a weight: teachers.b={path: there, weight"),
-        (["+teachers.b={path: x}"], "teachers.b.weight: "),
+        (["+teachers.b={weight: 1}"], "teachers.b.path: "),
         (["+teachers.b={path: x, weight: 1, mapping: y}"], "teachers.b.mapping: "),
         (["+teachers.b={path: x, weight: -1}"], "teachers.b.weight=-1.0 must be a finite number that is not negative."),
         (["+teachers.b={path: x, weight: 1, shuffled: true}"], "teachers.b is shuffled, so its answers mean nothing"),
@@ -89,9 +91,7 @@ def test_with_one_teacher_projections_keep_their_names():
 
 
 def test_stored_outputs_have_no_layers_to_compare():
-    cfg = compose("distill", "recipe=logits")
-    made, pairs = build_objective(cfg, STUDENT, None, regression=False)
+    made, pairs = bound(plain("distill", "recipe=logits"), STUDENT, None)
     assert pairs == () and made.needs_teacher_logits
-    cfg = compose("distill", "recipe=minilm_joint")
     with pytest.raises(UserError, match="losses.attention compares layers, but teacher.outputs holds none; drop it"):
-        build_objective(cfg, STUDENT, None, regression=False)
+        bound(plain("distill", "recipe=minilm_joint"), STUDENT, None)

@@ -7,8 +7,9 @@ from torch import nn
 
 from kdfeatures.data.predictions_file import write_answers
 from kdfeatures.data.stored_predictions import StoredOutputs, ids_of
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.teacher_outputs import restore
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.errors import UserError
 from kdfeatures.losses import (
     DecoupledKD,
@@ -69,7 +70,7 @@ CERTAIN = [
     LogitKD(temperature=4.0),
     SoftCrossEntropy(temperature=1.0),
     ReverseKL(temperature=1.0),
-    JensenShannon(temperature=1.0, student_share=0.5),
+    JensenShannon(temperature=1.0, beta=0.5),
     SkewKL(temperature=1.0, skew=0.1),
     DecoupledKD(temperature=4.0, target_weight=1.0, other_weight=8.0),
     PseudoLabel(),
@@ -95,7 +96,9 @@ def test_the_soft_cross_entropy_with_certain_labels_is_that_with_hard_ones(tmp_p
 
 
 def test_a_loss_on_raw_logits_is_refused_where_only_their_softmax_is_known(stored):
-    raw, soft = (Objective({"kd": Term(loss, 1.0)}, nn.Identity()) for loss in (LogitMSE(), LogitKD(temperature=2.0)))
+    raw, soft = (
+        BoundObjective({"kd": BoundTerm(loss, 1.0)}, nn.Identity()) for loss in (LogitMSE(), LogitKD(temperature=2.0))
+    )
     stored.check(raw)
     softened = StoredOutputs(stored.option, stored.logits, stored.rows, None, softened=True)
     softened.check(soft)

@@ -62,7 +62,7 @@ def test_teacher_logits_are_brought_into_the_students_label_order():
         for tensor in distiller.teacher.classifier.parameters():
             tensor.copy_(tensor.flip(0))
     assert not torch.allclose(distiller(**inputs).loss, straight)
-    distiller.teacher_columns = [1, 0]
+    distiller.columns = {"main": [1, 0]}
     torch.testing.assert_close(distiller(**inputs).loss, straight)
 
 

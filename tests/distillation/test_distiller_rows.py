@@ -11,10 +11,11 @@ from transformers import AutoModelForTokenClassification
 from kdfeatures.cache import CachedCollator, logits_for, needed, with_rows
 from kdfeatures.data.load import encode
 from kdfeatures.data.subsets import hide_labels
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import DecoupledKD, HardLabel, HiddenMSE, LogitKD, ReverseKL
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.tasks.registry import task_type
 
 KIND = task_type(TASK)
@@ -30,18 +31,18 @@ def tagger(layers):
 @pytest.fixture
 def distiller():
     terms = {
-        "labels": Term(HardLabel(), 0.5),
-        "logits": Term(LogitKD(temperature=2.0), 0.5),
-        "reverse": Term(ReverseKL(temperature=1.0), 0.5),
-        "decoupled": Term(DecoupledKD(temperature=2.0, target_weight=1.0, other_weight=2.0), 0.5),
-        "hidden": Term(HiddenMSE(), 1.0, (LayerPair(2, 3),)),
+        "labels": BoundTerm(HardLabel(), 0.5),
+        "logits": BoundTerm(LogitKD(temperature=2.0), 0.5),
+        "reverse": BoundTerm(ReverseKL(temperature=1.0), 0.5),
+        "decoupled": BoundTerm(DecoupledKD(temperature=2.0, target_weight=1.0, other_weight=2.0), 0.5),
+        "hidden": BoundTerm(HiddenMSE(), 1.0, (LayerPair(2, 3),)),
     }
 
     class Same(torch.nn.Module):
         def forward(self, pair, student, teacher):
             return student, teacher
 
-    return Distiller(tagger(2), tagger(3), Objective(terms, Same()), COLUMNS).train()
+    return Distiller(tagger(2), tagger(3), BoundObjective(terms, Same()), COLUMNS).train()
 
 
 @pytest.fixture

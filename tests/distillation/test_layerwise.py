@@ -8,11 +8,12 @@ from support.runs_for_tests import PAIRS, small_distiller
 from support.tiny import tiny_batch
 from torch import nn
 
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.features import Features
 from kdfeatures.losses import HiddenMSE
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 
 
 def mixing(states, scale):
@@ -58,14 +59,14 @@ def test_a_teacher_layer_is_dropped_after_its_last_pair():
     teacher = Features()
     for layer in (1, 3):
         teacher.hidden[layer] = torch.randn(2, 5, 4)
-    objective = Objective({"hidden": Term(HiddenMSE(), 1.0, pairs)}, _Unprojected())
-    comparison = objective.comparison(teacher, torch.ones(2, 5))
+    objective = BoundObjective({"hidden": BoundTerm(HiddenMSE(), 1.0, pairs)}, _Unprojected())
+    losses = objective.layerwise(teacher, torch.ones(2, 5))
     alive = {layer: weakref.ref(tensor) for layer, tensor in teacher.hidden.items()}
     teacher.clear()
     for layer, left in ((0, {1, 3}), (1, {3}), (2, set())):
-        comparison.hidden[layer] = torch.randn(2, 5, 4, requires_grad=True)
+        losses.on_hidden(layer, torch.randn(2, 5, 4, requires_grad=True))
         assert {number for number, tensor in alive.items() if tensor() is not None} == left
-    assert len(comparison.of("hidden", objective.terms["hidden"])) == len(pairs)
+    assert len(losses.values_of("hidden", objective.terms["hidden"])) == len(pairs)
 
 
 def test_nothing_of_the_teacher_is_left_when_the_student_has_run():

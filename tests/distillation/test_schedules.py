@@ -2,10 +2,9 @@ import math
 
 import pytest
 from omegaconf import OmegaConf
-from support.composing import compose
+from support.composing import bound, plain
 from support.tiny import tiny_config
 
-from kdfeatures.config.objective import build_objective
 from kdfeatures.distillation.schedules import Cosine, Linear, Steps, read_schedule, value_at
 from kdfeatures.errors import UserError
 
@@ -14,8 +13,8 @@ LINEAR = "{schedule: linear, start: 1.0, end: 0.25}"
 
 
 def built(*overrides, regression=False):
-    cfg = compose("distill", "recipe=logits", "+loss@losses.hidden=hidden_mse", *overrides)
-    return build_objective(cfg, MODEL, MODEL, regression=regression)[0]
+    config = plain("distill", "recipe=logits", "+loss@losses.hidden=hidden_mse", *overrides)
+    return bound(config, MODEL, MODEL, regression=regression)[0]
 
 
 def refused(*overrides):
@@ -68,7 +67,7 @@ def test_constant_terms_are_not_reported_as_scheduled():
 def test_a_schedule_may_stand_in_a_file_and_a_number_may_replace_it():
     assert built(f"losses.hidden.weight={LINEAR}", "losses.hidden.weight=2").terms["hidden"].weight == 2
     recipe = OmegaConf.merge({"weight": 1.0}, OmegaConf.create(f"weight: {LINEAR}"))
-    assert read_schedule(OmegaConf.to_container(recipe.weight), "x") == Linear(1.0, 0.25)
+    assert read_schedule(OmegaConf.to_container(recipe.weight)) == Linear(1.0, 0.25)
 
 
 def test_a_regression_has_no_temperature_to_schedule():
@@ -114,7 +113,7 @@ def test_a_weight_that_becomes_negative_is_refused():
 
 def test_a_temperature_that_reaches_zero_is_refused():
     told = refused("losses.logits.temperature={schedule: linear, start: 4, end: 0}")
-    assert told == "LogitKD needs a temperature > 0, but got 0.0; 1 is neutral."
+    assert told == "losses.logits.temperature=0.0 must be a finite number above 0; 1 is neutral."
 
 
 def test_a_temperature_of_a_loss_that_has_none_is_refused():

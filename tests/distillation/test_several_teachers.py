@@ -7,14 +7,16 @@ from support.runs_for_tests import PAIRS, small_dataset
 from support.tiny import tiny_classifier
 from transformers import DataCollatorWithPadding
 
-from kdfeatures.alignment.projections import LinearProjections, ProjectionsByTeacher
+from kdfeatures.alignment.per_teacher import ProjectionsByTeacher
+from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.cache import CachedCollator, CachedTeachers, needed, with_rows
 from kdfeatures.capture.context import capture
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import DEFAULT_TEACHER, Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import HiddenMSE, LogitKD, RelationKL
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 
 OF_B = (LayerPair(1, 4), LayerPair(2, 2))
 SHARES = {DEFAULT_TEACHER: 0.25, "b": 0.75}
@@ -22,10 +24,10 @@ SHARES = {DEFAULT_TEACHER: 0.25, "b": 0.75}
 
 def terms():
     return {
-        "logits": Term(LogitKD(temperature=2.0), 0.5),
-        "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
-        "other": Term(HiddenMSE(), 2.0, OF_B, "sum", teacher="b"),
-        "relations": Term(RelationKL(heads=4), 0.1, (LayerPair(2, 4),), teacher="b"),
+        "logits": BoundTerm(LogitKD(temperature=2.0), 0.5),
+        "hidden": BoundTerm(HiddenMSE(), 1.0, PAIRS, "sum"),
+        "other": BoundTerm(HiddenMSE(), 2.0, OF_B, "sum", teacher="b"),
+        "relations": BoundTerm(RelationKL(relation_heads=4), 0.1, (LayerPair(2, 4),), teacher="b"),
     }
 
 
@@ -40,8 +42,9 @@ def distiller(names=(), shares=SHARES, permuted=()):
         {DEFAULT_TEACHER: LinearProjections(PAIRS, 16, 24, **options), "b": LinearProjections(OF_B, 16, 32, **options)}
     )
     chosen = {name: term for name, term in terms().items() if not names or name in names}
-    objective = Objective(chosen, projections, shares=shares)
-    return Distiller(student, main, objective, [0, 1], others={"b": (other, [1, 0])}, permuted=permuted).train()
+    objective = BoundObjective(chosen, projections, shares=shares)
+    teachers, columns = {DEFAULT_TEACHER: main, "b": other}, {DEFAULT_TEACHER: [0, 1], "b": [1, 0]}
+    return Distiller(student, teachers, objective, columns, permuted=permuted).train()
 
 
 def batch():
@@ -65,7 +68,7 @@ def test_each_term_learns_from_its_own_teacher_and_the_logits_from_the_average()
         mixture = 0.25 * (given[DEFAULT_TEACHER][0] / 2).softmax(1) + 0.75 * (given["b"][0][:, [1, 0]] / 2).softmax(1)
         expected = {
             "logits": LogitKD(temperature=2.0)(logits, 2 * mixture.log()),
-            "relations": RelationKL(heads=4)(own.attention[2], deepest.attention[4], mask),
+            "relations": RelationKL(relation_heads=4)(own.attention[2], deepest.attention[4], mask),
         }
         for term, name, pairs in (("hidden", DEFAULT_TEACHER, PAIRS), ("other", "b", OF_B)):
             values = []
@@ -110,7 +113,7 @@ def test_a_teacher_without_a_share_runs_no_further_than_its_layers():
     fails_when_run(alone.teachers["b"])
     alone(**batch())
     single = Distiller(
-        alone.student, alone.teacher, Objective({"logits": terms()["logits"]}, torch.nn.Identity()), [0, 1]
+        alone.student, alone.teacher, BoundObjective({"logits": terms()["logits"]}, torch.nn.Identity()), [0, 1]
     ).train()
     single(**batch())
     torch.testing.assert_close(alone.parts["logits"], single.parts["logits"])
@@ -133,7 +136,8 @@ def test_cached_features_of_all_teachers_give_the_loss_and_gradients_of_the_live
         values.append([loss.detach(), *(x.grad.clone() for x in made.parameters() if x.grad is not None)])
     for one, other in zip(*values, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-    alone = Distiller(made.student, None, made.objective, [0, 1], others={"b": (None, [1, 0])}).train()
+    none, columns = {DEFAULT_TEACHER: None, "b": None}, {DEFAULT_TEACHER: [0, 1], "b": [1, 0]}
+    alone = Distiller(made.student, none, made.objective, columns).train()
     torch.testing.assert_close(alone(**cached).loss, values[0][0])
 
 
@@ -154,7 +158,9 @@ def test_a_permuted_teacher_is_compared_as_it_reads_the_text_before():
         HiddenMSE()(linear.of(pair)(own.hidden[pair.student]), other.hidden[pair.teacher], mask) for pair in OF_B
     )
     torch.testing.assert_close(made.parts["other"], expected)
-    torch.testing.assert_close(made.parts["relations"], RelationKL(heads=4)(own.attention[2], other.attention[4], mask))
+    torch.testing.assert_close(
+        made.parts["relations"], RelationKL(relation_heads=4)(own.attention[2], other.attention[4], mask)
+    )
     plain(**inputs)
     torch.testing.assert_close(made.parts["hidden"], plain.parts["hidden"])
     assert made.parts["other"] != plain.parts["other"]

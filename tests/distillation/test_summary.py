@@ -1,10 +1,9 @@
 import math
 
 import pytest
-from support.composing import compose
+from support.composing import bound, plain
 from support.tiny import tiny_config
 
-from kdfeatures.config.objective import build_objective
 from kdfeatures.distillation.summary import UNSAID, describe_objective, first_batch
 from kdfeatures.runs.loss_tables import WIDTH, aligned, first_batch_text, report_text
 
@@ -13,7 +12,7 @@ STUDENT = tiny_config("bert", layers=4, width=24, heads=4)
 
 
 def report(*overrides, student=STUDENT):
-    objective, _ = build_objective(compose("distill", *overrides), student, TEACHER, regression=False)
+    objective, _ = bound(plain("distill", *overrides), student, TEACHER)
     return describe_objective(objective, student, TEACHER, 3)
 
 
@@ -36,10 +35,12 @@ def test_a_frozen_projection_is_the_teachers():
 
 
 def test_terms_on_attention_say_the_heads_that_are_compared_and_of_what():
-    found = report("recipe=minilmv2_joint", "losses.relations.heads=12", "+loss@losses.scores=attention_score_mse")
+    found = report(
+        "recipe=minilmv2_joint", "losses.relations.relation_heads=12", "+loss@losses.scores=attention_score_mse"
+    )
     relations, scores = found["terms"]["relations"], found["terms"]["scores"]
     assert relations["student"] == relations["teacher"] == "q k v (B, 12, L, L)"
-    assert relations["settings"] == {"heads": 12, "relations": ("query", "key", "value")}
+    assert relations["settings"] == {"relation_heads": 12, "relations": ("query", "key", "value")}
     assert scores["student"] == scores["teacher"] == "q k (B, 4, L, L)"
 
 
@@ -92,9 +93,7 @@ def test_wrapped_cells_stay_in_their_columns():
 
 
 def batch_of(rows):
-    objective, _ = build_objective(
-        compose("distill", "recipe=logits", "losses.logits.weight=2"), STUDENT, TEACHER, regression=False
-    )
+    objective, _ = bound(plain("distill", "recipe=logits", "losses.logits.weight=2"), STUDENT, TEACHER)
     return first_batch(objective, rows, step=1, shape=(8, 20))
 
 
@@ -117,14 +116,14 @@ def test_a_first_batch_without_gradients_or_projections_divides_by_nothing():
 
 def test_several_teachers_and_stored_outputs_are_told_apart():
     other = tiny_config("bert", layers=6, width=32, heads=4)
-    cfg = compose("distill", "recipe=tinybert_joint", "+teachers.b={path: x, weight: 3.0}", "losses.hidden.teacher=b")
-    objective, _ = build_objective(cfg, STUDENT, TEACHER, regression=False, others={"b": other})
+    config = plain("distill", "recipe=tinybert_joint", "+teachers.b={path: x, weight: 3.0}", "losses.hidden.teacher=b")
+    objective, _ = bound(config, STUDENT, TEACHER, others={"b": other})
     found = describe_objective(objective, STUDENT, TEACHER, 3, others={"b": other})
     assert found["others"] == {"b": {"layers": 6, "hidden_size": 32, "heads": 4, "share": 0.75}}
     assert (found["terms"]["hidden"]["of"], found["terms"]["attention"]["of"]) == ("b", "main")
     assert found["terms"]["hidden"]["teacher"] == "(B, L, 32)"
     text = report_text(found)
     assert "teacher b 6 x 32 with 4 heads" in text and " of b" in text
-    objective, _ = build_objective(compose("distill", "recipe=logits"), STUDENT, None, regression=False)
+    objective, _ = bound(plain("distill", "recipe=logits"), STUDENT, None)
     stored = describe_objective(objective, STUDENT, None, 3)
     assert stored["teacher"] is None and "teacher stored outputs." in report_text(stored)

@@ -10,11 +10,9 @@ from kdfeatures.evaluation.metrics import (
     accuracy,
     f1,
     f1_macro,
-    main_metric,
     majority_score,
     mcc,
     pearson,
-    predictions_from_logits,
     score,
     spearmanr,
 )
@@ -123,9 +121,9 @@ def test_several_metrics_come_with_their_mean(binary):
 
 
 def test_the_main_metric_is_a_key_of_the_score(binary):
-    assert main_metric(PARAPHRASE) == "combined_score"
-    assert main_metric(SIMILARITY) == "pearson"
-    assert main_metric(PARAPHRASE) in score(PARAPHRASE.metrics, *binary)
+    assert PARAPHRASE.main_metric == "combined_score"
+    assert SIMILARITY.main_metric == "pearson"
+    assert PARAPHRASE.main_metric in score(PARAPHRASE.metrics, *binary)
 
 
 @pytest.mark.parametrize(
@@ -152,18 +150,18 @@ def test_an_unknown_metric_is_refused_with_the_nearest():
 
 
 def test_logits_become_class_ids_or_scores():
-    assert predictions_from_logits([[0.1, 2.0], [3.0, -1.0]], PARAPHRASE).tolist() == [1, 0]
-    assert predictions_from_logits([[0.5], [4.5]], SIMILARITY).tolist() == [0.5, 4.5]
+    assert PARAPHRASE.predictions_from_logits([[0.1, 2.0], [3.0, -1.0]]).tolist() == [1, 0]
+    assert SIMILARITY.predictions_from_logits([[0.5], [4.5]]).tolist() == [0.5, 4.5]
 
 
 def test_logits_of_a_diverged_model_are_refused():
     with pytest.raises(UserError, match="1 of 2 examples are not finite"):
-        predictions_from_logits([[np.nan, 0.0], [0.0, 1.0]], PARAPHRASE)
+        PARAPHRASE.predictions_from_logits([[np.nan, 0.0], [0.0, 1.0]])
 
 
 def test_logits_of_another_width_are_refused():
     with pytest.raises(UserError, match=r"\(examples, 1\), got \(2, 2\)"):
-        predictions_from_logits([[0.0, 1.0], [1.0, 0.0]], SIMILARITY)
+        SIMILARITY.predictions_from_logits([[0.0, 1.0], [1.0, 0.0]])
 
 
 def test_the_majority_score_is_the_accuracy_of_the_best_constant_answer():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE, ValueRelation
 
@@ -21,13 +21,18 @@ def window(reach, length=7):
 
 @pytest.mark.parametrize("loss", EQUAL_HEADS, ids=repr)
 def test_unequal_head_counts_are_refused_before_and_during_training(loss):
-    message = (
-        f"{type(loss).__name__} needs equal head counts, but the student has 4 heads and the teacher 12; "
-        r".*RelationKL \(recipe=minilmv2\) does not"
-    )
-    with pytest.raises(UserError, match=message):
+    name = type(loss).__name__
+    message = f"{name} needs equal head counts, but the student has 4 heads and the teacher 12; .*RelationKL does not"
+    with pytest.raises(ConfigError, match=message) as refused:
         loss.check(4, 312, 12, 768)
-    with pytest.raises(UserError, match=message):
+    assert refused.value.key == "loss.heads"
+    assert refused.value.facts == {
+        "loss": name,
+        "student_heads": 4,
+        "teacher_heads": 12,
+        "compares_scores": name != "ValueRelation",
+    }
+    with pytest.raises(ConfigError, match=message):
         loss(states(4, 3, 1), states(12, 2, 2), None)
     loss.check(12, 312, 12, 768)
 

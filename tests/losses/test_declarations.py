@@ -2,16 +2,57 @@
 
 import copy
 import inspect
+import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, LOGITS, MASKED, UNKNOWN_LABEL
 
 from kdfeatures import losses
 from kdfeatures.losses import HardLabel
 
-BASES = ("AttentionLoss", "HiddenLoss")
+BASES = ("AttentionLoss", "HiddenLoss", "Loss", "FunctionLoss", "as_loss")
 LOSSES = [getattr(losses, name) for name in losses.__all__ if name not in BASES]
+FILES = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
+OF_A_TERM = {"weight", "pair_reduction", "mapping", "heads", "teacher", "regression"}
+# by file and argument: why the command line has another default than Python
+OTHER_DEFAULTS = {
+    ("relation_kl", "relation_heads"): "recipes are for students of other head counts than their teacher's, which the "
+    "models' own heads, Python's None, cannot compare"
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+def test_every_loss_can_be_made_without_arguments(loss):
+    assert isinstance(loss(), loss)
+
+
+def test_every_loss_has_a_file_of_its_own():
+    targets = [pkgutil.resolve_name(OmegaConf.load(file)["_target_"]) for file in FILES]
+    assert len(set(targets)) == len(targets) and set(LOSSES) <= set(targets)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_defaults_of_python_are_those_of_the_command_line(file):
+    node = OmegaConf.to_container(OmegaConf.load(file))
+    loss = pkgutil.resolve_name(node.pop("_target_"))
+    defaults = {
+        name: list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        for name, parameter in inspect.signature(loss).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert node.keys() - defaults.keys() <= OF_A_TERM and defaults.keys() <= node.keys()
+    differ = {name for name, default in defaults.items() if (type(default), default) != (type(node[name]), node[name])}
+    assert differ == {name for stem, name in OTHER_DEFAULTS if stem == file.stem}
+
+
+def test_masks_may_be_left_out():
+    for loss in LOSSES:
+        mask = inspect.signature(loss.forward).parameters.get("mask")
+        assert (mask is None) == (loss.inputs not in ("hidden", "flow", "attention"))
+        assert mask is None or mask.default is None
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)

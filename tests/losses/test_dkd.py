@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses import DecoupledKD, LogitKD
 
 LABELS = torch.tensor([2, -100, 0, 1])
@@ -69,7 +69,6 @@ def test_labels_that_are_no_class_ids_are_refused():
 
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
 def test_a_part_with_a_negative_or_endless_weight_is_refused(value):
-    with pytest.raises(UserError, match=f"finite target_weight that is not negative, but got {value}"):
-        decoupled(target=value)
-    with pytest.raises(UserError, match=f"finite other_weight that is not negative, but got {value}"):
-        decoupled(other=value)
+    for argument in ("target_weight", "other_weight"):
+        with pytest.raises(ConfigError, match=f"^{argument}={value} must be a finite number that is not negative"):
+            DecoupledKD(**{argument: value})

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError
 from kdfeatures.losses import HardLabel, MaskedLanguageModel
 
 LABELS = torch.tensor([3, -100, 0, -100, 4])
@@ -46,5 +46,8 @@ def test_half_precision_is_computed_in_float32():
 
 @pytest.mark.parametrize("labels", [LABELS[:4], LABELS.double()])
 def test_other_shapes_and_scores_are_refused(labels):
-    with pytest.raises(UserError, match="MaskedLanguageModel needs logits .tokens, vocabulary. and one token id"):
+    message = "MaskedLanguageModel needs logits .tokens, vocabulary. and one token id"
+    with pytest.raises(ConfigError, match=message) as refused:
         MaskedLanguageModel()(logits(), labels)
+    assert refused.value.key == "loss.masked_tokens"
+    assert refused.value.facts == {"logits": (5, 6), "labels": tuple(labels.shape), "dtype": labels.dtype}

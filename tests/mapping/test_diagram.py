@@ -1,8 +1,7 @@
-from support.composing import compose
+from support.composing import bound, plain
 from support.tiny import tiny_config
 
 from kdfeatures import mapping
-from kdfeatures.config.objective import build_objective
 from kdfeatures.distillation.summary import describe_layers
 from kdfeatures.mapping.diagram import map_picture, maps_text
 
@@ -32,7 +31,7 @@ def test_candidates_are_dots_and_weights_tenths():
 
 
 def text_of(*overrides):
-    objective, _ = build_objective(compose("distill", *overrides), STUDENT, TEACHER, regression=False)
+    objective, _ = bound(plain("distill", *overrides), STUDENT, TEACHER)
     return maps_text({name: describe_layers(term) for name, term in objective.terms.items()}, 3, {"main": 6})
 
 

@@ -1,20 +1,19 @@
 """What the maps do in a Distiller and its Trainer."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
 import torch
 from support.caching import collators, small_cache
 from support.moving import RULES, distiller_of_every_map, moving_distiller, moving_map
+from support.refused import refused_as
 from support.runs_for_tests import StopAt, small_dataset, small_trainer
 from support.tiny import tiny_batch
 
 from kdfeatures.capture.context import capture
-from kdfeatures.errors import UserError
 from kdfeatures.losses import AttentionScoreMSE, FlowMSE, HiddenMSE, TokenGramMSE
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.training.checkpoints import MAPS
 
 
@@ -41,15 +40,15 @@ def pair_values(distiller, batch):
 
 
 @pytest.mark.parametrize("rule", ["random", "emd", "learned"])
-@pytest.mark.parametrize("over_pairs", ["sum", "mean"])
-def test_a_step_is_the_weighted_sum_over_the_pairs_in_value_and_gradient(rule, over_pairs):
-    distiller = moving_distiller(moving_map(rule), over_pairs=over_pairs).train()
+@pytest.mark.parametrize("pair_reduction", ["sum", "mean"])
+def test_a_step_is_the_weighted_sum_over_the_pairs_in_value_and_gradient(rule, pair_reduction):
+    distiller = moving_distiller(moving_map(rule), pair_reduction=pair_reduction).train()
     batch = tiny_batch()
     found = loss_and_gradients(distiller, batch)
     weights = distiller.objective.maps["layers"].weights()
     values = pair_values(distiller, batch)
     total = sum(value * (weights[p.student - 1, p.teacher - 1] if p.student else 1) for p, value in values.items())
-    if over_pairs == "mean":
+    if pair_reduction == "mean":
         total = total / 3  # student layers, with the embeddings
     torch.testing.assert_close(found[0], total.detach())
     gradients = torch.autograd.grad(
@@ -71,7 +70,7 @@ def test_candidates_share_one_projection_for_each_student_layer(rule):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("loss", [HiddenMSE(), TokenGramMSE(), AttentionScoreMSE()], ids=lambda x: type(x).__name__)
 def test_gradient_checkpointing_changes_nothing(rule, loss):
-    if rule == "attention" and not getattr(loss, "projects", False):
+    if rule == "attention" and not getattr(loss, "needs_projection", False):
         pytest.skip("the map refuses it")
     batch, found = tiny_batch(), []
     for checkpointing in (False, True):
@@ -120,8 +119,8 @@ def test_a_random_map_serves_flows_between_the_layers_it_draws():
     distiller = moving_distiller(moving, FlowMSE()).train()
     batch = tiny_batch()
     first = distiller(**batch).loss
-    drawn = moving.compared()
-    epoch = next(n for n in range(1, 9) if (moving.advance(0, n), moving.compared() != drawn)[1])
+    drawn = moving.active_pairs()
+    epoch = next(n for n in range(1, 9) if (moving.advance(0, n), moving.active_pairs() != drawn)[1])
     assert not torch.isclose(first, distiller(**batch).loss), epoch
 
 
@@ -130,8 +129,12 @@ def test_a_random_map_serves_flows_between_the_layers_it_draws():
     [("attention", AttentionScoreMSE()), ("attention", FlowMSE()), ("emd", FlowMSE()), ("learned", FlowMSE())],
 )
 def test_a_loss_that_a_map_does_not_serve_is_refused(rule, loss):
-    with pytest.raises(UserError, match=f"losses.x takes {loss.inputs}, but mapping={rule} serves terms on hidden"):
-        moving_map(rule).check("losses.x", loss, 16, 24)
+    with refused_as(
+        f"the loss takes {loss.inputs}, but the map {rule} serves losses on hidden",
+        "losses.x",
+        f"losses.x takes {loss.inputs}, but mapping={rule} serves terms on hidden",
+    ):
+        moving_map(rule).check_loss(loss, 16, 24)
 
 
 def run_of_every_map(folder, *, save_steps=4, stop=None, resume=None):
@@ -195,27 +198,32 @@ def test_learned_weights_are_trained_at_their_own_rate_and_saved(tmp_path):
 
 
 def test_learned_weights_and_sharding_are_refused():
-    sharded = SimpleNamespace(fsdp=True)
-    with pytest.raises(UserError, match="mapping=learned trains weights that trainer.fsdp=true would shard"):
-        moving_map("learned").check_training(sharded, streaming=False)
+    with refused_as(
+        "the map learned trains weights that FSDP would shard",
+        None,
+        "mapping=learned trains weights that trainer.fsdp=true would shard",
+    ):
+        moving_map("learned").check_training(sharded=True, streaming=False)
     for rule in ("random", "emd"):
-        moving_map(rule).check_training(sharded, streaming=False)
+        moving_map(rule).check_training(sharded=True, streaming=False)
 
 
 def test_a_draw_for_each_epoch_of_a_stream_is_refused():
-    plain = SimpleNamespace(fsdp=False)
-    with pytest.raises(
-        UserError, match=r"draws once an epoch, which data.streaming=true has not; .* mapping.every=1000"
+    with refused_as(
+        r"draws once an epoch, which a stream has not; .* every=1000",
+        None,
+        r"draws once an epoch, which data.streaming=true has not; .* mapping.every=1000",
     ):
-        moving_map("random").check_training(plain, streaming=True)
+        moving_map("random").check_training(sharded=False, streaming=True)
     for one in (moving_map("random", every=5), *map(moving_map, RULES[1:])):
-        one.check_training(plain, streaming=True)
+        one.check_training(sharded=False, streaming=True)
 
 
 def test_a_checkpoint_of_another_map_is_refused(tmp_path):
     small_trainer(moving_distiller(moving_map("emd")), tmp_path, save_strategy="epoch", num_train_epochs=1).train()
     other = small_trainer(moving_distiller(moving_map("learned")), tmp_path)
-    with pytest.raises(UserError, match="checkpoint-6 was written with another mapping; resume with the same"):
+    told = "checkpoint-6 was written with another {}; resume with the same"
+    with refused_as(told.format("layer map"), None, told.format("mapping")):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
 
 

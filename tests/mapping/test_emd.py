@@ -47,29 +47,29 @@ COSTS = [
 def test_the_weights_are_the_flow_times_the_student_layers():
     made = moving_map("emd", 2, 4, update=False)
     weights = 2 * torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]]) / 4
-    torch.testing.assert_close(made.plan(torch.tensor(COSTS)), weights)
+    torch.testing.assert_close(made.weights_from_costs(torch.tensor(COSTS)), weights)
     torch.testing.assert_close(made.weights(), weights)
 
 
 def test_cheap_layers_gain_weight_as_in_the_paper():
     made = moving_map("emd", 2, 4)
-    made.plan(torch.tensor(COSTS))
+    made.weights_from_costs(torch.tensor(COSTS))
     # layer 1 pays (1 + 3) / 4 for its half, layer 2 (2 + 1) / 4; the teacher's 1, 2, 3 and 1 for a quarter each
     student, teacher = [1 / 2, 2 / 3], [1 / 1, 1 / 2, 1 / 3, 1 / 1]
     torch.testing.assert_close(made.student_weights, torch.tensor([s / sum(student) for s in student]))
     torch.testing.assert_close(made.teacher_weights, torch.tensor([t / sum(teacher) for t in teacher]))
-    made.plan(torch.tensor(COSTS))
+    made.weights_from_costs(torch.tensor(COSTS))
     assert made.weights().sum().item() == pytest.approx(2)  # of all rows the mean sum is 1
 
 
 def test_a_layer_that_costs_nothing_does_not_take_all():
     made = moving_map("emd", 2, 2)
-    made.plan(torch.tensor([[0.0, 5.0], [5.0, 1.0]]))
+    made.weights_from_costs(torch.tensor([[0.0, 5.0], [5.0, 1.0]]))
     assert 0 < made.student_weights[1] < 0.01 and made.student_weights.sum().item() == pytest.approx(1)
 
 
 def test_costs_that_are_not_finite_stay_so_and_leave_the_weights_alone():
     made = moving_map("emd", 2, 2)
     costs = torch.tensor([[torch.nan, 1.0], [1.0, 2.0]])
-    assert (made.plan(costs) * costs).sum().isnan()
+    assert (made.weights_from_costs(costs) * costs).sum().isnan()
     torch.testing.assert_close(made.student_weights, torch.tensor([0.5, 0.5]))

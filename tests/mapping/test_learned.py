@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 from support.moving import moving_map
-
-from kdfeatures.errors import UserError
+from support.refused import refused_as
 
 
 def distance(student, teacher):
@@ -33,5 +32,6 @@ def test_all_layers_weigh_the_same_at_first():
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.inf])
 def test_a_learning_rate_that_trains_nothing_is_refused(rate):
-    with pytest.raises(UserError, match=f"mapping.learning_rate={rate} must be a finite number above 0"):
+    told = f"learning_rate={rate} must be a finite number above 0"
+    with refused_as(f"^{told}", "mapping", f"mapping.{told}"):
         moving_map("learned", learning_rate=rate)

@@ -4,18 +4,13 @@ from support.shared_data import glue_task
 from support.tiny import tiny_batch, tiny_classifier, tiny_config
 
 from kdfeatures.capture.families import FAMILIES, encoder_of, family_of
-from kdfeatures.config.schema import StudentConfig
+from kdfeatures.config.option_errors import option_line
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.models.students import build_student, copied_layers, planned_config
+from kdfeatures.models.students import StudentSpec, build_student, copied_layers, planned_config
 
 RESIZABLE = [name for name, family in FAMILIES.items() if family.resizable]
 RTE, STSB = glue_task("rte"), glue_task("stsb")  # entailment, not_entailment; a score
-
-
-def student_config(**given):
-    names = ("path", "layers", "layers_from", "hidden_size", "heads", "intermediate_size", "seed")
-    return StudentConfig(**{"init": "teacher", "layer_share": 0.5, **dict.fromkeys(names), **given})
 
 
 def trained(family="bert", *, layers=4, num_labels=2):
@@ -27,14 +22,15 @@ def trained(family="bert", *, layers=4, num_labels=2):
 
 
 def build(teacher, columns=(0, 1), task=RTE, **given):
-    return build_student(student_config(**given), teacher, list(columns), task).eval()
+    return build_student(StudentSpec(**given), teacher, list(columns), task).eval()
 
 
 def refused(teacher=None, **given):
     with pytest.raises(UserError) as caught:
         build(teacher or tiny_classifier(layers=4), **given)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    told = option_line(caught.value)
+    assert "\n" not in told
+    return told
 
 
 def equal(first, second):
@@ -106,8 +102,8 @@ def test_a_regression_student_has_one_output_copied_from_the_teacher():
 
 
 def test_copied_layers_are_spread_evenly_unless_named():
-    assert copied_layers(student_config(), 3, 12) == [4, 8, 12]
-    assert copied_layers(student_config(layers_from=[1, 2, 12]), 3, 12) == [1, 2, 12]
+    assert copied_layers(StudentSpec(), 3, 12) == [4, 8, 12]
+    assert copied_layers(StudentSpec(layers_from=[1, 2, 12]), 3, 12) == [1, 2, 12]
 
 
 def test_a_student_has_half_of_the_layers_and_all_else_of_the_teacher_where_nothing_is_said():
@@ -119,7 +115,7 @@ def test_a_student_has_half_of_the_layers_and_all_else_of_the_teacher_where_noth
 
 @pytest.mark.parametrize(("depth", "half"), [(1, 1), (2, 1), (3, 2), (4, 2), (12, 6)])
 def test_half_of_the_layers_is_rounded_up(depth, half):
-    planned = planned_config(student_config(), tiny_config("bert", layers=depth), RTE)
+    planned = planned_config(StudentSpec(), tiny_config("bert", layers=depth), RTE)
     assert planned.num_hidden_layers == half
 
 

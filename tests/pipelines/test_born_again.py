@@ -3,7 +3,7 @@
 import pytest
 import safetensors.torch
 import torch
-from support.composing import compose
+from support.composing import plain
 
 from kdfeatures.config.stages import stages_of
 from kdfeatures.errors import UserError
@@ -58,10 +58,9 @@ def test_a_pretrained_student_begins_every_generation_anew(workspace):
     ],
 )
 def test_stages_that_cannot_be_generations_are_refused(stages, message):
-    cfg = compose("distill", "recipe=logits", "output_dir=out")
-    cfg.stages = stages
+    config = plain("distill", "recipe=logits", "output_dir=out") | {"stages": stages}
     with pytest.raises(UserError, match=message):
-        stages_of(cfg, 2, 4)
+        stages_of(config, lambda: (2, 4))
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5])

@@ -13,7 +13,7 @@ SHORT = {
     "tinybert": ["stages.intermediate.trainer.num_train_epochs=1", "stages.prediction.trainer.num_train_epochs=1",
                  "stages.intermediate.trainer.learning_rate=2e-3", "stages.prediction.trainer.learning_rate=2e-3"],
     "mobilebert": ["student.init=teacher", "trainer.num_train_epochs=1"],
-    "minilmv2": ["stages.relations.losses.relations.heads=8"],
+    "minilmv2": ["stages.relations.losses.relations.relation_heads=8"],
     "minilm": [],
     "fitnets": [],
 }  # fmt: skip

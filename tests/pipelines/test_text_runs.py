@@ -136,7 +136,7 @@ def test_the_first_stage_of_a_recipe_may_read_text(folder, task):
     main(["distill", *task, "recipe=minilmv2",
           f"teacher.path={folder / 'tagger'}", "+task@stages.relations.task=text",
           f"+stages.relations.data.path={folder / 'corpus'}", f"+stages.relations.teacher.path={folder / 'encoder'}",
-          "stages.relations.losses.relations.heads=4", "student.layers=2", f"output_dir={folder / 'staged'}",
+          "stages.relations.losses.relations.relation_heads=4", "student.layers=2", f"output_dir={folder / 'staged'}",
           "trainer.num_train_epochs=1"])  # fmt: skip
     results = json.loads((folder / "staged" / "results.json").read_text())
     first, last = results["stages"]

@@ -80,7 +80,7 @@ def test_a_teacher_learns_the_entities_and_says_what_it_is(folder):
 
 @pytest.mark.parametrize("recipe", ["logits", "minilmv2_joint"])
 def test_a_student_learns_from_few_labels_and_the_words_without(folder, recipe):
-    heads = ["losses.relations.heads=4"] if recipe == "minilmv2_joint" else []
+    heads = ["losses.relations.relation_heads=4"] if recipe == "minilmv2_joint" else []
     results = distil(folder, recipe, f"recipe={recipe}", "data.labelled=20", *heads)
     assert results["train_examples"] == 240
     assert results["retained"] > 0.8
@@ -117,7 +117,7 @@ def test_a_cached_run_gives_the_student_of_a_live_one(folder, tmp_path):
 
 def test_a_recipe_in_stages_runs(folder):
     results = distil(folder, "staged", "recipe=minilmv2", "trainer.max_steps=4",
-                     "stages.relations.losses.relations.heads=4")  # fmt: skip
+                     "stages.relations.losses.relations.relation_heads=4")  # fmt: skip
     assert [stage["name"] for stage in results["stages"]] == ["relations", "finetune"]
 
 

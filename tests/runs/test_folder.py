@@ -1,10 +1,11 @@
 import pytest
-from omegaconf import OmegaConf
 from support.composing import compose
 
+from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
 from kdfeatures.runs.folder import drop_checkpoints, finished_results, is_finished, open_output
 from kdfeatures.runs.results import write_results
+from kdfeatures.runs.stage_configs import merged
 
 
 def checkpoint(folder, step):
@@ -101,13 +102,18 @@ def test_a_run_is_finished_when_its_results_are_there(tmp_path):
     assert is_finished(tmp_path)
 
 
+def asked_for(*overrides):
+    return plain_config(compose("distill", *overrides), None)
+
+
 @pytest.fixture
 def finished(tmp_path):
     """A function from overrides to what a finished run of task=mrpc is for a call with them."""
-    write_results(tmp_path, {"config": OmegaConf.to_container(compose("distill", *GIVEN), resolve=True)})
+    write_results(tmp_path, {"config": asked_for(*GIVEN)})
 
     def ask(*overrides, folder=tmp_path):
-        return finished_results(folder, compose("distill", *GIVEN, *overrides))
+        config = asked_for(*GIVEN, *overrides)
+        return finished_results(folder, config["existing"], config)
 
     return ask
 
@@ -137,9 +143,8 @@ def test_a_finished_run_is_not_taken_for_another(finished, override, told):
 
 
 def test_a_teacher_that_a_run_made_for_itself_is_no_difference(tmp_path):
-    cfg = compose("distill", "task=agreement", "existing=resume", "output_dir=one")
-    made = OmegaConf.merge(cfg, {"teacher": {"path": str(tmp_path / "teacher")}})
-    write_results(tmp_path, {"config": OmegaConf.to_container(made, resolve=True)})
-    assert finished_results(tmp_path, cfg) is not None
+    config = asked_for("task=agreement", "existing=resume", "output_dir=one")
+    write_results(tmp_path, {"config": merged(config, {"teacher": {"path": str(tmp_path / "teacher")}})})
+    assert finished_results(tmp_path, "resume", config) is not None
     with pytest.raises(UserError, match="now it is another"):
-        finished_results(tmp_path, OmegaConf.merge(cfg, {"teacher": {"path": "another"}}))
+        finished_results(tmp_path, "resume", merged(config, {"teacher": {"path": "another"}}))

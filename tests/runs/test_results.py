@@ -8,8 +8,9 @@ import torch
 import transformers
 from support.tiny import model_entry, tiny_classifier
 
-from kdfeatures.runs import results
-from kdfeatures.runs.results import describe_model, markdown, read_results, retained, run_table, versions, write_results
+from kdfeatures.runs import environment
+from kdfeatures.runs.environment import device_name, versions
+from kdfeatures.runs.results import describe_model, markdown, read_results, retained, run_table, write_results
 
 
 def run(recipe="tinybert", *, seed=1, command="distill", teacher="T", student=None, task="sst2"):
@@ -134,18 +135,18 @@ def test_markdown_columns_are_aligned():
 
 def test_the_device_says_what_it_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    processor, _, threads = results.device_name().rpartition(", ")
+    processor, _, threads = device_name().rpartition(", ")
     assert threads == ("1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads")
     if Path("/proc/cpuinfo").is_file() and "model name" in Path("/proc/cpuinfo").read_text():
         assert processor in Path("/proc/cpuinfo").read_text()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
-    assert results.device_name() == "NVIDIA H100"
+    assert device_name() == "NVIDIA H100"
 
 
 def test_a_package_that_is_not_installed_has_an_unknown_version(monkeypatch):
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(results, "version", missing)
+    monkeypatch.setattr(environment, "version", missing)
     assert versions()["kdfeatures"] == "unknown"

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from transformers import DataCollatorWithPadding
 
-from kdfeatures.cache import CachedCollator, FeatureCache, needed, with_rows
-from kdfeatures.config.cache import CacheConfig
+from kdfeatures.cache import CachedCollator, CacheSettings, FeatureCache, needed, with_rows
 from kdfeatures.data.synthetic import tokenizer
 
-SETTINGS = CacheConfig(path="", dtype="float32", max_gib=1.0, shard_examples=10, batch_size=4)
+SETTINGS = CacheSettings(path="", dtype="float32", max_gib=1.0, shard_examples=10, batch_size=4)
 
 
 def small_cache(folder: Path, teacher, **settings) -> FeatureCache:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -11,12 +14,37 @@ from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig
 
+from kdfeatures.config.objective import bind, objective_of
 from kdfeatures.config.paths import conf_dir
+from kdfeatures.config.schema import plain_config
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.mapping.pairs import LayerPair
 
 
 def compose(command: str, *overrides: str) -> DictConfig:
     """Return the config of `kdfeatures COMMAND OVERRIDES`, the caller's own."""
     return copy.deepcopy(_composed(command, overrides))
+
+
+def plain(command: str, *overrides: str) -> dict[str, Any]:
+    """Return the same as plain data, as all see it who know no Hydra."""
+    return plain_config(compose(command, *overrides), Path("out"))
+
+
+def bound(
+    config: Mapping[str, Any], student, teacher, *, regression: bool = False, others: Mapping[str, Any] | None = None
+) -> tuple[BoundObjective, tuple[LayerPair, ...]]:
+    """Return the objective of a run config for these models' configs, and the pairs that its projections were told."""
+    objective = objective_of(config)
+    pairs: list[LayerPair] = []
+    make = objective.projection
+
+    def noted(found, *widths):
+        pairs.extend(found)
+        return make(found, *widths)
+
+    objective.projection = noted
+    return bind(objective, student, teacher, others or {}, regression=regression), tuple(pairs)
 
 
 @functools.cache  # reading the files takes longer than most tests do

@@ -1,4 +1,7 @@
-"""The table of families in docs/capture.md, from code and differences measured now: python tests/family_table.py"""
+"""The table of families in docs/capture.md, from code and differences measured now.
+
+PYTHONPATH=tests python -m support.family_table
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def largest_difference(family: str) -> float:
     expected = eager(**batch, output_hidden_states=True, output_attentions=True)
     pairs = [(features.hidden[n], expected.hidden_states[n]) for n in range(3)]
     pairs.append((features.hidden["final"], expected.hidden_states[3]))
-    pairs += [(features.probabilities(n), expected.attentions[n - 1]) for n in range(1, 4)]
+    pairs += [(features.attention_probs(n), expected.attentions[n - 1]) for n in range(1, 4)]
     mask = batch["attention_mask"]
     return max((real_rows(a, mask) - real_rows(b, mask)).abs().max().item() for a, b in pairs)
 

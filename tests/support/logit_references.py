@@ -24,11 +24,11 @@ def reverse_kl(student, teacher, temperature):
     return temperature**2 * (_cross(p, q) - _entropy(p)).sum() / len(p)
 
 
-def jensen_shannon(student, teacher, temperature, student_share):
+def jensen_shannon(student, teacher, temperature, beta):
     """The entropy of the mixture less the mixture of the entropies."""
     p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
-    mixture = student_share * p + (1 - student_share) * q
-    rows = _entropy(mixture) - student_share * _entropy(p) - (1 - student_share) * _entropy(q)
+    mixture = beta * q + (1 - beta) * p
+    rows = _entropy(mixture) - beta * _entropy(q) - (1 - beta) * _entropy(p)
     return temperature**2 * rows.sum() / len(p)
 
 

@@ -113,8 +113,8 @@ LOGITS = [
     Case("reverse kl", ReverseKL(temperature=1.7), per_vector(of_logits.reverse_kl, 1.7), (4,), (4,)),
     Case(
         "jensen-shannon",
-        JensenShannon(temperature=1.7, student_share=0.3),
-        per_vector(of_logits.jensen_shannon, 1.7, 0.3),
+        JensenShannon(temperature=1.7, beta=0.7),
+        per_vector(of_logits.jensen_shannon, 1.7, 0.7),
         (4,),
         (4,),
     ),
@@ -176,13 +176,13 @@ ATTENTION = [
     Case("value relation", ValueRelation(), relations(2, heads=4), (4, 5), (4, 3)),
     Case(
         "relations, own heads",
-        RelationKL(relations=["query", "value"], heads=None),
+        RelationKL(relations=["query", "value"]),
         relations(0, 2, heads=3),
         (3, 2),
         (3, 5),
     ),
-    Case("relations, 12 heads", RelationKL(heads=12), relations(0, 1, 2, heads=12), (6, 4), (4, 9)),
-    Case("relations, 1 head", RelationKL(relations=["key"], heads=1), relations(1, heads=1), (2, 3), (5, 2)),
+    Case("relations, 12 heads", RelationKL(relation_heads=12), relations(0, 1, 2, heads=12), (6, 4), (4, 9)),
+    Case("relations, 1 head", RelationKL(relations=["key"], relation_heads=1), relations(1, heads=1), (2, 3), (5, 2)),
 ]
 MASKED = UNKNOWN_LABEL + FLOW + BATCHWISE + ATTENTION
 COMPARING = LOGITS + MASKED

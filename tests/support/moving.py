@@ -9,8 +9,9 @@ from support.tiny import tiny_classifier
 from torch import nn
 
 from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import HiddenMSE
 from kdfeatures.mapping import AlpMap, DynamicLayerMap, EmdMap, LearnedMap, RandomMap
 
@@ -34,7 +35,7 @@ def moving_distiller(
     loss: nn.Module | None = None,
     *,
     seed: int = 0,
-    over_pairs: str = "sum",
+    pair_reduction: str = "sum",
 ) -> Distiller:
     """Return a 2 x 16 student of a 3 x 24 teacher, 4 heads each; a term on attention has no embeddings.
 
@@ -48,10 +49,10 @@ def moving_distiller(
     terms = {}
     for name, own in ({"layers": moving} if isinstance(moving, DynamicLayerMap) else moving).items():
         pairs = tuple(pair for pair in own.pairs if loss.inputs != "attention" or pair.student > 0)
-        terms[name] = Term(loss, 1.0, pairs, over_pairs, map=own)
+        terms[name] = BoundTerm(loss, 1.0, pairs, pair_reduction, map=own)
     pairs = [pair for term in terms.values() for pair in term.pairs]
     projections = LinearProjections(pairs, 16, 24, shared=False, bias=True, always=False)
-    return Distiller(student, teacher, Objective(terms, projections), [0, 1])
+    return Distiller(student, teacher, BoundObjective(terms, projections), [0, 1])
 
 
 def distiller_of_every_map() -> Distiller:

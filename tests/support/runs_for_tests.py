@@ -11,10 +11,11 @@ from transformers import DataCollatorWithPadding, TrainerCallback, TrainingArgum
 
 from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.distillation.objective import Objective, Term
+from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import HardLabel, HiddenMSE, LogitKD, RelationKL
-from kdfeatures.mapping.rules import LayerPair
+from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.training.trainer import DistillationTrainer
 
 PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 3))
@@ -27,14 +28,14 @@ def small_distiller(*, dropout: float = 0.0, seed: int = 0, terms: tuple[str, ..
     teacher = tiny_classifier(layers=3, width=24, heads=4)
     student = tiny_classifier(layers=2, width=16, heads=2, **rates)
     made = {
-        "labels": Term(HardLabel(), 0.5),
-        "logits": Term(LogitKD(temperature=2.0), 0.5),
-        "hidden": Term(HiddenMSE(), 1.0, PAIRS, "sum"),
-        "relations": Term(RelationKL(heads=4), 0.1, (LayerPair(2, 3),)),
+        "labels": BoundTerm(HardLabel(), 0.5),
+        "logits": BoundTerm(LogitKD(temperature=2.0), 0.5),
+        "hidden": BoundTerm(HiddenMSE(), 1.0, PAIRS, "sum"),
+        "relations": BoundTerm(RelationKL(relation_heads=4), 0.1, (LayerPair(2, 3),)),
     }
     made = {name: made[name] for name in terms} if terms else made
     projections = LinearProjections(PAIRS, 16, 24, shared=False, bias=True, always=False)
-    return Distiller(student, teacher, Objective(made, projections), [0, 1])
+    return Distiller(student, teacher, BoundObjective(made, projections), [0, 1])
 
 
 def small_dataset(examples: int = 48) -> Dataset:
@@ -70,9 +71,9 @@ def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **setti
     return DistillationTrainer(
         model,
         TrainingArguments(**arguments),
+        DataCollatorWithPadding(words),
         train_dataset=small_dataset(examples),
         eval_dataset=small_dataset(16),
-        data_collator=DataCollatorWithPadding(words),
         processing_class=words,
         **own,
     )

@@ -8,12 +8,18 @@ from support.caching import small_cache
 from support.runs_for_tests import small_dataset, small_distiller, small_trainer
 
 from kdfeatures.cache import CachedCollator, needed, with_rows
+from kdfeatures.cli.spoken import spoken
 from kdfeatures.distillation.distiller import Distiller
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
+    with spoken():
+        train(folder)
+
+
+def train(folder: Path) -> None:
     live = small_distiller()
     trainer = small_trainer(
         Distiller(live.student, None, live.objective, [0, 1]),

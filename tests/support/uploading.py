@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from huggingface_hub import HfApi, constants
 
 from kdfeatures import hub
-from kdfeatures.runs import upload as push
+from kdfeatures.runs.publishing import upload as push
 
 
 def online_hub(monkeypatch):

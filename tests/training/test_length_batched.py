@@ -4,7 +4,7 @@ from datasets import Dataset
 from support.runs_for_tests import small_dataset, small_distiller, small_trainer
 
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.columns import token_counts
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.training.length_batched import padding_share
 
 

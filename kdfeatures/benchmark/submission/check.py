@@ -36,25 +36,29 @@ def check_submission(file: Path) -> list[str]:
 
 def told(found: Checked) -> list[str]:
     """Return the problems that were found, a line each, with the name of the file."""
-    return [f"{name}.tsv: {problem}" if name else problem for name, own in found.problems.items() for problem in own]
+    return [
+        f"{name}.tsv: {problem}" if name else problem
+        for name, problems in found.problems.items()
+        for problem in problems
+    ]
 
 
 def checked(file: Path) -> Checked:
     """Return the same for each of the 11 files."""
     if not file.is_file():
         raise UserError(f"{file} is no file; name the zip to check.")
-    rows: dict[str, int | None] = {one.name: None for one in FILES}
-    problems: dict[str, list[str]] = {"": [], **{one.name: [] for one in FILES}}
+    rows: dict[str, int | None] = {part.name: None for part in FILES}
+    problems: dict[str, list[str]] = {"": [], **{part.name: [] for part in FILES}}
     try:
         with zipfile.ZipFile(file) as opened:
             entries = opened.infolist()
-            problems[""] += _strangers([entry.filename for entry in entries])
-            for one in FILES:
-                own = [entry for entry in entries if PurePosixPath(entry.filename).name == one.member]
-                rows[one.name], problems[one.name] = _file(opened, own, one)
+            problems[""] += _name_problems([entry.filename for entry in entries])
+            for part in FILES:
+                matches = [entry for entry in entries if PurePosixPath(entry.filename).name == part.member]
+                rows[part.name], problems[part.name] = _file(opened, matches, part)
     except UNREADABLE as error:
         problems[""].append(f"{file} is not a zip file: {error}")
-    return Checked(rows, {name: own for name, own in problems.items() if own})
+    return Checked(rows, {name: lines for name, lines in problems.items() if lines})
 
 
 def row_problems(file: SubmissionFile, lines: Sequence[str]) -> list[str]:
@@ -71,22 +75,22 @@ def row_problems(file: SubmissionFile, lines: Sequence[str]) -> list[str]:
             strange.append(row)
     accepted = f"one of {', '.join(file.answers)}" if file.answers else f"a number from {LOWEST:g} to {HIGHEST:g}"
     return [
-        *_told(shapeless, "is not an index, a tab and a prediction", lambda row: repr(lines[row][:40])),
-        *_told(misplaced, "has an index out of place", lambda row: f"{_part(lines[row], 0)} instead of {row}"),
-        *_told(strange, f"answers something else than {accepted}", lambda row: _part(lines[row], 1)),
+        *_row_problem(shapeless, "is not an index, a tab and a prediction", lambda row: repr(lines[row][:40])),
+        *_row_problem(misplaced, "has an index out of place", lambda row: f"{_part(lines[row], 0)} instead of {row}"),
+        *_row_problem(strange, f"answers something else than {accepted}", lambda row: _part(lines[row], 1)),
     ]
 
 
-def _strangers(names: list[str]) -> list[str]:
-    known = [one.member for one in FILES]
-    found = []
+def _name_problems(names: list[str]) -> list[str]:
+    known = [part.member for part in FILES]
+    problems = []
     for name in dict.fromkeys(names):
         inner = PurePosixPath(name)
         if name.endswith("/"):
-            found.append(f"'{name}' is a folder; zip the files without one")
+            problems.append(f"'{name}' is a folder; zip the files without one")
         elif inner.name not in known:
-            found.append(f"'{name}' is no file of a submission{nearest(inner.name, known)}")
-    return found
+            problems.append(f"'{name}' is no file of a submission{nearest(inner.name, known)}")
+    return problems
 
 
 def _file(
@@ -104,8 +108,8 @@ def _file(
         content = opened.read(entry)
     except UNREADABLE as error:
         return None, [*problems, f"cannot be read: {error}"]
-    rows, found = _content(content, file)
-    return rows, problems + found
+    rows, content_problems = _content(content, file)
+    return rows, problems + content_problems
 
 
 def _content(content: bytes, file: SubmissionFile) -> tuple[int | None, list[str]]:
@@ -141,7 +145,7 @@ def _part(line: str, which: int) -> str:
     return repr(line.split("\t")[which][:40])
 
 
-def _told(rows: Sequence[int], what: str, shown: Callable[[int], str]) -> list[str]:
+def _row_problem(rows: Sequence[int], what: str, describe: Callable[[int], str]) -> list[str]:
     if not rows:
         return []
-    return [f"row {rows[0]} {what}: {shown(rows[0])}{f' ({len(rows)} rows do)' if len(rows) > 1 else ''}"]
+    return [f"row {rows[0]} {what}: {describe(rows[0])}{f' ({len(rows)} rows do)' if len(rows) > 1 else ''}"]

@@ -42,8 +42,8 @@ class SubmissionFile(NamedTuple):
 
         Of one and the same score for all the correlation would be undefined.
         """
-        kept = self.answers[:1] or (f"{LOWEST:.1f}", f"{HIGHEST:.1f}")
-        return [kept[row % len(kept)] for row in range(self.rows)]
+        values = self.answers[:1] or (f"{LOWEST:.1f}", f"{HIGHEST:.1f}")
+        return [values[row % len(values)] for row in range(self.rows)]
 
 
 FILES = (

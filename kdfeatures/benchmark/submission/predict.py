@@ -14,19 +14,20 @@ from datasets import DatasetDict
 from kdfeatures.benchmark.submission.files import FILES, SubmissionFile, check_rows
 from kdfeatures.benchmark.submission.write import answers, check_target, from_sample, write_submission
 from kdfeatures.config.paths import conf_dir
-from kdfeatures.config.schema import DataConfig
+from kdfeatures.data.inputs import TaskData
 from kdfeatures.data.load import load_task, split_of
+from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import MissingSplit, UserError, nearest
 from kdfeatures.models.load import load_config, load_scored, load_tokenizer
 from kdfeatures.models.max_length import check_positions
-from kdfeatures.pipelines.inputs import TaskData, logits_of
+from kdfeatures.pipelines.scores import predict_splits
 from kdfeatures.runs.results import markdown
 from kdfeatures.tasks.task import Task
 
 
 def predict_submission(
     models: Mapping[str, str | Path],
-    data: DataConfig,
+    data: DataSettings,
     file: Path,
     *,
     batch_size: int,
@@ -45,59 +46,59 @@ def predict_submission(
     UserError before anything is predicted for an unknown task, a model that is not there, a `file` that exists and a
     test split that is not whole.
     """
-    trained = list(dict.fromkeys(one.trained_on for one in FILES))
-    models = {task: str(path) for task, path in models.items()}
-    for task, path in models.items():
+    trained = list(dict.fromkeys(part.trained_on for part in FILES))
+    paths = {task: str(path) for task, path in models.items()}
+    for task, path in paths.items():
         if task not in trained:
             raise UserError(
                 f"no model for '{task}' is asked for{nearest(task, trained)}: GLUE has {', '.join(trained)}."
             )
         load_config(path, f"the model for {task}")
     check_target(file, overwrite=overwrite)
-    filled = {one.name: f"no model for {one.trained_on}" for one in FILES if one.trained_on not in models}
+    filled = {part.name: f"no model for {part.trained_on}" for part in FILES if part.trained_on not in paths}
     if sample is not None:
         from_sample(sample, filled)
-    raw, missing = test_splits(models, data)
-    found = {}
-    for task, path in models.items():
-        own = {one: split for one, split in raw.items() if one.trained_on == task}
-        if own:
+    raw, missing = test_splits(paths, data)
+    answered: dict[str, list[str]] = {}
+    for task, path in paths.items():
+        splits = {part: split for part, split in raw.items() if part.trained_on == task}
+        if splits:
             length = (lengths or {}).get(task, data.max_length)
-            found |= _predicted(path, f"the model for {task}", own, length, batch_size)
+            answered |= _predicted(path, f"the model for {task}", splits, length, batch_size)
     filled |= missing
-    write_submission(file, found, sample=sample, overwrite=overwrite)
+    write_submission(file, answered, sample=sample, overwrite=overwrite)
     return {
         "file": str(file),
         "sample": None if sample is None else str(sample),
-        "predicted": {one.name: {"rows": one.rows, "model": models[one.trained_on]} for one in raw},
-        "filled": {one.name: filled[one.name] for one in FILES if one.name in filled},
+        "predicted": {part.name: {"rows": part.rows, "model": paths[part.trained_on]} for part in raw},
+        "filled": {part.name: filled[part.name] for part in FILES if part.name in filled},
     }
 
 
 def test_splits(
-    tasks: Collection[str], data: DataConfig
+    tasks: Collection[str], data: DataSettings
 ) -> tuple[dict[SubmissionFile, tuple[Task, DatasetDict]], dict[str, str]]:
     """Return what the files of these tasks are answered from, and why others cannot be, by name.
 
     Raises UserError for a test split that is not whole.
     """
     raw, missing = {}, {}
-    for one in FILES:
-        if one.trained_on in tasks:
+    for part in FILES:
+        if part.trained_on in tasks:
             try:
-                raw[one] = _split(one, data)
+                raw[part] = _split(part, data)
             except MissingSplit:
-                missing[one.name] = f"the data have no {one.split} split of {one.task}"
+                missing[part.name] = f"the data have no {part.split} split of {part.task}"
     return raw, missing
 
 
 def submission_text(found: Mapping[str, Any]) -> str:
     """Return what predict_submission did: a line for each file, and how those that no model answers were filled."""
     lines = []
-    for one in FILES:
-        of_model = found["predicted"].get(one.name)
-        by = f"filled: {found['filled'][one.name]}" if of_model is None else of_model["model"]
-        lines.append({"file": one.member, "rows": str(one.rows), "answered by": by})
+    for part in FILES:
+        of_model = found["predicted"].get(part.name)
+        by = f"filled: {found['filled'][part.name]}" if of_model is None else of_model["model"]
+        lines.append({"file": part.member, "rows": str(part.rows), "answered by": by})
     text = f"{markdown(lines)}\n\nThe submission is {found['file']}."
     if not found["filled"]:
         return text
@@ -107,7 +108,7 @@ def submission_text(found: Mapping[str, Any]) -> str:
     return f"{text} Filled {how}: {', '.join(found['filled'])}."
 
 
-def _split(file: SubmissionFile, data: DataConfig) -> tuple[Task, DatasetDict]:
+def _split(file: SubmissionFile, data: DataSettings) -> tuple[Task, DatasetDict]:
     """Return a file's task, with no other split than the one it answers, and the raw data in the server's order."""
     config = yaml.safe_load((conf_dir() / "task" / f"{file.task}.yaml").read_text(encoding="utf-8"))
     task = Task.from_config(config)
@@ -136,10 +137,10 @@ def _predicted(
     tokenizer = load_tokenizer(path, whose)
     # MNLI and the diagnostic set have the same labels
     model, columns = load_scored(path, whose, next(iter(splits.values()))[0], force=False, force_option=None)
-    found = {}
+    answers_by_file = {}
     for file, (task, raw) in splits.items():
         encoded = {file.split: TaskData(task, raw, tokenizer, max_length).split(file.split)}
         check_positions(model, whose, encoded.values())
-        logits = logits_of(task, model, encoded, tokenizer, columns, batch_size=batch_size, title=file.name)
-        found[file.name] = answers(task, file.split, logits[file.split])
-    return found
+        logits = predict_splits(task, model, encoded, tokenizer, columns, batch_size=batch_size, title=file.name)
+        answers_by_file[file.name] = answers(task, file.split, logits[file.split])
+    return answers_by_file

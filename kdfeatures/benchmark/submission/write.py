@@ -13,7 +13,6 @@ from kdfeatures.benchmark.submission.check import checked, row_problems
 from kdfeatures.benchmark.submission.files import FILES, HEADER, HIGHEST, LOWEST, check_rows, file_of
 from kdfeatures.config.paths import check_folder
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.evaluation.metrics import predictions_from_logits
 from kdfeatures.tasks.task import Task
 
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal answers give equal bytes
@@ -36,10 +35,10 @@ def answers(task: Task, split: str, logits: np.ndarray) -> list[str]:
             f"{file.member}: the logits of {broken.size} of {len(logits)} examples are not finite, the first of row "
             f"{broken[0]}; the model has diverged."
         )
-    found = predictions_from_logits(logits, task)
+    predictions = task.predictions_from_logits(logits)
     if not file.answers:
-        return [f"{score:.6f}" for score in np.clip(found, LOWEST, HIGHEST)]
-    return [file.answers[label] for label in found]
+        return [f"{score:.6f}" for score in np.clip(predictions, LOWEST, HIGHEST)]
+    return [file.answers[label] for label in predictions]
 
 
 def write_submission(
@@ -57,23 +56,23 @@ def write_submission(
     exists, unless `overwrite`.
     """
     check_target(file, overwrite=overwrite)
-    names = [one.name for one in FILES]
+    names = [part.name for part in FILES]
     for name in answers_by_file:
         if name not in names:
             raise UserError(f"a submission has no file '{name}'{nearest(name, names)} (it has {', '.join(names)}).")
     filled = [name for name in names if name not in answers_by_file]
     of_sample = {} if sample is None else from_sample(sample, filled)
     texts = {}
-    for one in FILES:
-        if one.name in filled:
-            texts[one.member] = of_sample.get(one.name) or _text(one.fill)
+    for part in FILES:
+        if part.name in filled:
+            texts[part.member] = of_sample.get(part.name) or _text(part.fill)
             continue
-        given = answers_by_file[one.name]
-        check_rows(one, len(given))
-        problems = row_problems(one, [f"{index}\t{answer}" for index, answer in enumerate(given)])
+        given = answers_by_file[part.name]
+        check_rows(part, len(given))
+        problems = row_problems(part, [f"{index}\t{answer}" for index, answer in enumerate(given)])
         if problems:
-            raise UserError(f"{one.member}: {problems[0]}.")
-        texts[one.member] = _text(given)
+            raise UserError(f"{part.member}: {problems[0]}.")
+        texts[part.member] = _text(given)
     _write(file, texts)
     return filled
 
@@ -89,10 +88,10 @@ def check_target(file: Path, *, overwrite: bool) -> None:
 
 def from_sample(sample: Path, names: Iterable[str]) -> dict[str, bytes]:
     """Return the content of those files of a zip, by name; raises UserError for one that is not valid."""
-    found = checked(sample)
+    checks = checked(sample)
     taken = {}
     for name in names:
-        problems = found.problems.get(name) or (found.problems[""] if found.rows[name] is None else [])
+        problems = checks.problems.get(name) or (checks.problems[""] if checks.rows[name] is None else [])
         if problems:
             raise UserError(f"{sample} cannot fill in {name}.tsv: {problems[0]}; take the server's own CBOW.zip.")
         with zipfile.ZipFile(sample) as opened:
@@ -109,11 +108,11 @@ def _write(file: Path, texts: Mapping[str, bytes]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as made:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, text in texts.items():
                 entry = zipfile.ZipInfo(member, DATE)
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                made.writestr(entry, text)
+                archive.writestr(entry, text)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

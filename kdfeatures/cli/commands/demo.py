@@ -12,18 +12,20 @@ from typing import Any
 
 import hydra
 import numpy as np
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdfeatures.cli.commands import distill, finetune
-from kdfeatures.data.load import encode, load_task, split_of
+from kdfeatures.config.load import task_of
+from kdfeatures.config.schema import plain_config
+from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
 from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
-from kdfeatures.evaluation.metrics import METRICS, predictions_from_logits
+from kdfeatures.evaluation.metrics import METRICS
 from kdfeatures.models.costs import latency_and_throughput
-from kdfeatures.pipelines.inputs import DATA_SEED
+from kdfeatures.runs.environment import versions
 from kdfeatures.runs.folder import open_output
 from kdfeatures.runs.plots import interval_plot
-from kdfeatures.runs.results import markdown, versions, write_results
+from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.task import Task
 
 
@@ -31,7 +33,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Run teacher and arms one after the other; write table.md, plot.png and results.json."""
     start = time.monotonic()
     open_output(output_dir, cfg.existing)
-    task = Task.from_config(OmegaConf.to_container(cfg.task))
+    task = task_of(plain_config(cfg, output_dir))
     teacher_dir = output_dir / "teacher"
     common = [f"task={task.name}", f"split={cfg.split}", f"seed={cfg.seed}"]
     runs = {"teacher": _run("finetune", finetune.run, [*common, *cfg.teacher], teacher_dir)}
@@ -69,7 +71,7 @@ def _compare(
     metric = METRICS[cfg.metric]
     models = {name: AutoModelForSequenceClassification.from_pretrained(_folder(output_dir, name)) for name in runs}
     predictions = {
-        name: predictions_from_logits(np.load(_folder(output_dir, name) / "logits.npz")[cfg.split], task)
+        name: task.predictions_from_logits(np.load(_folder(output_dir, name) / "logits.npz")[cfg.split])
         for name in runs
     }
     speeds = latency_and_throughput(models, examples, tokenizer)

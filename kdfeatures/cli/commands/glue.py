@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from kdfeatures.benchmark.grid_run import GridRun, compose
 from kdfeatures.benchmark.progress import Progress
 from kdfeatures.benchmark.report import Report
-from kdfeatures.benchmark.run import GridRun, compose
 from kdfeatures.benchmark.schedule import ArmSchedule, schedule_arms
-from kdfeatures.benchmark.settings import Settings
-from kdfeatures.benchmark.submission.from_grid import check_submission, submit
-from kdfeatures.config.schema import DataConfig, section
-from kdfeatures.data.load import load_task, split_of
+from kdfeatures.benchmark.settings import GridRunSettings
+from kdfeatures.benchmark.submission.from_grid import check_grid_submission, submit
+from kdfeatures.config.load import task_of
+from kdfeatures.config.schema import plain_config, section
+from kdfeatures.data.load import DATA_SEED, load_task, split_of
+from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import UserError
 from kdfeatures.models.export.requirements import require_packages
-from kdfeatures.pipelines.inputs import DATA_SEED
 from kdfeatures.runs.results import write_results
-from kdfeatures.tasks.task import Task
 
 PATIENCE = 5.0  # seconds between two looks at runs that other processes are at
 
@@ -37,7 +37,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         raise UserError(
             f"existing={cfg.existing}: a grid goes on where it was; for another, choose another output_dir."
         )
-    settings = Settings.read(cfg, list(HydraConfig.get().overrides.task), output_dir)
+    settings = GridRunSettings.read(cfg, list(HydraConfig.get().overrides.task), output_dir)
     units = schedule_arms(settings, output_dir)
     _check(units, settings, cfg, output_dir)
     runs = sum(unit.planned for unit in units)
@@ -57,20 +57,20 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     return results
 
 
-def _check(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, output_dir: Path) -> None:
+def _check(units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictConfig, output_dir: Path) -> None:
     """Raise UserError for what would stop a run: settings that changed since it began, data that are not there."""
     if settings.grid.export:
         require_packages()
-    data = section(cfg, "data", DataConfig)
+    data = section(plain_config(cfg, output_dir), "data", DataSettings)
     for name in settings.grid.tasks:
-        task = Task.from_config(OmegaConf.to_container(compose("distill", [f"task={name}"]).task))
+        task = task_of(plain_config(compose("distill", [f"task={name}"]), output_dir))
         raw = load_task(task, data.path, seed=DATA_SEED)
         for split in ("train", cfg.split):
             split_of(raw, task, split)
     if settings.grid.submission is not None:
-        check_submission(units, settings, cfg, output_dir)
+        check_grid_submission(units, settings, cfg, output_dir)
     for unit in units:
-        for cell in (*unit.trials, *(one for runs in unit.runs.values() for one in runs)):
+        for cell in (*unit.trials, *(cell for runs in unit.runs.values() for cell in runs)):
             cell.check()
     for cell in {cell for unit in units for cell in unit.teachers}:
         cell.check()
@@ -78,7 +78,8 @@ def _check(units: Sequence[ArmSchedule], settings: Settings, cfg: DictConfig, ou
 
 def _run_all(units: Sequence[ArmSchedule], report: Report) -> list[GridRun]:
     """Run what is missing, and return the runs that broke off; waits for those that other processes are at."""
-    progress, tried = Progress(units), {}
+    progress = Progress(units)
+    tried: dict[Path, tuple[ArmSchedule, GridRun]] = {}
     while True:
         waiting = [_advance(unit, tried, progress, report) for unit in units]
         if not any(waiting):

@@ -16,28 +16,28 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Print a table of the 11 files and every problem of the zip `file`; raises UserError when there is any."""
     if cfg.file is None:
         raise UserError("nothing to check: say which zip, kdfeatures submission FILE.")
-    found = checked(Path(cfg.file))
-    problems = told(found)
-    print(f"\n{_table(found)}")
+    checks = checked(Path(cfg.file))
+    problems = told(checks)
+    print(f"\n{_table(checks)}")
     if problems:
         print("\n" + "\n".join(problems))
         count = f"{len(problems)} problems, the first: " if len(problems) > 1 else ""
         raise UserError(f"the GLUE server would refuse {cfg.file}: {count}{problems[0]}.")
     print(f"\n{cfg.file} is what the GLUE server takes.")
-    return {"command": "submission", "file": str(cfg.file), "rows": found.rows}
+    return {"command": "submission", "file": str(cfg.file), "rows": checks.rows}
 
 
-def _table(found: Checked) -> str:
+def _table(checks: Checked) -> str:
     lines = []
-    for one in FILES:
-        rows, own = found.rows[one.name], found.problems.get(one.name, [])
+    for part in FILES:
+        rows, problems = checks.rows[part.name], checks.problems.get(part.name, [])
         state = "not read" if rows is None else "ok"
         lines.append(
             {
-                "file": one.member,
+                "file": part.member,
                 "rows": "" if rows is None else str(rows),
-                "needed": str(one.rows),
-                "state": own[0] if own else state,
+                "needed": str(part.rows),
+                "state": problems[0] if problems else state,
             }
         )
     return markdown(lines)

@@ -34,14 +34,14 @@ def augmented(
     """
 
     def alter(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
-        made: dict[str, list] = {name: [] for name in rows}
+        batch: dict[str, list] = {name: [] for name in rows}
         for at, index in enumerate(indices):
             rng = np.random.default_rng([seed, index])
             texts = [rows[column][at] for column in columns]
             for altered in _altered(texts, substitutes, copies, probability, candidates, rng):
                 for name in rows:
-                    made[name].append(altered[columns.index(name)] if name in columns else rows[name][at])
-        return made
+                    batch[name].append(altered[columns.index(name)] if name in columns else rows[name][at])
+        return batch
 
     settings = (fingerprint, list(columns), copies, probability, candidates, seed)
     return dataset.map(
@@ -68,17 +68,17 @@ def _altered(
     choices = [
         dict(zip(at, substitutes(text, at, candidates), strict=True)) for text, at in zip(texts, words, strict=True)
     ]
-    found = {tuple(texts): None}
+    variants = {tuple(texts): None}
     for _ in range(copies):
         copy = []
-        for parts, at, given in zip(cut, words, choices, strict=True):
+        for parts, at, options in zip(cut, words, choices, strict=True):
             parts = list(parts)
             for p in at:
-                if rng.random() < probability and given[p]:
-                    parts[p] = _cased_as(parts[p], given[p][rng.integers(len(given[p]))])
+                if rng.random() < probability and options[p]:
+                    parts[p] = _cased_as(parts[p], options[p][rng.integers(len(options[p]))])
             copy.append("".join(parts))
-        found.setdefault(tuple(copy))
-    return list(found)[1:]
+        variants.setdefault(tuple(copy))
+    return list(variants)[1:]
 
 
 def _cased_as(replaced: str, word: str) -> str:

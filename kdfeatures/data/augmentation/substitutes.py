@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,13 +28,15 @@ class EmbeddingNeighbours:
     Unlike MaskedPredictions it does not look at the sentence, and gives opposites as readily as synonyms.
     """
 
-    def __init__(self, words: Sequence[str], vectors: Tensor, unknown=None) -> None:
+    def __init__(
+        self, words: Sequence[str], vectors: Tensor, unknown: Callable[[str], Tensor | None] | None = None
+    ) -> None:
         """vectors: (words, D). unknown: gives the vector of a word that is not in `words`, or None."""
         self.words = list(words)
         self.rows = {word: row for row, word in enumerate(self.words)}
         self.vectors = F.normalize(vectors.float(), dim=-1)
         self.unknown = unknown
-        self._found: dict[tuple[str, int], list[str]] = {}
+        self._neighbours: dict[tuple[str, int], list[str]] = {}
 
     @classmethod
     def of_model(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> EmbeddingNeighbours:
@@ -42,7 +44,8 @@ class EmbeddingNeighbours:
 
         A word of several pieces is looked up by the mean of their embeddings.
         """
-        table = model.get_input_embeddings().weight.detach().cpu()
+        embeddings: Any = model.get_input_embeddings()
+        table: Tensor = embeddings.weight.detach().cpu()
         words = whole_words(tokenizer)
         if not words:
             raise UserError("the tokenizer has no tokens that are whole words, so none can be a neighbour.")
@@ -80,21 +83,22 @@ class EmbeddingNeighbours:
     def neighbours(self, word: str, count: int) -> list[str]:
         """Return at most `count` words, without `word` itself; none for a word that has no vector."""
         key = word if word in self.rows else word.lower()
-        if (key, count) not in self._found:
-            self._found[key, count] = self._nearest(key, count)
-        return self._found[key, count]
+        if (key, count) not in self._neighbours:
+            self._neighbours[key, count] = self._nearest(key, count)
+        return self._neighbours[key, count]
 
     def _nearest(self, word: str, count: int) -> list[str]:
+        vector: Tensor | None = None
         if word in self.rows:
             vector = self.vectors[self.rows[word]]
-        else:
-            vector = None if self.unknown is None else self.unknown(word)
-            if vector is None:
-                return []
+        elif self.unknown is not None:
+            vector = self.unknown(word)
+        if vector is None:
+            return []
         # two more than asked for: the word itself, and the same word in another case
         best = (self.vectors @ F.normalize(vector.float(), dim=-1)).topk(min(count + 2, len(self.words))).indices
-        found = [self.words[row] for row in best.tolist()]
-        return [other for other in found if other.lower() != word.lower()][:count]
+        words = [self.words[row] for row in best.tolist()]
+        return [other for other in words if other.lower() != word.lower()][:count]
 
 
 class MaskedPredictions:
@@ -129,7 +133,7 @@ class MaskedPredictions:
 
     @torch.no_grad()
     def _predicted(self, parts: list[str], positions: Sequence[int], count: int) -> list[list[str]]:
-        found: list[list[str]] = []
+        predictions: list[list[str]] = []
         device = next(self.model.parameters()).device
         for start in range(0, len(positions), self.batch_size):
             chunk = positions[start : start + self.batch_size]
@@ -141,9 +145,9 @@ class MaskedPredictions:
             for row, position in enumerate(chunk):
                 (at,) = (batch["input_ids"][row] == self.tokenizer.mask_token_id).nonzero(as_tuple=True)
                 if not len(at):  # cut off behind max_length, so no model will see it
-                    found.append([])
+                    predictions.append([])
                     continue
                 best = logits[row, at[0]].topk(min(count + 2, len(self.ids))).indices.tolist()
-                named = [self.words[self.ids[i].item()] for i in best]
-                found.append([word for word in named if word.lower() != parts[position].lower()][:count])
-        return found
+                words = [self.words[int(self.ids[i])] for i in best]
+                predictions.append([word for word in words if word.lower() != parts[position].lower()][:count])
+        return predictions

@@ -31,8 +31,8 @@ def pieces(word: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Return the tokens that are whole words by themselves, by the word."""
     special = set(tokenizer.all_special_ids)
-    named = {i: word.strip() for i, word in enumerate(_decoded(tokenizer)) if i not in special}
-    candidates = {word: i for i, word in named.items() if word.isalpha()}
+    words_by_id = {i: word.strip() for i, word in enumerate(_decoded(tokenizer)) if i not in special}
+    candidates = {word: i for i, word in words_by_id.items() if word.isalpha()}
     words = list(candidates)
     lead = len(tokenizer("a", add_special_tokens=False)["input_ids"])
     encoded: Sequence[list[int]] = tokenizer([f"a {word}" for word in words], add_special_tokens=False)["input_ids"]

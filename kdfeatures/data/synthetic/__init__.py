@@ -8,7 +8,7 @@ tokenizer()           a WordPiece tokenizer in BERT's form for both
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdfeatures.data.synthetic import agreement, entailment
 from kdfeatures.data.synthetic.tokenizer import tokenizer
@@ -43,18 +43,20 @@ def load(name: str, seed: int = 0) -> DatasetDict:
         | {"label": ClassLabel(names=list(grammar.LABELS)), "idx": Value("int32")}
     )
     rng = Random(f"{name} {seed}")  # a string seeds alike in every process, unlike hash()
-    seen: set[tuple[str, ...]] = set()
+    used_texts: set[tuple[str, ...]] = set()
     splits = {}
     for split, size in SIZES.items():
         rows: list[tuple[tuple[str, ...], int]] = []
         while len(rows) < size:
-            both = grammar.pair(rng)
-            texts = {text for text, _ in both}
-            if len(texts) == 2 and not texts & seen:
-                seen |= texts
-                rows += both
+            pair = grammar.pair(rng)
+            texts = {text for text, _ in pair}
+            if len(texts) == 2 and not texts & used_texts:
+                used_texts |= texts
+                rows += pair
         rng.shuffle(rows)
-        columns = {column: [text[i] for text, _ in rows] for i, column in enumerate(grammar.COLUMNS)}
+        columns: dict[str, list[Any]] = {
+            column: [text[i] for text, _ in rows] for i, column in enumerate(grammar.COLUMNS)
+        }
         columns |= {"label": [label for _, label in rows], "idx": list(range(size))}
         splits[split] = Dataset.from_dict(columns, features=features)
     return DatasetDict(splits)

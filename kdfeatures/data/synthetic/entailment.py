@@ -64,7 +64,7 @@ class Event(NamedTuple):
         return self.agent, frozenset((self.verb, VERBS[self.verb][2])), self.patient, self.negated
 
 
-def _say(rng: Random, event: Event) -> str:
+def _sentence(rng: Random, event: Event) -> str:
     return rng.choice((event.active, event.passive))()
 
 
@@ -75,31 +75,31 @@ def _two_verbs(rng: Random) -> tuple[str, str]:
 
 def _story(rng: Random) -> tuple[str, list[Event]]:
     """Return a premise and its two events."""
-    one, two, three, four = rng.sample(tuple(KIND_OF), 4)
+    noun_1, noun_2, noun_3, noun_4 = rng.sample(tuple(KIND_OF), 4)
     first, second = _two_verbs(rng)
     kind = rng.choice(("and", "subject relative", "object relative"))
     if kind == "and":
         events = [
-            Event(one, first, two, rng.random() < 0.5),
-            Event(three, second, four, rng.random() < 0.5),
+            Event(noun_1, first, noun_2, rng.random() < 0.5),
+            Event(noun_3, second, noun_4, rng.random() < 0.5),
         ]
-        return f"{_say(rng, events[0])} and {_say(rng, events[1])}", events
-    inner = Event(one, first, two, rng.random() < 0.5)
+        return f"{_sentence(rng, events[0])} and {_sentence(rng, events[1])}", events
+    inner = Event(noun_1, first, noun_2, rng.random() < 0.5)
     if kind == "object relative":
-        inner = inner._replace(agent=two, patient=one)
-    outer = Event(one, second, three, rng.random() < 0.5)
+        inner = inner._replace(agent=noun_2, patient=noun_1)
+    outer = Event(noun_1, second, noun_3, rng.random() < 0.5)
     if rng.random() < 0.5:
-        outer = outer._replace(agent=three, patient=one)
-    said = (outer.active() if outer.agent == one else outer.passive()).removeprefix(f"the {one} ")
+        outer = outer._replace(agent=noun_3, patient=noun_1)
+    predicate = (outer.active() if outer.agent == noun_1 else outer.passive()).removeprefix(f"the {noun_1} ")
     if kind == "subject relative":
-        return f"the {one} that {inner.predicate()} the {two} {said}", [inner, outer]
-    return f"the {one} that the {two} {inner.predicate()} {said}", [inner, outer]
+        return f"the {noun_1} that {inner.predicate()} the {noun_2} {predicate}", [inner, outer]
+    return f"the {noun_1} that the {noun_2} {inner.predicate()} {predicate}", [inner, outer]
 
 
 def _untrue(rng: Random, event: Event, events: list[Event]) -> Event:
     """Return `event` with one thing changed, made of words of the premise, that the premise does not state."""
     other = events[1 - events.index(event)]
-    known = {stated.meaning() for stated in events}
+    meanings = {premise_event.meaning() for premise_event in events}
     changed = [
         event._replace(agent=event.patient, patient=event.agent),
         event._replace(negated=not event.negated),
@@ -107,7 +107,7 @@ def _untrue(rng: Random, event: Event, events: list[Event]) -> Event:
         event._replace(agent=rng.choice((other.agent, other.patient))),
         event._replace(patient=rng.choice((other.agent, other.patient))),
     ]
-    return rng.choice([new for new in changed if new.agent != new.patient and new.meaning() not in known])
+    return rng.choice([new for new in changed if new.agent != new.patient and new.meaning() not in meanings])
 
 
 def roles(rng: Random) -> list[tuple[tuple[str, str], int]]:
@@ -115,10 +115,10 @@ def roles(rng: Random) -> list[tuple[tuple[str, str], int]]:
     premise, events = _story(rng)
     event = rng.choice(events)
     rows = []
-    for label, said in enumerate((event, _untrue(rng, event, events))):
+    for label, hypothesis in enumerate((event, _untrue(rng, event, events))):
         if rng.random() < 0.5:
-            said = said._replace(verb=VERBS[said.verb][2])
-        rows.append(((premise, _say(rng, said)), label))
+            hypothesis = hypothesis._replace(verb=VERBS[hypothesis.verb][2])
+        rows.append(((premise, _sentence(rng, hypothesis)), label))
     return rows
 
 
@@ -129,12 +129,12 @@ def quantifiers(rng: Random) -> list[tuple[tuple[str, str], int]]:
     determiner = rng.choice(("some", "no", "every"))
     subject = rng.random() < 0.5
     verb = VERBS[rng.choice(tuple(VERBS))][0]
-    said = []
+    sentences = []
     for noun in (narrow, KIND_OF[narrow]):
         pair_of_nouns = (noun, other) if subject else (other, noun)
-        said.append(f"{determiner} {pair_of_nouns[0]} {verb} a {pair_of_nouns[1]}")
+        sentences.append(f"{determiner} {pair_of_nouns[0]} {verb} a {pair_of_nouns[1]}")
     up = determiner == "some" or (determiner == "every" and not subject)
-    premise, hypothesis = said if up else reversed(said)
+    premise, hypothesis = sentences if up else reversed(sentences)
     return [((premise, hypothesis), 0), ((hypothesis, premise), 1)]
 
 

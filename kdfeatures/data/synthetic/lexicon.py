@@ -23,7 +23,8 @@ class Verb(NamedTuple):
 
 
 def _nouns(words: str, reflexive: str) -> tuple[Noun, ...]:
-    return tuple(Noun(*word.split("/"), reflexive) for word in words.split())
+    forms = (word.split("/") for word in words.split())
+    return tuple(Noun(singular, plural, reflexive) for singular, plural in forms)
 
 
 def _verbs(words: str) -> tuple[Verb, ...]:

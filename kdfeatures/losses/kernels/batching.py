@@ -46,8 +46,8 @@ class Part(NamedTuple):
         """Return which pairs count, boolean (b, 1 or h, r, n), or None for all."""
         keep = None if self.real is None else self.real[:, None, rows, None] & self.real[:, None, None]
         for allowed in self.allowed:
-            own = allowed[:, heads if allowed.shape[1] > 1 else slice(None), rows]
-            keep = own if keep is None else keep & own
+            of_block = allowed[:, heads if allowed.shape[1] > 1 else slice(None), rows]
+            keep = of_block if keep is None else keep & of_block
         return keep
 
     def blocks(self) -> Iterator[tuple[slice, slice]]:
@@ -73,17 +73,13 @@ def parts(
     dtype = reduce(torch.promote_types, (x.dtype for x in operands), torch.float32)
     masks = [four_dimensional(mask, real) for mask in allowed if mask is not None]
     for batch, length, padded in _cuts(real, student.left.shape[1], tokens):
-        own_real = real[batch, :length] if padded else None
-
-        def cut(states: Tensor, batch=batch, length=length, own_real=own_real) -> Tensor:
-            states = states[batch, :, :length]
-            return (states if own_real is None else blank_padding(states, own_real)).to(dtype)
-
-        own = [cut(x) for x in operands]
+        part_real = real[batch, :length] if padded else None
+        left_s, right_s, left_t, right_t = (_cut(x[batch, :, :length], part_real, dtype) for x in operands)
         restricting = [mask[batch, :, :length, :length] for mask in masks]
-        if all(_allows_all(mask, own_real) for mask in restricting):
+        if all(_allows_all(mask, part_real) for mask in restricting):
             restricting = []
-        yield Part(batch, length, *own, student.scale, teacher.scale, own_real, tuple(restricting))
+        scales = student.scale, teacher.scale
+        yield Part(batch, length, left_s, right_s, left_t, right_t, *scales, part_real, tuple(restricting))
 
 
 def sum_parts(
@@ -107,6 +103,10 @@ def sum_parts(
     return totals, counts
 
 
+def _cut(states: Tensor, real: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return (states if real is None else blank_padding(states, real)).to(dtype)
+
+
 def _block_size(device: torch.device) -> int:
     return CPU_BLOCK if device.type == "cpu" else DEVICE_BLOCK
 
@@ -119,8 +119,8 @@ def _cuts(real: Tensor, heads: int, tokens: int) -> Iterator[tuple[slice, int, b
     """
     batch, length = real.shape
     if real.device.type == "cpu":
-        ends = (real * torch.arange(1, length + 1)).amax(1).tolist()
-        counts = real.sum(1).tolist()
+        ends: list[int] = (real * torch.arange(1, length + 1)).amax(1).tolist()
+        counts: list[int] = real.sum(1).tolist()
     else:
         ends, counts = [length] * batch, [0] * batch
     block = _block_size(real.device)

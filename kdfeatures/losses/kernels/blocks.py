@@ -26,9 +26,9 @@ def add_blocks(
         left, right = part.left_s[:, heads, rows] * part.scale_s, part.right_s[:, heads]
         scores_s = _product(left, right.mT)
         scores_t = _product(part.left_t[:, heads, rows] * part.scale_t, part.right_t[:, heads].mT)
-        own_totals, own_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
-        totals += own_totals
-        counts += own_counts
+        block_totals, block_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
+        totals += block_totals
+        counts += block_counts
         if gradients is not None:
             gradients.left[part.batch, heads, : part.length][:, :, rows] += _product(by_scores, right) * part.scale_s
             gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left)

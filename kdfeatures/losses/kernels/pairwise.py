@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.features import Relation
 from kdfeatures.losses.kernels.batching import Gradients, Part, sum_parts
 from kdfeatures.losses.kernels.blocks import add_blocks, divergence, squares
-from kdfeatures.losses.kernels.gram import add_squares, gram_pays
+from kdfeatures.losses.kernels.gram_sums import add_squares, gram_pays
 from kdfeatures.masking import mean_of_sums, real_tokens
 
 GRAM_TOKENS = 512  # tokens of one part: fewer keep a CPU's threads waiting, more leave its cache
@@ -90,13 +91,36 @@ def _mean(
     totals, counts, gradients = _with_gradients(sums, student, teacher, real_tokens(mask, student.left), allowed)
     if gradients is not None:
         by_left, by_right = gradients
-        other = None if by_right is by_left else by_right
-        totals = _Differentiable.apply(student.left, student.right, totals, by_left, other)
+        by_right_alone = None if by_right is by_left else by_right
+        apply: Callable[..., Tensor] = _Differentiable.apply
+        totals = apply(student.left, student.right, totals, by_left, by_right_alone)
     return mean_of_sums(totals, counts)
 
 
-@torch.compiler.disable
 def _with_gradients(
+    sums: Callable[..., tuple[Tensor, Tensor]],
+    student: Relation,
+    teacher: Relation,
+    real: Tensor,
+    allowed: tuple[Tensor | None, ...],
+) -> tuple[Tensor, Tensor, Gradients | None]:
+    """As `_compute`, which torch.compile leaves as it is."""
+    # not a decorator: torch.compiler.disable imports torch._dynamo, which takes seconds that nothing else here needs
+    compute = _uncompiled() if torch.compiler.is_compiling() else _compute
+    return compute(sums, student, teacher, real, allowed)
+
+
+_uncompiled_compute: Callable[..., tuple[Tensor, Tensor, Gradients | None]] | None = None
+
+
+def _uncompiled() -> Callable[..., tuple[Tensor, Tensor, Gradients | None]]:
+    global _uncompiled_compute  # not functools.cache: torch.compile warns of it
+    if _uncompiled_compute is None:
+        _uncompiled_compute = torch.compiler.disable(_compute)
+    return _uncompiled_compute
+
+
+def _compute(
     sums: Callable[..., tuple[Tensor, Tensor]],
     student: Relation,
     teacher: Relation,
@@ -120,19 +144,21 @@ class _Differentiable(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, left: Tensor, right: Tensor, totals: Tensor, by_left: Tensor, by_right: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, left: Tensor, right: Tensor, totals: Tensor, by_left: Tensor, by_right: Tensor | None
+    ) -> Tensor:
         ctx.save_for_backward(by_left, by_right)
         ctx.dtypes = left.dtype, right.dtype
         return totals.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        found = [
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        by_operands = [
             None if by is None or not needed else (by * gradient[:, None, None, None]).to(dtype)
             for by, needed, dtype in zip(ctx.saved_tensors, ctx.needs_input_grad, ctx.dtypes, strict=False)
         ]
-        return *found, None, None, None
+        return *by_operands, None, None, None
 
 
 def _divergence_sums(

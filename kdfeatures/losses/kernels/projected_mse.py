@@ -6,6 +6,9 @@ of the gradients before the next one is. On a GPU separate matrix products over 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,12 +41,15 @@ def projected_mse(student: Tensor, linear: nn.Linear, teacher: Tensor, mask: Ten
     student: (B, L, D_s). teacher: (B, L, D_t), without gradients. mask: (B, L), True for real tokens, or None. Returns
     a scalar, differentiable once. Only where `can_project` says so.
     """
-    return _ProjectedMSE.apply(student, linear.weight, linear.bias, teacher, real_tokens(mask, student))
+    apply: Callable[..., Tensor] = _ProjectedMSE.apply
+    return apply(student, linear.weight, linear.bias, teacher, real_tokens(mask, student))
 
 
 class _ProjectedMSE(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student: Tensor, weight: Tensor, bias: Tensor | None, teacher: Tensor, real: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, student: Tensor, weight: Tensor, bias: Tensor | None, teacher: Tensor, real: Tensor
+    ) -> Tensor:
         counts = real.sum(1, keepdim=True)
         # of a token's squared distance in the loss, twice: its own derivative brings the 2
         shares = (2 * real / (counts.clamp(min=1) * (counts > 0).sum().clamp(min=1) * len(weight))).to(student.dtype)
@@ -55,14 +61,14 @@ class _ProjectedMSE(torch.autograd.Function):
         by_bias = None if bias is None else torch.zeros_like(bias, requires_grad=False)
         for start in range(0, len(states), TOKENS):
             tokens = slice(start, start + TOKENS)
-            own = states[tokens] if padding is None else states[tokens].masked_fill(padding[tokens], 0)
-            difference = F.linear(own, weight, bias).sub_(targets[tokens])
+            part = states[tokens] if padding is None else states[tokens].masked_fill(padding[tokens], 0)
+            difference = F.linear(part, weight, bias).sub_(targets[tokens])
             if padding is not None:
                 difference.masked_fill_(padding[tokens], 0)
             weighted = difference * shares[tokens]
             value += torch.dot(difference.flatten(), weighted.flatten())
             torch.mm(weighted, weight, out=by_states[tokens])
-            by_weight.addmm_(weighted.mT, own)
+            by_weight.addmm_(weighted.mT, part)
             if by_bias is not None:
                 by_bias += weighted.sum(0)
         ctx.save_for_backward(by_states.view_as(student), by_weight, by_bias)
@@ -70,9 +76,9 @@ class _ProjectedMSE(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        found = (
-            upstream * g if g is not None and needed else None
-            for g, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = (
+            upstream * gradient if gradient is not None and needed else None
+            for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
         )
-        return *found, None, None
+        return *gradients, None, None

@@ -40,7 +40,7 @@ def divergence_sums(
         if mask is not None:
             keep = four_dimensional(mask, real) if keep is None else keep & mask
     strides = (0, 0, 0, 0) if keep is None else _broadcast_strides(keep)
-    rows, counted, lse_s, lse_t = torch.empty(4, batch * heads, length, device=real.device)
+    divergences, counted, lse_s, lse_t = torch.empty(4, batch * heads, length, device=real.device)
     widths = student.left.shape[-1], teacher.left.shape[-1]
     padded = [max(16, triton.next_power_of_2(width)) for width in widths]  # tl.dot's least width
     block = min(64, max(16, 2048 // max(padded)))  # a program then needs less than 67 KB of shared memory
@@ -49,21 +49,19 @@ def divergence_sums(
     where = (of_tokens, of_tokens if keep is None else keep.view(torch.uint8), heads, length)
     shape = (*widths, student.scale, teacher.scale)
     sizes = {"HAS_ALLOWED": keep is not None, "BLOCK": block, "WIDTH_S": padded[0], "WIDTH_T": padded[1]}
-    _divergence[grid](*operands, *where, *strides, *shape, rows, counted, lse_s, lse_t, **sizes)
+    _divergence[grid](*operands, *where, *strides, *shape, divergences, counted, lse_s, lse_t, **sizes)
     if gradients is not None:
         left_s, right_s, left_t, right_t = operands
         flipped = (*strides[:2], strides[3], strides[2])
-        for into, own, other, own_t, other_t, of_keys in (
+        for total, *row_operands, of_keys in (
             (gradients.left, left_s, right_s, left_t, right_t, False),
             (gradients.right, right_s, left_s, right_t, left_t, True),
         ):
-            by_own = torch.empty_like(own)
+            gradient = torch.empty_like(row_operands[0])
             places = flipped if of_keys else strides
-            _gradient[grid](
-                own, other, own_t, other_t, *where, *places, *shape, lse_s, lse_t, by_own, OF_KEYS=of_keys, **sizes
-            )
-            into += by_own
-    return rows.view(batch, -1).sum(1), counted.view(batch, -1).sum(1)
+            _gradient[grid](*row_operands, *where, *places, *shape, lse_s, lse_t, gradient, OF_KEYS=of_keys, **sizes)
+            total += gradient
+    return divergences.view(batch, -1).sum(1), counted.view(batch, -1).sum(1)
 
 
 def _broadcast_strides(mask: Tensor) -> tuple[int, ...]:
@@ -81,13 +79,13 @@ def _load_rows(base, rows, length, width, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _load_pairs(real, allowed, own, other, length, stride_own, stride_other, HAS_ALLOWED: tl.constexpr):
-    """Which pairs count, (own, other)."""
-    own_real = tl.load(real + own, mask=own < length, other=0) != 0
-    other_real = tl.load(real + other, mask=other < length, other=0) != 0
-    pairs = own_real[:, None] & other_real[None, :]
+def _load_pairs(real, allowed, rows, keys, length, stride_row, stride_key, HAS_ALLOWED: tl.constexpr):
+    """Which pairs count, (rows, keys)."""
+    row_real = tl.load(real + rows, mask=rows < length, other=0) != 0
+    key_real = tl.load(real + keys, mask=keys < length, other=0) != 0
+    pairs = row_real[:, None] & key_real[None, :]
     if HAS_ALLOWED:
-        places = own[:, None].to(tl.int64) * stride_own + other[None, :] * stride_other
+        places = rows[:, None].to(tl.int64) * stride_row + keys[None, :] * stride_key
         pairs = pairs & (tl.load(allowed + places, mask=pairs, other=0) != 0)
     return pairs
 
@@ -95,7 +93,7 @@ def _load_pairs(real, allowed, own, other, length, stride_own, stride_other, HAS
 @triton.jit
 def _divergence(
     left_s, right_s, left_t, right_t, real, allowed, heads, length,
-    stride_b, stride_h, stride_own, stride_other, width_s, width_t, scale_s, scale_t,
+    stride_b, stride_h, stride_row, stride_key, width_s, width_t, scale_s, scale_t,
     divergence, counted, lse_s, lse_t,
     HAS_ALLOWED: tl.constexpr, BLOCK: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
 ):  # fmt: skip
@@ -105,8 +103,8 @@ def _divergence(
     real += head // heads * length
     allowed += head // heads * stride_b + head % heads * stride_h
     first = head * length
-    own_s = _load_rows(left_s + first * width_s, rows, length, width_s, WIDTH_S) * scale_s
-    own_t = _load_rows(left_t + first * width_t, rows, length, width_t, WIDTH_T) * scale_t
+    queries_s = _load_rows(left_s + first * width_s, rows, length, width_s, WIDTH_S) * scale_s
+    queries_t = _load_rows(left_t + first * width_t, rows, length, width_t, WIDTH_T) * scale_t
     most_s = tl.full((BLOCK,), LOWEST, tl.float32)
     most_t = tl.full((BLOCK,), LOWEST, tl.float32)
     sum_s = tl.zeros((BLOCK,), tl.float32)
@@ -114,11 +112,11 @@ def _divergence(
     sum_difference = tl.zeros((BLOCK,), tl.float32)  # of e^(t - most_t) (t - s)
     for start in range(0, length, BLOCK):
         keys = start + tl.arange(0, BLOCK)
-        other_s = _load_rows(right_s + first * width_s, keys, length, width_s, WIDTH_S)
-        other_t = _load_rows(right_t + first * width_t, keys, length, width_t, WIDTH_T)
-        pairs = _load_pairs(real, allowed, rows, keys, length, stride_own, stride_other, HAS_ALLOWED)
-        s = tl.where(pairs, tl.dot(own_s, tl.trans(other_s), input_precision="ieee"), LOWEST)
-        t = tl.where(pairs, tl.dot(own_t, tl.trans(other_t), input_precision="ieee"), LOWEST)
+        keys_s = _load_rows(right_s + first * width_s, keys, length, width_s, WIDTH_S)
+        keys_t = _load_rows(right_t + first * width_t, keys, length, width_t, WIDTH_T)
+        pairs = _load_pairs(real, allowed, rows, keys, length, stride_row, stride_key, HAS_ALLOWED)
+        s = tl.where(pairs, tl.dot(queries_s, tl.trans(keys_s), input_precision="ieee"), LOWEST)
+        t = tl.where(pairs, tl.dot(queries_t, tl.trans(keys_t), input_precision="ieee"), LOWEST)
         more_s = tl.maximum(most_s, tl.max(s, 1))
         more_t = tl.maximum(most_t, tl.max(t, 1))
         e_s = tl.where(pairs, tl.exp(s - more_s[:, None]), 0.0)
@@ -129,49 +127,49 @@ def _divergence(
         sum_difference = sum_difference * shrink_t + tl.sum(e_t * (t - s), 1)
         most_s = more_s
         most_t = more_t
-    some = sum_t > 0
-    sum_t = tl.where(some, sum_t, 1.0)
-    log_s = tl.where(some, most_s + tl.log(tl.where(some, sum_s, 1.0)), 0.0)
-    log_t = tl.where(some, most_t + tl.log(sum_t), 0.0)
+    has_pairs = sum_t > 0
+    sum_t = tl.where(has_pairs, sum_t, 1.0)
+    log_s = tl.where(has_pairs, most_s + tl.log(tl.where(has_pairs, sum_s, 1.0)), 0.0)
+    log_t = tl.where(has_pairs, most_t + tl.log(sum_t), 0.0)
     places = first + rows
     tl.store(divergence + places, sum_difference / sum_t - log_t + log_s, mask=rows < length)
-    tl.store(counted + places, some.to(tl.float32), mask=rows < length)
+    tl.store(counted + places, has_pairs.to(tl.float32), mask=rows < length)
     tl.store(lse_s + places, log_s, mask=rows < length)
     tl.store(lse_t + places, log_t, mask=rows < length)
 
 
 @triton.jit
 def _gradient(
-    own_s, other_s, own_t, other_t, real, allowed, heads, length,
-    stride_b, stride_h, stride_own, stride_other, width_s, width_t, scale_s, scale_t,
-    lse_s, lse_t, by_own,
+    rows_s, columns_s, rows_t, columns_t, real, allowed, heads, length,
+    stride_b, stride_h, stride_row, stride_column, width_s, width_t, scale_s, scale_t,
+    lse_s, lse_t, gradient,
     OF_KEYS: tl.constexpr, HAS_ALLOWED: tl.constexpr, BLOCK: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
 ):  # fmt: skip
-    """Write the derivative by the student's left operand or, where OF_KEYS, its right one: then own are the keys."""
+    """Write the derivative by the student's left operand or, where OF_KEYS, its right one: then rows are the keys."""
     head = tl.program_id(0).to(tl.int64)
-    own = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    rows = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     real += head // heads * length
     allowed += head // heads * stride_b + head % heads * stride_h
     first = head * length
-    x_s = _load_rows(own_s + first * width_s, own, length, width_s, WIDTH_S) * scale_s
-    x_t = _load_rows(own_t + first * width_t, own, length, width_t, WIDTH_T) * scale_t
+    x_s = _load_rows(rows_s + first * width_s, rows, length, width_s, WIDTH_S) * scale_s
+    x_t = _load_rows(rows_t + first * width_t, rows, length, width_t, WIDTH_T) * scale_t
     total = tl.zeros((BLOCK, WIDTH_S), tl.float32)
     for start in range(0, length, BLOCK):
-        other = start + tl.arange(0, BLOCK)
-        y_s = _load_rows(other_s + first * width_s, other, length, width_s, WIDTH_S)
-        y_t = _load_rows(other_t + first * width_t, other, length, width_t, WIDTH_T)
-        pairs = _load_pairs(real, allowed, own, other, length, stride_own, stride_other, HAS_ALLOWED)
+        columns = start + tl.arange(0, BLOCK)
+        y_s = _load_rows(columns_s + first * width_s, columns, length, width_s, WIDTH_S)
+        y_t = _load_rows(columns_t + first * width_t, columns, length, width_t, WIDTH_T)
+        pairs = _load_pairs(real, allowed, rows, columns, length, stride_row, stride_column, HAS_ALLOWED)
         if OF_KEYS:
-            log_s = tl.load(lse_s + first + other, mask=other < length, other=0.0)[None, :]
-            log_t = tl.load(lse_t + first + other, mask=other < length, other=0.0)[None, :]
+            log_s = tl.load(lse_s + first + columns, mask=columns < length, other=0.0)[None, :]
+            log_t = tl.load(lse_t + first + columns, mask=columns < length, other=0.0)[None, :]
         else:
-            log_s = tl.load(lse_s + first + own, mask=own < length, other=0.0)[:, None]
-            log_t = tl.load(lse_t + first + own, mask=own < length, other=0.0)[:, None]
+            log_s = tl.load(lse_s + first + rows, mask=rows < length, other=0.0)[:, None]
+            log_t = tl.load(lse_t + first + rows, mask=rows < length, other=0.0)[:, None]
         p_s = tl.exp(tl.dot(x_s, tl.trans(y_s), input_precision="ieee") - log_s)
         p_t = tl.exp(tl.dot(x_t, tl.trans(y_t), input_precision="ieee") - log_t)
         # selected, not multiplied: a pair that does not count may overflow
         total += tl.dot(tl.where(pairs, p_s - p_t, 0.0), y_s, input_precision="ieee")
-    columns = tl.arange(0, WIDTH_S)
-    inside = (own < length)[:, None] & (columns < width_s)[None, :]
-    places = own[:, None] * width_s + columns[None, :]
-    tl.store(by_own + first * width_s + places, total * scale_s, mask=inside)
+    features = tl.arange(0, WIDTH_S)
+    inside = (rows < length)[:, None] & (features < width_s)[None, :]
+    places = rows[:, None] * width_s + features[None, :]
+    tl.store(gradient + first * width_s + places, total * scale_s, mask=inside)

@@ -34,19 +34,19 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     """
     require_packages()
     folder = Path(folder)
-    own = copy.deepcopy(model).cpu().float().eval()
-    taken = inspect.signature(own.forward).parameters
-    names = [name for name in tokenizer.model_input_names if name in taken]
-    size = weight_bytes(own)
+    cpu_model = copy.deepcopy(model).cpu().float().eval()
+    parameters = inspect.signature(cpu_model.forward).parameters
+    names = [name for name in tokenizer.model_input_names if name in parameters]
+    size = weight_bytes(cpu_model)
     if size >= LARGEST:
         raise UserError(f"the model's weights take {size / 2**30:.1f} GiB, but a single ONNX file holds less than 2")
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".export-") as unfinished:
         file = Path(unfinished, FILE)
-        _write(own, names, file)
-        _check(own, names, OnnxClassifier(file))
+        _write(cpu_model, names, file)
+        _check(cpu_model, names, OnnxClassifier(file))
         file.replace(folder / FILE)
-    own.config.save_pretrained(folder)
+    cpu_model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder / FILE
 
@@ -83,6 +83,7 @@ def _write(model: PreTrainedModel, names: Sequence[str], file: Path) -> None:
     except Exception as error:  # whatever in a model's code cannot be traced
         cause = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"torch cannot export this {model.config.model_type} model to ONNX: {cause[0]}") from error
+    assert program is not None  # as dynamo=True has it
     # every node carries the lines of source it came from, with the folders of this machine
     ClearMetadataAndDocStringPass()(program.model)
     program.save(file, external_data=False)
@@ -95,13 +96,13 @@ def _check(model: PreTrainedModel, names: Sequence[str], exported: OnnxClassifie
         if positions is not None and length > positions:
             continue
         batch = _batch(model, names, size, length)
-        wanted = model(**batch).logits.numpy()
+        expected = model(**batch).logits.numpy()
         try:
-            found = exported(**batch).logits.numpy()
+            actual = exported(**batch).logits.numpy()
         except Exception as error:  # onnxruntime has no common class for what a graph may raise
             raise _differs(model, size, length, str(error).splitlines()[0]) from error
-        worst = float(np.abs(found - wanted).max())
-        if not worst <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+        worst = float(np.abs(actual - expected).max())
+        if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise _differs(model, size, length, f"logits differ by {worst:.2g}")
 
 

@@ -4,14 +4,12 @@ from support.glue_copies import ROWS, answers_in, glue_copy, model
 
 from kdfeatures.benchmark.submission import check_submission
 from kdfeatures.benchmark.submission.predict import predict_submission, submission_text
-from kdfeatures.config.schema import DataConfig
+from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import UserError
 
 
 def data(folder):
-    return DataConfig(
-        path=str(folder), max_length=16, streaming=False, train_examples=None, held_out=None, labelled=None, pool=None
-    )
+    return DataSettings(path=str(folder), max_length=16)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +61,7 @@ def test_rows_are_answered_in_the_order_of_their_index(tmp_path, monkeypatch):
         lengths = np.array([len(ids) for ids in splits["test"]["input_ids"]])
         return {"test": np.eye(2)[(lengths > lengths.min()).astype(int)]}
 
-    monkeypatch.setattr("kdfeatures.benchmark.submission.predict.logits_of", by_length)
+    monkeypatch.setattr("kdfeatures.benchmark.submission.predict.predict_splits", by_length)
     predict_submission(models, glue, tmp_path / "a.zip", batch_size=512)
     assert answers_in(tmp_path / "a.zip", "WNLI") == ["1" if row % 3 else "0" for row in range(146)]
 

@@ -75,7 +75,8 @@ def test_filled_ahead_no_run_asks_the_teacher(workspace, tmp_path, passes, capsy
 
 
 def test_a_pool_without_labels_a_subset_and_pca_work_from_the_cache(workspace, tmp_path):
-    options = ["recipe=minilmv2_joint", "+loss@losses.hidden=hidden_mse", "losses.relations.heads=8", "projection=pca",
+    options = ["recipe=minilmv2_joint", "+loss@losses.hidden=hidden_mse", "losses.relations.relation_heads=8",
+    "projection=pca",
                "student.init=random", "student.layers=2", "student.hidden_size=24", "student.heads=2",
                "data.labelled=20", "data.train_examples=100"]  # fmt: skip
     live = workspace.distil("pca_live", *options)

@@ -58,7 +58,7 @@ def test_a_narrower_student_with_other_heads_learns_by_projection_and_relations(
         f"narrow_{projection}",
         "recipe=minilmv2_joint",
         "+loss@losses.hidden=hidden_mse",
-        "losses.relations.heads=8",
+        "losses.relations.relation_heads=8",
         f"projection={projection}",
         "student.init=random",
         "student.layers=2",

@@ -6,7 +6,8 @@ import torch
 
 from kdfeatures.cli.main import main
 
-OPTIONS = ["recipe=minilmv2_joint", "+loss@losses.hidden=hidden_mse", "losses.relations.heads=8", "student.init=random",
+OPTIONS = ["recipe=minilmv2_joint", "+loss@losses.hidden=hidden_mse", "losses.relations.relation_heads=8",
+"student.init=random",
            "student.layers=2", "student.hidden_size=24", "student.heads=2", "trainer.learning_rate=2e-3",
            "trainer.disable_tqdm=true"]  # fmt: skip
 
@@ -47,7 +48,12 @@ def test_explain_tells_the_first_step_of_a_run_and_a_run_that_explains_itself_tr
         assert term["gradient"] > 0
     assert found["total"]["value"] == pytest.approx(first["loss"], rel=1e-6)
     assert found["terms"]["hidden"]["projections"] > 0 == found["terms"]["logits"]["projections"]
-    for text in ("RelationKL, heads=8", "(B, L, 24) -> (B, L, 32)", "T = 2, factor T^2", "Batch of step 1: 32 texts"):
+    for text in (
+        "RelationKL, relation_heads=8",
+        "(B, L, 24) -> (B, L, 32)",
+        "T = 2, factor T^2",
+        "Batch of step 1: 32 texts",
+    ):
         assert text in told and text in said
     assert max(map(len, told.splitlines())) <= 120
 

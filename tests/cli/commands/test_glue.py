@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from kdfeatures.benchmark.run import GridRun
-from kdfeatures.cli.commands import distill
+from kdfeatures.benchmark.grid_run import RUN, GridRun
 from kdfeatures.cli.main import main
 
 SHORT = ["student.layers=1", "student.init=random", "trainer.max_steps=4", "trainer.disable_tqdm=true",
@@ -99,7 +98,7 @@ def test_a_run_that_breaks_off_is_named_costs_no_other_and_lost_runs_come_back_w
     (lost,) = folder.glob("runs/agreement/tinybert_joint/*/seed-2")
     for one in (broken, lost):
         shutil.rmtree(one)
-    run = distill.run
+    run = RUN["distill"]
 
     def break_off(cfg, output_dir):
         if output_dir == broken:
@@ -107,7 +106,7 @@ def test_a_run_that_breaks_off_is_named_costs_no_other_and_lost_runs_come_back_w
         return run(cfg, output_dir)
 
     with monkeypatch.context() as patched:
-        patched.setattr(distill, "run", break_off)
+        patched.setitem(RUN, "distill", break_off)
         with pytest.raises(SystemExit, match="2"):
             main(command)
     told = capsys.readouterr()

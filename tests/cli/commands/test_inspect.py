@@ -10,8 +10,8 @@ from support.inspected import inspect_call, save_encoders
 from support.shared_data import ROOT
 from support.tagged import TAGS, sentences, write_sentences
 
+from kdfeatures.analysis.settings import InspectSettings
 from kdfeatures.cli.main import main
-from kdfeatures.config.schema import InspectConfig
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_words_with_labels_and_text_without_can_be_inspected_too(folder):
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_measured(folder, overrides, told, capsys, monkeypatch):
-    monkeypatch.setattr("kdfeatures.cli.commands.inspect.measure", None)
+    monkeypatch.setattr("kdfeatures.pipelines.inspect.measure", None)
     with pytest.raises(SystemExit, match="2"):
         inspect(folder, "refused", *(text.format(folder=folder) for text in overrides))
     said = capsys.readouterr().err.splitlines()[-1]  # after what transformers says of loading
@@ -129,4 +129,4 @@ def test_mistakes_are_one_line_before_anything_is_measured(folder, overrides, to
 
 def test_the_keys_of_the_section_are_the_fields_of_its_class():
     content = yaml.safe_load((ROOT / "conf" / "inspect.yaml").read_text(encoding="utf-8"))
-    assert set(content["inspect"]) == {field.name for field in dataclasses.fields(InspectConfig)}
+    assert set(content["inspect"]) == {field.name for field in dataclasses.fields(InspectSettings)}

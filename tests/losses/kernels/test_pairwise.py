@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from support.pairs import lengths_mask, materialised_kl, materialised_mse, relations, window
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -187,6 +188,37 @@ def test_a_compiled_function_may_contain_the_loss(name):
     expected = 2 * oracle(student, teacher, None)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradients(value, student), gradients(expected, student))
+
+
+class Compared(nn.Module):
+    """A student whose training step is compiled as a whole, the loss within it."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss, self.query, self.key = loss, nn.Linear(6, 6).double(), nn.Linear(6, 6).double()
+
+    def forward(self, hidden, teacher):
+        heads = [layer(hidden).unflatten(-1, (3, 2)).transpose(1, 2) for layer in (self.query, self.key)]
+        return 2 * self.loss(Relation(*heads, 0.4), teacher, None)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_model_compiled_around_the_loss_gives_its_values_and_gradients(name, backend):
+    loss, oracle = LOSSES[name]
+    plain, compiled = Compared(oracle), Compared(loss)
+    compiled.load_state_dict(plain.state_dict())
+    step = torch.compile(compiled, backend=backend)
+    for batch, length in ((2, 9), (2, 9), (3, 9), (3, 5)):  # again, and for other shapes
+        _, teacher = relations(batch, 3, length, 2, 2)
+        hidden = torch.randn(batch, length, 6, dtype=torch.float64)
+        values = step(hidden, teacher), plain(hidden, teacher)
+        torch.testing.assert_close(*values)
+        of_step, expected = (
+            torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
+            for value, model in zip(values, (compiled, plain), strict=True)
+        )
+        torch.testing.assert_close(of_step, expected)
 
 
 @pytest.mark.parametrize("name", LOSSES)

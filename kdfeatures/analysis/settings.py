@@ -1,0 +1,39 @@
+"""What an inspection compares and shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kdfeatures.alignment.hungarian import HEAD_MEASURES
+from kdfeatures.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class InspectSettings:
+    """measures: of heads. examples, batch_size: what these are measured on.
+
+    sentences, sentence_tokens: how many examples the page shows, and the longest of them. texts: the user's own, each a
+    string or a list of two. Raises UserError for measures that are unknown and numbers that are too small.
+    """
+
+    measures: list[str] = field(default_factory=lambda: list(HEAD_MEASURES))
+    examples: int = 128
+    batch_size: int = 8
+    sentences: int = 6
+    sentence_tokens: int = 40
+    texts: list[Any] = field(default_factory=list)
+    max_page_mib: float = 24.0
+
+    def __post_init__(self) -> None:
+        for name in self.measures:
+            if name not in HEAD_MEASURES:
+                known = ", ".join(HEAD_MEASURES)
+                raise UserError(f"inspect.measures holds {name}{nearest(name, HEAD_MEASURES)}; choose from {known}.")
+        if not self.measures or len(set(self.measures)) < len(self.measures):
+            raise UserError(f"inspect.measures={self.measures} must name one measure or more, each once.")
+        for name, least in (("examples", 4), ("batch_size", 2), ("sentences", 0), ("sentence_tokens", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"inspect.{name}={getattr(self, name)} must be at least {least}.")
+        if not self.sentences and not self.texts:
+            raise UserError("inspect.sentences=0 and no inspect.texts leave no sentence to show; ask for one.")

@@ -1,0 +1,48 @@
+"""A command's line as Hydra reads it: its flags, and the jobs that a sweep's overrides stand for."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra.core.override_parser.types import Override
+
+from kdfeatures.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; try kdfeatures --help")
+
+
+def parse_arguments(rest: Sequence[str]) -> argparse.Namespace:
+    """Return overrides, multirun and config_dir of a command's line. Raises UserError for a flag that Hydra has not.
+
+    Hydra reads the line itself, later; this is what must be known before.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    for flags in (("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"), ("--shell-completion", "-sc")):
+        parser.add_argument(*flags, action="store_true")
+    for flags in (("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn"), ("--experimental-rerun",)):
+        parser.add_argument(*flags)
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    parser.add_argument("--info", "-i", const="all", nargs="?")
+    return parser.parse_intermixed_args(rest)
+
+
+def jobs_of(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return the overrides of every job of a sweep, in Hydra's order. Raises UserError for a sweep without an end."""
+    choices = []
+    for override in overrides:
+        if not override.is_sweep_override():
+            choices.append([str(override.input_line)])
+        elif override.is_discrete_sweep():
+            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise UserError(f"{override.input_line} names no values to try; write them out, NAME=VALUE,VALUE.")
+    return [list(job) for job in itertools.product(*choices)]

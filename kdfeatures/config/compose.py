@@ -1,0 +1,71 @@
+"""The config of a command as a Python call chooses it: files of conf/ by name, values over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from kdfeatures.config.hydra_errors import explained
+from kdfeatures.config.paths import conf_dir
+from kdfeatures.config.schema import plain_config
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.runs.stage_configs import merged
+
+NOWHERE = Path("outputs")  # of a config that is only read
+
+
+def composed(
+    command: str,
+    output_dir: Path | None,
+    *,
+    choices: Mapping[str, str | None],
+    values: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return a command's config as plain data.
+
+    Args:
+        command: a file of conf/, such as "distill".
+        output_dir: where the run goes; None for a config that is only read.
+        choices: {group: name of a file of conf/GROUP}, and plain options that others refer to, such as seed; None
+            leaves a group out.
+        values: nested options that replace those of the files.
+        overrides: in the words of the command line, such as "cache=auto".
+
+    Raises:
+        UserError: one line, with the nearest name, for a file, an option or an override that is unknown.
+    """
+    chosen = [f"~{name}" if value is None else f"{name}={value}" for name, value in choices.items()]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            cfg = hydra.compose(command, [*chosen, *overrides])
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise UserError(explained(error, command, [*chosen, *overrides])) from error
+        config = plain_config(cfg, NOWHERE if output_dir is None else output_dir)
+    check_seed(config["seed"])
+    _check_known(values, config)
+    return merged(config, values)
+
+
+def check_seed(seed: Any) -> None:
+    """Raise UserError for a seed that random generators do not take."""
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed} must be a whole number from 0 to 2^32 - 1.")
+
+
+def _check_known(values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name not in config:
+            raise UserError(f"unknown option {name}{nearest(name, config)}; known: {', '.join(config)}.")
+        # a trainer takes all that TrainingArguments knows, and terms, splits and teachers have names of the user's
+        if name in ("data", "student") and isinstance(value, Mapping):
+            for key in value:
+                if key not in config[name]:
+                    raise UserError(
+                        f"unknown option {name}.{key}{nearest(key, config[name])}; known: {', '.join(config[name])}."
+                    )

@@ -1,0 +1,314 @@
+"""The border: a composed config becomes the typed settings of a command, once; wrong values are one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig
+
+from kdfeatures.analysis.settings import InspectSettings
+from kdfeatures.config.objective import ConfiguredMap, objective_of
+from kdfeatures.config.option_errors import option
+from kdfeatures.config.schema import plain_config, section, typed
+from kdfeatures.config.settings import (
+    CacheRunSettings,
+    DistillSettings,
+    EvaluateSettings,
+    ExportSettings,
+    FinetuneSettings,
+    InspectRunSettings,
+    OutputSettings,
+    StageSettings,
+)
+from kdfeatures.config.stages import Stage, stages_of
+from kdfeatures.config.switches import augmentation_settings, cache_settings, check_cacheable, check_shares
+from kdfeatures.config.teachers import teacher_settings
+from kdfeatures.config.training import trainer_settings
+from kdfeatures.data.settings import DataSettings, check_data
+from kdfeatures.distillation.objective import Objective
+from kdfeatures.distillation.term import Term
+from kdfeatures.errors import UserError
+from kdfeatures.features import OPERANDS
+from kdfeatures.models.encoders import EncoderSpec
+from kdfeatures.models.planned import planned_student, planned_teacher
+from kdfeatures.models.students import StudentSpec
+from kdfeatures.runs.stage_configs import merged
+from kdfeatures.tasks.task import Reading, Task
+
+Config = DictConfig | Mapping[str, Any]  # as Hydra composed it, or plain already
+Terms = Mapping[str, Term]
+
+
+def task_of(config: Mapping[str, Any]) -> Task:
+    """Return the task of a run config; raises UserError for keys and values that do not fit."""
+    node = dict(config["task"])
+    if isinstance(node.get("reading"), Mapping):
+        node["reading"] = typed(node["reading"], get_type_hints(Reading), "task.reading")
+    return Task.from_config(node)
+
+
+def task_of_stage(config: Mapping[str, Any]) -> Task:
+    """Return the task of a stage's config; text without outputs if it is text and no term reads any."""
+    task = task_of(config)
+    return _for_terms(task, objective_of(config)) if task.kind == "text" else task
+
+
+def _for_terms(task: Task, objective: Objective) -> Task:
+    return task.without_outputs if task.kind == "text" and not objective.reads_outputs else task
+
+
+def finetune_settings(cfg: Config, output_dir: Path | None = None) -> FinetuneSettings:
+    """Return what `kdfeatures finetune` is to do."""
+    config = _plain(cfg, output_dir)
+    task, data = task_of(config), section(config, "data", DataSettings)
+    if data.streaming:
+        raise UserError("kdfeatures finetune reads no stream; set data.streaming=false.")
+    if data.pool is not None:
+        raise UserError(f"data.pool={data.pool} has no labels, so finetune cannot learn from it; leave it out.")
+    return FinetuneSettings(
+        task=task,
+        data=data,
+        model=section(config, "model", EncoderSpec),
+        trainer=trainer_settings(config["trainer"], task),
+        seed=config["seed"],
+        split=config["split"],
+        output=_output(config),
+        record=config,
+    )
+
+
+def distill_settings(
+    cfg: Config, output_dir: Path | None = None, *, objective: Objective | None = None, terms: Terms | None = None
+) -> DistillSettings:
+    """Return what `kdfeatures distill` is to do, stage by stage.
+
+    objective: made in Python, in place of all that the config says of one; its `losses` then only name the terms.
+    terms: made in Python, in place of those of their name.
+    """
+    return _distill_settings(_plain(cfg, output_dir), objective, terms)
+
+
+def cache_run_settings(cfg: DictConfig, output_dir: Path | None = None) -> CacheRunSettings:
+    """Return what `kdfeatures cache` is to do."""
+    config = plain_config(cfg, output_dir)
+    cache = cache_settings(config)
+    if cache is None:
+        raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
+    if config["teacher"]["path"] is None:
+        raise UserError("kdfeatures cache needs a trained teacher: give teacher.path=FOLDER_OR_HUB_ID.")
+    layers = section(config, "more", _MoreLayers)
+    more = [("hidden", layer) for layer in layers.hidden]
+    more += [(operand, layer) for layer in layers.attention for operand in OPERANDS]
+    return CacheRunSettings(_distill_settings(config), cache, more)
+
+
+def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSettings:
+    """Return what `kdfeatures evaluate` is to do."""
+    config = _plain(cfg, output_dir)
+    model = section(config, "model", _ScoredModel)
+    task, data = task_of(config), section(config, "data", DataSettings)
+    if model.path is None:
+        raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
+    return EvaluateSettings(
+        task=task,
+        data=data,
+        path=model.path,
+        force=model.force,
+        batch_size=model.batch_size,
+        seed=config["seed"],
+        split=config["split"],
+        outputs=config["outputs"],
+        output=_output(config),
+        record=config,
+    )
+
+
+def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
+    """Return what `kdfeatures export` is to do."""
+    config = plain_config(cfg, output_dir)
+    model = section(config, "model", _ScoredModel)
+    task, data = task_of(config), section(config, "data", DataSettings)
+    if not task.has_labels:
+        raise UserError(f"task={task.name} has no labels to score an export by; choose a task with labels.")
+    if model.path is None:
+        raise UserError("nothing to export: give model.path=FOLDER_OR_HUB_ID.")
+    if Path(model.path).resolve() == output_dir.resolve():
+        raise UserError(f"output_dir={output_dir} is the model's own folder; choose another.")
+    return ExportSettings(
+        task=task,
+        data=data,
+        path=model.path,
+        force=model.force,
+        batch_size=model.batch_size,
+        seed=config["seed"],
+        split=config["split"],
+        resamples=config["resamples"],
+        output=_output(config),
+        record=config,
+    )
+
+
+def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> InspectRunSettings:
+    """Return what `kdfeatures inspect` is to do."""
+    config = plain_config(cfg, output_dir)
+    task, data = task_of(config), section(config, "data", DataSettings)
+    inspect = section(config, "inspect", InspectSettings)
+    paths = {name: section(config, name, _PathOnly).path for name in ("teacher", "student", "before")}
+    teacher, student = (_compared(paths[name], name) for name in ("teacher", "student"))
+    return InspectRunSettings(
+        task=task,
+        data=data,
+        split=config["split"],
+        seed=config["seed"],
+        teacher=teacher,
+        student=student,
+        before=paths["before"],
+        mapping=ConfiguredMap(config["mapping"], "mapping", config["allow_targets"]),
+        inspect=inspect,
+        output=_output(config),
+        record=config,
+    )
+
+
+def _compared(path: str | None, name: str) -> str:
+    if path is None:
+        raise UserError(f"inspect compares a student with its teacher: give {name}.path=FOLDER_OR_HUB_ID.")
+    return path
+
+
+def stage_settings(stage: Stage, objective: Objective | None = None, terms: Terms | None = None) -> StageSettings:
+    """Return the settings of one stage; raises UserError for what shows to be wrong without a model.
+
+    objective, terms: see distill_settings.
+    """
+    config = stage.config
+    objective = objective_of(config, terms) if objective is None else objective
+    task = _for_terms(task_of(config), objective)
+    data = section(config, "data", DataSettings)
+    trainer = trainer_settings(config["trainer"], task) if "trainer" in config else None
+    check_data(task, data)
+    if trainer is not None:
+        check_stream(data, config["trainer"])
+    teacher, others = teacher_settings(config)
+    cache = cache_settings(config)
+    if cache is not None:
+        check_cacheable(task, data)
+    return StageSettings(
+        name=stage.name,
+        key=stage.key,
+        born_again=stage.born_again,
+        task=task,
+        data=data,
+        teacher=teacher,
+        others=others,
+        student=section(config, "student", StudentSpec),
+        objective=objective,
+        cache=cache,
+        augmentation=augmentation_settings(config),
+        trainer=trainer,
+        seed=config["seed"],
+        split=config["split"],
+        freeze_below=config.get("freeze_below"),
+        explain=config.get("explain", False),
+        recipe=config["recipe_name"],
+        record=config,
+    )
+
+
+def check_stream(data: DataSettings, trainer: Mapping[str, Any]) -> None:
+    """Raise UserError for settings that need to know how long a stream is, or to read it twice."""
+    if not data.streaming:
+        return
+    if trainer["max_steps"] < 1:
+        raise UserError("data.streaming=true does not know how long an epoch is; set trainer.max_steps.")
+    if trainer["tokens_per_batch"] is not None:
+        raise UserError(
+            f"trainer.tokens_per_batch={trainer['tokens_per_batch']} sorts examples by length, which a stream cannot; "
+            "set trainer.per_device_train_batch_size, or data.streaming=false."
+        )
+
+
+@dataclass(frozen=True)
+class _ScoredModel:
+    """path: folder or Hub id. force: score a model whose head or label names would be refused."""
+
+    path: str | None = None
+    force: bool = False
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class _PathOnly:
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class _MoreLayers:
+    """Teacher layers to keep besides those that the recipe takes: their hidden states; their q, k and v."""
+
+    hidden: list[int]
+    attention: list[int]
+
+
+def _plain(cfg: Config, output_dir: Path | None) -> Mapping[str, Any]:
+    return plain_config(cfg, output_dir) if isinstance(cfg, DictConfig) else cfg
+
+
+def _distill_settings(
+    config: Mapping[str, Any], objective: Objective | None = None, terms: Terms | None = None
+) -> DistillSettings:
+    if type(config.get("explain", False)) is not bool:
+        raise UserError(f"explain={config['explain']} must be true or false.")
+    task = task_of(config)
+    teacher, _ = teacher_settings(config)
+    student = section(config, "student", StudentSpec)
+    encoder = section(config["teacher"], "model", EncoderSpec, where="teacher.model")
+
+    def depths() -> tuple[int, int]:
+        of_teacher = planned_teacher(teacher, encoder, task)
+        of_student = planned_student(student, of_teacher, task)
+        return of_student.num_hidden_layers, 0 if of_teacher is None else of_teacher.num_hidden_layers
+
+    with option("student"):
+        stages = [stage_settings(stage, objective, terms) for stage in stages_of(config, depths)]
+    check_shares(config, [name for stage in stages for name in stage.objective.terms])
+    training = None
+    if teacher.path is None and teacher.outputs is None and task.embedded is not None:
+        training = _teacher_training(config, task, encoder)
+    return DistillSettings(
+        task=task,
+        stages=stages,
+        has_stages=bool(config["stages"]),
+        teacher_training=training,
+        output=_output(config),
+        record=config,
+    )
+
+
+def _teacher_training(config: Mapping[str, Any], task: Task, encoder: EncoderSpec) -> FinetuneSettings | None:
+    if "trainer" not in config:
+        return None
+    whole = merged(config, {"data": {"labelled": None, "train_examples": None, "pool": None}})
+    existing = "resume" if config["existing"] == "resume" else "overwrite"
+    return FinetuneSettings(
+        task=task,
+        data=section(whole, "data", DataSettings),
+        model=encoder,
+        trainer=trainer_settings(config["teacher"]["trainer"], task),
+        seed=config["seed"],
+        split=config["split"],
+        output=OutputSettings(existing=existing),
+        record={**whole, "existing": existing},
+    )
+
+
+def _output(config: Mapping[str, Any]) -> OutputSettings:
+    repository, private = config.get("push_to_hub"), config.get("hub_private")
+    if repository is not None and not isinstance(repository, str):
+        raise UserError(f"push_to_hub={repository} must be a repository, ORGANISATION/NAME, or null.")
+    if private not in (None, True, False):
+        raise UserError(f"hub_private={private} must be true, false or null.")
+    return OutputSettings(config["existing"], repository, private)

@@ -1,0 +1,76 @@
+"""The sections that are off or on: cache, augmentation, balance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kdfeatures.cache.settings import CacheSettings
+from kdfeatures.config.option_errors import option
+from kdfeatures.config.schema import section, typed
+from kdfeatures.data.augmentation.settings import AugmentationSettings
+from kdfeatures.data.settings import DataSettings
+from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.tasks.registry import task_type
+from kdfeatures.tasks.task import Task
+
+
+def cache_settings(config: Mapping[str, Any]) -> CacheSettings | None:
+    """Return the settings of a run config, None with cache=off; raises UserError for what cannot be used."""
+    if config["cache"]["path"] is None:
+        return None
+    if "dtype" not in config["cache"]:
+        raise UserError(f"cache.path={config['cache']['path']} has no effect with cache=off; say cache=auto as well.")
+    return section(config, "cache", CacheSettings)
+
+
+def check_cacheable(task: Task, data: DataSettings) -> None:
+    """Raise UserError unless a teacher's features for an example hold for every batch that has it."""
+    if not task_type(task).repeats:
+        raise UserError(
+            "cache=auto keeps features by their inputs, but masks differ from batch to batch; use cache=off, or terms "
+            "that read no outputs."
+        )
+    if data.streaming:
+        raise UserError("cache=auto looks up all examples before training, which a stream cannot; use cache=off.")
+
+
+def augmentation_settings(config: Mapping[str, Any]) -> AugmentationSettings | None:
+    """Return the settings of a run config, None with augmentation=off; raises UserError for bad ones.
+
+    Texts are altered; lists of words, and text without a task, are not.
+    """
+    augmentation, task = config["augmentation"], config["task"]
+    if "mlm" not in augmentation:
+        if augmentation["copies"] != 0:
+            raise UserError(f"augmentation.copies={augmentation['copies']} needs augmentation=tinybert.")
+        return None
+    if task["kind"] != "sequence":
+        raise UserError(
+            f"augmentation alters the texts of tasks of kind sequence, but task '{task['name']}' is of kind "
+            f"{task['kind']}; use augmentation=off."
+        )
+    return section(config, "augmentation", AugmentationSettings)
+
+
+def balancer(config: Mapping[str, Any]) -> GradientBalancer | None:
+    """Return what balances the weights of a run config, None with balance=off; raises UserError for bad settings."""
+    node = config["balance"]
+    if "shares" not in node:
+        if node["every"] is not None:
+            raise UserError(f"balance.every={node['every']} has no effect with balance=off; say balance=shares.")
+        return None
+    values = typed(node, {"every": int, "momentum": float, "limit": float}, "balance")
+    shares = typed(values.pop("shares") or {}, dict.fromkeys(node["shares"] or {}, float), "balance.shares")
+    with option("balance"):
+        return GradientBalancer(shares, **values)
+
+
+def check_shares(config: Mapping[str, Any], terms: Collection[str]) -> None:
+    """Raise UserError for a share of what is no term of any of the run's stages."""
+    balance = balancer(config)
+    for name in balance.shares if balance is not None else ():
+        if name not in terms:
+            known = ", ".join(dict.fromkeys(terms))
+            raise UserError(f"balance.shares.{name} names no term{nearest(name, terms)}; the run has {known}.")

@@ -1,0 +1,126 @@
+"""What finetune, distill and evaluate start from: the encoded splits of a task, and scores of a model on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
+from kdfeatures.data.predictions_file import POOL
+from kdfeatures.data.settings import DataSettings, check_data
+from kdfeatures.data.stored_predictions import ROW, StoredOutputs, ids_of
+from kdfeatures.data.subsets import hide_labels, hold_out, subset, without_labels
+from kdfeatures.data.text_inputs import OWN, TextData
+from kdfeatures.data.unlabeled import read_pool
+from kdfeatures.tasks.task import Task
+
+ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
+AUGMENTED = "augmented"  # of the training examples: altered copies
+SELECTION = "selection"  # the split of what data.held_out keeps from training
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's splits, encoded on demand with one tokenizer.
+
+    outputs: of a teacher, for the training examples, which then carry the column ROW.
+    """
+
+    task: Task
+    raw: DatasetDict
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    outputs: StoredOutputs | None = None
+
+    @classmethod
+    def load(
+        cls,
+        task: Task,
+        data: DataSettings,
+        tokenizer: PreTrainedTokenizerBase,
+        outputs: StoredOutputs | None = None,
+    ) -> TaskData:
+        """Load the task's data; see kdfeatures.data.load.load_task and `hold_out` for what may be wrong with them."""
+        raw = load_task(task, data.path, seed=DATA_SEED)
+        if data.held_out is not None:
+            train = task.splits["train"]
+            remaining, held_out = hold_out(
+                split_of(raw, task, "train"), data.held_out, DATA_SEED, stratify=class_column(task)
+            )
+            task = replace(task, splits={**task.splits, SELECTION: SELECTION})
+            raw = DatasetDict({**raw, train: remaining, SELECTION: held_out})
+        return cls(task, raw, tokenizer, data.max_length, outputs)
+
+    def split(self, name: str) -> Dataset:
+        """Return an encoded split; raises UserError when it is missing."""
+        return self._encoded(split_of(self.raw, self.task, name))
+
+    def _encoded(self, raw: Dataset) -> Dataset:
+        return encode(raw, self.tokenizer, self.task, self.max_length)
+
+    def validation(self) -> Dataset | None:
+        """Return the encoded validation split, or None for data that have none."""
+        present = self.task.splits.get("validation") in self.raw
+        return self.split("validation") if present else None
+
+    def train(self, data: DataSettings, seed: int, augment: Callable[..., Dataset] | None = None) -> dict[str, Dataset]:
+        """Return `data.train_examples` training examples, of which `data.labelled` keep their label, and `data.pool`.
+
+        augment: takes the first of these and their text columns and returns more, whose labels are hidden. What there
+        is of them is named OWN, POOL and AUGMENTED; `joined` puts them together.
+        """
+        raw = self._identified(split_of(self.raw, self.task, "train"), "train")
+        chosen = subset(raw, data.train_examples, seed, stratify=class_column(self.task))
+        parts = {OWN: hide_labels(self._located(chosen, "train"), data.labelled, seed)}
+        if data.pool is not None:
+            pool = self._identified(read_pool(data.pool, self.task), POOL)
+            parts[POOL] = self._located(pool, POOL)
+        if augment is not None:
+            parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text)))
+        return parts
+
+    def _identified(self, raw: Dataset, split: str) -> Dataset:
+        # before rows are chosen: the id may be the row's number
+        return raw if self.outputs is None else raw.add_column(ID, ids_of(raw, self.outputs.id_column, split))
+
+    def _located(self, raw: Dataset, split: str) -> Dataset:
+        if self.outputs is None:
+            return self._encoded(raw)
+        return self._encoded(raw).add_column(ROW, self.outputs.rows_of(raw[ID][:], split).tolist())
+
+    def reported(self, split: str) -> dict[str, Dataset]:
+        """Return the splits to report: `split`, and MNLI mismatched beside matched."""
+        names = [split]
+        for second, of in (("extra", "validation"), ("test_extra", "test")):
+            if split == of and self.task.splits.get(second) in self.raw:
+                names.append(second)
+        return {name: self.split(name) for name in names}
+
+    def stored(self, outputs: StoredOutputs, splits: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return the logits (examples, C) of those splits for which there are any."""
+        available = [split for split in splits if split in outputs.rows]
+        return {split: outputs.logits_for(split_of(self.raw, self.task, split), split) for split in available}
+
+
+def joined(parts: Mapping[str, Dataset | IterableDataset]) -> Dataset | IterableDataset:
+    """Return the training examples as one dataset."""
+    return concatenate_datasets(list(parts.values())) if len(parts) > 1 else parts[OWN]
+
+
+def class_column(task: Task) -> str | None:
+    """Return the column of a class for each text, whose shares a sample shall keep; None where there is none."""
+    return task.label if task.kind == "sequence" and not task.is_regression else None
+
+
+def load_inputs(
+    task: Task, data: DataSettings, tokenizer: PreTrainedTokenizerBase, outputs: StoredOutputs | None = None
+) -> TaskData | TextData:
+    """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect."""
+    check_data(task, data)
+    if not task.has_labels:
+        return TextData.load(task, data, tokenizer)
+    return TaskData.load(task, data, tokenizer, outputs)

@@ -1,0 +1,186 @@
+"""An objective bound to its models: what is computed at every training step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdfeatures.alignment.heads import HeadAlignment
+from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.distillation.layerwise import LayerwiseLosses
+from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
+from kdfeatures.distillation.teacher_outputs import BatchOutputs
+from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm
+from kdfeatures.errors import ConfigError
+from kdfeatures.features import Features
+from kdfeatures.losses.ensemble import averaged
+from kdfeatures.mapping.dynamic import DynamicLayerMap
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+
+
+class BoundObjective(nn.Module):
+    """An Objective for given models: the weighted sum of its terms, and every term's unweighted value, by name.
+
+    balance: what sets the weights by the terms' gradients, as it is told them; None leaves those of the terms.
+    shares: {teacher: its share in the averaged distribution}, summing to 1; a single teacher needs none.
+    attached: None; who sets it to {} finds there, after the next call, the terms' values with their graph.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, BoundTerm],
+        projections: nn.Module,
+        balance: GradientBalancer | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if not terms:
+            raise ConfigError("an objective needs at least one term", key="objective.empty")
+        self.terms = dict(terms)
+        self.projections = projections
+        # nn.ModuleDict takes no key that is one of its own attributes, such as "keys"
+        self.moving = nn.ModuleDict({f"of_{name}": term.map for name, term in terms.items() if term.map is not None})
+        self.alignments = nn.ModuleDict(
+            {f"of_{name}": term.heads for name, term in terms.items() if term.heads is not None}
+        )
+        # losses of the package learn nothing; a user's may
+        self.losses = nn.ModuleDict({f"of_{name}": term.loss for name, term in terms.items() if _learns(term.loss)})
+        self.shares = (
+            {DEFAULT_TEACHER: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
+        )
+        self.balance = balance
+        self.attached: dict[str, Tensor] | None = None
+        self.advance(0.0)
+
+    def advance(self, progress: float) -> None:
+        """Set weights and temperatures to their values after this share of the training steps, 0 to 1."""
+        self.weights = {name: value_at(term.weight, progress) for name, term in self.terms.items()}
+        if self.balance is not None:
+            largest = {name: largest_of(term.weight) for name, term in self.terms.items()}
+            self.weights = self.balance.weights(self.weights, largest)
+        for term in self.terms.values():
+            if term.temperature is not None:
+                term.loss.temperature = term.temperature.at(progress)
+
+    @property
+    def maps(self) -> dict[str, DynamicLayerMap]:
+        """The maps that move or are measured, by the names of their terms."""
+        return {name: term.map for name, term in self.terms.items() if term.map is not None}
+
+    def check_training(self, *, sharded: bool, streaming: bool) -> None:
+        """Raise ConfigError for maps or heads that cannot be trained when parameters are sharded, or on a stream."""
+        heads = (term.heads for term in self.terms.values() if term.heads is not None)
+        parts: list[DynamicLayerMap | HeadAlignment] = [*self.maps.values(), *heads]
+        for part in parts:
+            part.check_training(sharded=sharded, streaming=streaming)
+
+    def scheduled(self) -> dict[str, float]:
+        """The present value of all that a schedule or the balance changes.
+
+        As `weight/<term>`, `temperature/<term>`, and `gradient/<term>` for the norms that the balance goes by.
+        """
+        terms, balance = self.terms.items(), self.balance
+        changing = {name for name, term in terms if balance is not None or isinstance(term.weight, Schedule)}
+        weights = {f"weight/{name}": weight for name, weight in self.weights.items() if name in changing}
+        temperatures = {
+            f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None
+        }
+        norms = {} if balance is None else {f"gradient/{name}": norm for name, norm in balance.norms.items()}
+        return weights | temperatures | norms
+
+    def layers(
+        self,
+        inputs: Literal["hidden", "attention"],
+        side: Literal["student", "teacher"],
+        teacher: str = DEFAULT_TEACHER,
+    ) -> list[int]:
+        """The layers of one side, of which teacher, whose hidden states or attention some term compares."""
+        kinds = ON_HIDDEN if inputs == "hidden" else (inputs,)
+        terms = (term for term in self.terms.values() if term.loss.inputs in kinds)
+        pairs = (pair for term in terms if side == "student" or term.teacher == teacher for pair in term.pairs)
+        return sorted({getattr(pair, side) for pair in pairs})
+
+    def needs_logits_of(self, teacher: str) -> bool:
+        """False when this teacher's forward pass may end at the deepest layer that a term compares."""
+        return self.needs_teacher_logits and teacher in self.shares
+
+    def needs(self, teacher: str) -> bool:
+        """False when no term learns anything from this teacher."""
+        on_layers = (term for term in self.terms.values() if term.pairs)
+        return self.needs_logits_of(teacher) or any(term.teacher == teacher for term in on_layers)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """False when every term compares with labels only."""
+        return any(term.loss.inputs != "labels" for term in self.terms.values())
+
+    @property
+    def needs_teacher_logits(self) -> bool:
+        """False when no term sees a teacher's logits."""
+        return any(term.loss.inputs in ON_TEACHER_LOGITS for term in self.terms.values())
+
+    @property
+    def needs_labels(self) -> bool:
+        """False when no term asks for the labels of the data."""
+        return any(term.loss.inputs in ("labels", "logits, labels") for term in self.terms.values())
+
+    @property
+    def reaches_the_head(self) -> bool:
+        """False when no term sees the student's logits, so that its head gets no gradient."""
+        return any(term.loss.inputs in ON_OUTPUTS for term in self.terms.values())
+
+    def layerwise(self, teacher: Features, mask: Tensor | None) -> LayerwiseLosses:
+        """Return the sink that compares the student's features, as they are recorded, with those of the teacher."""
+        return LayerwiseLosses(self.terms, self.projections, teacher, mask)
+
+    def forward(
+        self,
+        student: BatchOutputs,
+        teacher: BatchOutputs | None,
+        labels: Tensor | None,
+        mask: Tensor | None,
+        *,
+        layerwise: LayerwiseLosses | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total, a scalar, and the terms' unweighted values, without their graph.
+
+        layerwise: what has compared the student's layers already, while they were recorded; None compares
+        `student.features` now.
+        """
+        if layerwise is None:
+            layerwise = self.layerwise(Features() if teacher is None else teacher.features, mask)
+            layerwise.replay(student.features)
+        values: dict[str, Tensor] = {}
+        for name, term in self.terms.items():
+            if term.pairs:
+                by_pair = torch.stack(layerwise.values_of(name, term))
+                values[name] = by_pair.sum() if term.pair_reduction == "sum" else by_pair.mean()
+            else:
+                values[name] = self._on_outputs(term.loss, student, teacher, labels)
+        if self.attached is not None:
+            self.attached = values
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+    def _on_outputs(
+        self, loss: Any, student: BatchOutputs, teacher: BatchOutputs | None, labels: Tensor | None
+    ) -> Tensor:
+        if loss.inputs == "labels":
+            return loss(student.logits, labels)
+        assert teacher is not None
+        target = self._target(loss, teacher.logits)
+        return loss(student.logits, target, labels) if loss.inputs == "logits, labels" else loss(student.logits, target)
+
+    def _target(self, loss: Any, logits: Tensor | Mapping[str, Tensor] | None) -> Tensor:
+        if isinstance(logits, Tensor):
+            return logits
+        assert logits is not None
+        stacked = torch.stack([logits[name] for name in self.shares])
+        return averaged(stacked, stacked.new_tensor(list(self.shares.values())), loss.target_temperature)
+
+
+def _learns(loss: Any) -> bool:
+    return isinstance(loss, nn.Module) and any(True for _ in loss.parameters())

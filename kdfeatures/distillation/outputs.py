@@ -1,0 +1,151 @@
+"""What a batch and a model's output hold, whatever head the model has: logits, labels, which tokens count.
+
+Sequence, token and masked-language-model heads as transformers has them, start and end logits of question answering,
+and modules of one's own that return a tensor, a tuple whose first is one, a dict, or an object with `.logits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from kdfeatures.distillation.objective import Objective
+from kdfeatures.distillation.term import ON_OUTPUTS, ON_TEACHER_LOGITS, loss_name
+from kdfeatures.errors import ConfigError
+from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
+
+POSITIONS = ("start_positions", "end_positions")  # the labels of question answering
+PADDED = -1e4  # the logit of a padded position: a probability of 0, and finite differences
+
+
+def attention_mask_of(inputs: Mapping[str, Any]) -> Tensor | None:
+    """Return the batch's mask, (B, L), 1 for real tokens; all ones without one, None for inputs that are no tokens."""
+    mask = inputs.get("attention_mask")
+    if mask is None and "input_ids" in inputs:
+        return torch.ones_like(inputs["input_ids"])
+    return mask
+
+
+def split_labels(labels: Tensor | None, inputs: Mapping[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
+    """Return the labels, and the inputs without any. Start and end positions become one column, (2B,).
+
+    A position outside the text, as transformers marks an answer that was cut off, has no label.
+    """
+    inputs = dict(inputs)
+    if not any(name in inputs for name in POSITIONS):
+        return labels, inputs
+    starts, ends = (inputs.pop(name) for name in POSITIONS)
+    positions = torch.cat([starts.flatten(), ends.flatten()])
+    length = inputs["input_ids"].shape[1]
+    return positions.masked_fill((positions < 0) | (positions >= length), IGNORE_INDEX), inputs
+
+
+def logits_of(output: Any, mask: Tensor | None) -> Tensor | None:
+    """Return the logits of a model's output: (B, C) of texts, (B, L, C) of tokens; None of an encoder without a head.
+
+    Of question answering the start logits over positions and below them the end logits, (2B, L), with padded positions
+    at a probability of 0: two texts' worth of logits, for any loss between logits.
+    """
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, tuple) and not isinstance(output, ModelOutput):
+        first = output[0] if output else None
+        return first if isinstance(first, Tensor) else None
+    fields = output if isinstance(output, Mapping) else vars(output)
+    if fields.get("start_logits") is not None:
+        logits = torch.cat([fields["start_logits"], fields["end_logits"]])
+        return logits if mask is None else logits.masked_fill(~mask.bool().repeat(2, 1), PADDED)
+    return fields.get("logits")
+
+
+def token_rows(logits: Any, mask: Tensor | None, labels: Tensor | None, config: Any) -> Tensor | None:
+    """Return which tokens' logits are compared, boolean (B, L); None where logits are of texts.
+
+    Over a vocabulary all real tokens, as DistilBERT's code does; else those with a label, all real ones where the batch
+    has none.
+    """
+    if not (isinstance(logits, Tensor) and logits.ndim == 3):
+        return None
+    real = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device) if mask is None else mask.bool()
+    if labels is None or logits.shape[-1] == getattr(config, "vocab_size", None):
+        return real
+    labelled = labels != IGNORE_INDEX
+    return torch.where(labelled.any(), labelled, real)
+
+
+def plain_output(output: Any, labels: Tensor | None) -> ModelOutput:
+    """Return what a module of one's own returned in eval mode as transformers' models do: loss, if any, and logits."""
+    logits = logits_of(output, None)
+    if logits is None or labels is None:
+        return ModelOutput(logits=logits)
+    rows = labels != IGNORE_INDEX if logits.ndim == 3 else ...
+    return ModelOutput(loss=HardLabel()(logits[rows], labels[rows]), logits=logits)
+
+
+def has_one_output(model: nn.Module) -> bool:
+    """Whether a model has one output, a score: regression."""
+    return not predicts_vocabulary(model) and getattr(getattr(model, "config", None), "num_labels", None) == 1
+
+
+def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], objective: Objective) -> None:
+    """Raise ConfigError for heads that the objective's terms on outputs cannot compare, as far as models tell."""
+    on_logits = [name for name, term in objective.terms.items() if term.loss.inputs in ON_TEACHER_LOGITS]
+    on_outputs = [name for name, term in objective.terms.items() if term.loss.inputs in ON_OUTPUTS]
+    if on_outputs and _has_no_head(student):
+        raise ConfigError(
+            f"the term '{on_outputs[0]}' reads logits, but the student {type(student).__name__} has no head",
+            hint="load it with one, such as AutoModelForSequenceClassification",
+            term=on_outputs[0],
+        )
+    for name, teacher in teachers.items():
+        if teacher is None or not on_logits:
+            continue
+        if _has_no_head(teacher):
+            raise ConfigError(
+                f"the term '{on_logits[0]}' reads logits, but the teacher '{name}', {type(teacher).__name__}, has no "
+                "head",
+                hint="load it with the head it was fine-tuned with",
+                term=on_logits[0],
+            )
+        sizes = _output_size(student), _output_size(teacher)
+        if None not in sizes and sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"the term '{on_logits[0]}' compares logits, but the student has {sizes[0]} outputs and the teacher "
+                f"'{name}' {sizes[1]}",
+                hint="load both with the same labels",
+                term=on_logits[0],
+            )
+    if predicts_vocabulary(student):
+        for name, term in objective.terms.items():
+            if type(term.loss) is HardLabel:
+                raise ConfigError(
+                    f"the term '{name}' is {loss_name(term.loss)}, which divides by all tokens, but the student "
+                    "predicts masked ones",
+                    hint="take MaskedLanguageModel",
+                    term=name,
+                )
+
+
+def predicts_vocabulary(model: nn.Module) -> bool:
+    """Whether a model has a masked-language-model head of transformers."""
+    names = {base.__name__ for base in type(model).__mro__}
+    return not names.isdisjoint(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+
+
+def _has_no_head(model: nn.Module) -> bool:
+    return isinstance(model, PreTrainedModel) and model.base_model is model
+
+
+def _output_size(model: nn.Module) -> int | None:
+    """Return C where a model's config tells it."""
+    config = getattr(model, "config", None)
+    if predicts_vocabulary(model):
+        return getattr(config, "vocab_size", None)
+    is_classifier = type(model).__name__.endswith(("ForSequenceClassification", "ForTokenClassification"))
+    return getattr(config, "num_labels", None) if is_classifier else None

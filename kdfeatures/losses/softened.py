@@ -1,0 +1,72 @@
+"""What the losses between class distributions share: both softened by one temperature."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.losses.base import Inputs
+from kdfeatures.masking import full_precision
+
+
+def same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in full precision; raises UserError unless both are (B, C) of one shape."""
+    if student.ndim != 2 or student.shape != teacher.shape:
+        raise UserError(
+            f"{type(loss).__name__} compares logits (batch, classes) of one shape, but the student gives "
+            f"{tuple(student.shape)} and the teacher {tuple(teacher.shape)}; use models of equal num_labels."
+        )
+    return full_precision(student), full_precision(teacher)
+
+
+def kl_rows(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Return KL(p || q) of every example, (B,), from log-probabilities (B, C)."""
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+
+class SoftenedLoss(nn.Module):
+    """Base of the losses between class distributions softened by a temperature, softmax(logits / T).
+
+    Of several teachers it takes the average of their distributions at T.
+
+    Args:
+        temperature: T > 0; the logits are divided by it.
+
+    Raises:
+        ConfigError: for any other T.
+    """
+
+    inputs: ClassVar[Inputs] = "logits"
+    reduction: ClassVar[str] = "sum over C, mean over B"
+    positions: ClassVar[str] = "all texts"
+    temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
+
+    @property
+    def target_temperature(self) -> float:
+        return self.temperature
+
+    def __init__(self, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise ConfigError(
+                "must be a finite number above 0", argument="temperature", value=temperature, hint="1 is neutral"
+            )
+        self.temperature = temperature
+
+    def log_probabilities(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log softmax(logits / T) of student and teacher, (B, C) each.
+
+        Raises UserError for other shapes, and for C == 1.
+        """
+        student, teacher = same_outputs(self, student, teacher)
+        if student.shape[1] == 1:
+            raise UserError(
+                f"{type(self).__name__} compares class distributions, but the models have 1 output "
+                "(regression); use LogitMSE."
+            )
+        log_s, log_t = (F.log_softmax(logits / self.temperature, dim=1) for logits in (student, teacher))
+        return log_s, log_t

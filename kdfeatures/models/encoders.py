@@ -1,0 +1,68 @@
+"""The model that fine-tuning starts from: a pretrained encoder, or a random one for a generated task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from kdfeatures.data.synthetic import tokenizer as synthetic_tokenizer
+from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.models.load import label_settings, load_for_task, load_tokenizer
+from kdfeatures.tasks.task import Task
+
+POSITIONS = 64  # tokens; generated examples are shorter
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """path: folder or Hub id to fine-tune; None draws a random BERT of these sizes (generated tasks only)."""
+
+    path: str | None = None
+    layers: int = 4
+    hidden_size: int = 64
+    heads: int = 4
+    intermediate_size: int = 256
+    dropout: float = 0.0
+    initializer_range: float = 0.05  # the usual 0.02 is too small for so narrow an encoder
+
+
+def start_model(spec: EncoderSpec, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model with a head for the task, and its tokenizer. Raises UserError for a task that needs a path."""
+    if spec.path is not None:
+        return load_for_task(spec.path, "model.path", task), load_tokenizer(spec.path, "model.path")
+    if task.embedded is None:
+        raise UserError(
+            f"task={task.name} needs a pretrained encoder: give model.path=FOLDER_OR_HUB_ID (only generated tasks "
+            "start from nothing)."
+        )
+    return AutoModelForSequenceClassification.from_config(random_config(spec, task)), synthetic_tokenizer()
+
+
+def random_config(spec: EncoderSpec, task: Task) -> BertConfig:
+    """Return the config of a random encoder for a generated task; raises ConfigError for sizes that do not fit."""
+    for name in ("layers", "hidden_size", "heads", "intermediate_size"):
+        if getattr(spec, name) < 1:
+            raise ConfigError("must be at least 1", argument=name, value=getattr(spec, name), section="model")
+    if spec.hidden_size % spec.heads:
+        raise ConfigError(
+            f"hidden_size={spec.hidden_size} is not a multiple of heads={spec.heads}",
+            hint="choose heads so that it divides the width",
+            key="model.heads",
+            hidden_size=spec.hidden_size,
+            heads=spec.heads,
+        )
+    tokenizer = synthetic_tokenizer()
+    return BertConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=spec.layers,
+        hidden_size=spec.hidden_size,
+        num_attention_heads=spec.heads,
+        intermediate_size=spec.intermediate_size,
+        hidden_dropout_prob=spec.dropout,
+        attention_probs_dropout_prob=spec.dropout,
+        initializer_range=spec.initializer_range,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=tokenizer.pad_token_id,
+        **label_settings(task),
+    )

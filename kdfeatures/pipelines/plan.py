@@ -1,0 +1,68 @@
+"""A distillation as far as configs tell: every stage's objective fits the models that there will be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from transformers import PreTrainedConfig
+
+from kdfeatures.config.objective import bind
+from kdfeatures.config.settings import DistillSettings, StageSettings
+from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.gradients import check_measurable
+from kdfeatures.errors import ConfigError
+from kdfeatures.models.load import load_config
+from kdfeatures.models.planned import planned_student, planned_teacher
+from kdfeatures.models.teachers import option_of
+
+
+class Plan(NamedTuple):
+    """A stage that can be run: its objective fits models of these configs.
+
+    teacher: None for stored outputs. others: the further teachers, by name.
+    """
+
+    stage: StageSettings
+    student: PreTrainedConfig
+    teacher: PreTrainedConfig | None
+    objective: BoundObjective
+    others: Mapping[str, PreTrainedConfig]
+
+
+def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
+    """Return the plan of every stage; raises UserError for what shows to be wrong before models are loaded."""
+    first_student: PreTrainedConfig | None = None
+    plans: list[Plan] = []
+    encoder = None if settings.teacher_training is None else settings.teacher_training.model
+    for stage in settings.stages:
+        teacher = first_student if stage.born_again else planned_teacher(stage.teacher, encoder, stage.task)
+        first_student = first_student or planned_student(stage.student, teacher, stage.task)
+        others = {name: load_config(other.path, option_of(name)) for name, other in stage.others.items()}
+        objective = bind(stage.objective, first_student, teacher, others, regression=stage.task.is_regression)
+        if stage.trainer is not None:
+            arguments = stage.trainer.training_arguments(
+                output_dir, metric=stage.task.main_metric, seed=stage.seed, find_unused_parameters=False
+            )
+            sharded = bool(arguments.fsdp)
+            check_measurable(
+                sharded=sharded,
+                compiled=arguments.torch_compile,
+                balanced=objective.balance is not None,
+                explained=stage.explain,
+            )
+            objective.check_training(sharded=sharded, streaming=stage.data.streaming)
+        plans.append(Plan(stage, first_student, teacher, objective, others))
+    _check_idle(plans)
+    return plans
+
+
+def _check_idle(plans: Sequence[Plan]) -> None:
+    """Raise ConfigError for a further teacher that no stage learns anything from."""
+    for plan in plans:
+        for name in plan.others:
+            if not any(other.objective.needs(name) for other in plans if name in other.others):
+                raise ConfigError(
+                    f"no term learns anything from the teacher '{name}'", key="objective.idle_teacher", teacher=name
+                )

@@ -1,0 +1,55 @@
+"""Answers and scores of models on encoded splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from kdfeatures.cache import FeatureCache, logits_for
+from kdfeatures.distillation.teacher_outputs import reordered
+from kdfeatures.evaluation.predict import Predictor
+from kdfeatures.tasks.registry import task_type
+from kdfeatures.tasks.task import Task
+
+
+def predict_splits(
+    task: Task,
+    model: Predictor,
+    splits: dict[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+    columns: list[int] | None,
+    *,
+    batch_size: int,
+    title: str,
+) -> dict[str, np.ndarray]:
+    """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order."""
+    return {
+        name: task_type(task).predict(
+            model, split, tokenizer, columns, batch_size=batch_size, title=f"{title} on {name}"
+        )
+        for name, split in splits.items()
+    }
+
+
+def cached_logits(
+    task: Task, cache: FeatureCache, splits: dict[str, Dataset], columns: list[int] | None, *, rank: int, world: int
+) -> dict[str, np.ndarray]:
+    """The same as `predict_splits` for a teacher whose logits are kept on disk."""
+    kind, logits_by_split = task_type(task), {}
+    for name, split in splits.items():
+        logits = cache.features(split, [logits_for(task)], rank=rank, world=world).logits()
+        logits_by_split[name] = reordered(kind.of_cached(logits, split), columns)
+    return logits_by_split
+
+
+def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:
+    """Return {split: {metric: value}}."""
+    return {name: task_type(task).score(logits[name], split, task) for name, split in splits.items()}
+
+
+def counts_of(splits: Mapping[str, Dataset]) -> dict[str, int]:
+    """Return how many examples there are of each split."""
+    return {name: len(split) for name, split in splits.items()}
