@@ -5,7 +5,7 @@ RUN := HF_HUB_OFFLINE=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test check bench notebooks wheel
+.PHONY: help setup demo test check bench notebooks reference wheel
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -23,9 +23,11 @@ demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md 
 test: $(READY)  ## run all tests in WORKERS=2 processes; FAST=1 leaves out the slow ones
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal $(if $(FAST),-m "not slow")
 
-check: $(READY)  ## lint
+check: $(READY)  ## lint, types, and the layers of the packages
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -n 0 tests/test_layers.py
 
 bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
@@ -43,6 +45,9 @@ notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/noteb
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
 	mkdir -p outputs/notebooks
 	for file in notebooks/*.ipynb; do $(RUN) -m jupyter execute $$file --output=../outputs/notebooks/$$(basename $$file) || exit 1; done
+
+reference: $(READY)  ## write docs/reference.md from the docstrings
+	$(RUN) docs/build_reference.py
 
 wheel: $(READY)  ## build dist/*.whl
 	$(VENV)/bin/python -m build --wheel --no-isolation
