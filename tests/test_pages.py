@@ -6,6 +6,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.composing import compose
+from support.pages import python_blocks
 from support.shared_data import ROOT
 from support.tiny import tiny_classifier
 
@@ -51,29 +52,14 @@ def test_the_pages_show_commands():
     assert {param.values[0] for param in SHOWN} >= {"finetune", "distill", "evaluate", "glue", "compare", "cache"}
 
 
-def python_of(page):
-    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL))
-
-
-def test_the_readmes_python_runs(tmp_path):
-    teacher = tiny_classifier(layers=12, width=48, heads=12)
-    teacher.save_pretrained(tmp_path)
-    tokenizer().save_pretrained(tmp_path)
-    names = {"teacher": teacher, "student": tiny_classifier(layers=6)}
-    exec(python_of(ROOT / "README.md").replace("bert-base-uncased", str(tmp_path)), names)
-    features, (rows, length) = names["features"], names["batch"]["input_ids"].shape
-    assert features.hidden.keys() == {0, 6, 12} and features.hidden[6].shape == (rows, length, 48)
-    assert features.relation(12, "value", heads=48).shape == (rows, 48, length, length)
-    assert names["distiller"].parts.keys() == {"logits", "hidden"}
-    assert all(parameter.grad is not None for parameter in names["distiller"].objective.parameters())
-
-
-def test_the_python_of_the_page_on_likeness_runs():
+def test_the_python_of_the_page_on_likeness_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     texts = ["a cat sat", "so did a dog", "it ran", "no one saw it"]
     models = {"teacher": tiny_classifier(layers=6), "student": tiny_classifier()}
     names = {**models, "tokenizer": tokenizer(), "texts": texts}
-    exec(python_of(ROOT / "docs" / "inspect.md"), names)
-    assert names["found"]["divergence"][3, 6].matching.pairs
+    exec("\n".join(python_blocks(ROOT / "docs" / "inspect.md")), names)
+    assert names["layers"].similarity.shape == (4, 7)
+    assert names["heads"]["divergence"][3, 6].matching.pairs
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -92,3 +78,9 @@ def test_every_link_leads_somewhere(page):
 def test_every_page_is_named_in_the_readme():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in text] == []
+
+
+def test_the_readme_shows_every_package():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("\nkdfeatures/\n")[2].partition("\n```")[0]
+    packages = {path.parent.name for path in (ROOT / "kdfeatures").glob("*/__init__.py")}
+    assert packages - set(re.findall(r"^  (\w+)/ ", tree, flags=re.MULTILINE)) == set()
