@@ -267,7 +267,7 @@ class Features:
 
     def __repr__(self) -> str:
         lines = [f"hidden {layer}: {_describe(x)}" for layer, x in sorted(self.hidden.items(), key=_by_layer)]
-        for layer, states in sorted(self.attention.items()):
+        for layer, states in sorted(self.attention.items(), key=_by_layer):
             lines.append(f"attention {layer}: query, key, value {_describe(states.query)} each")
             if states.used is not None:
                 lines.append(f"attention {layer}: probabilities {_describe(states.used)}")
@@ -286,9 +286,10 @@ class _Captured(dict[Key, Value], Generic[Key, Value]):
         raise KeyError(f"{self.of.format(key)} was not captured; captured {self.plural}: {list(self)}")
 
 
-def _by_layer(item: tuple[int | str, Tensor]) -> tuple[bool, int]:
-    layer = item[0]
-    return (True, 0) if isinstance(layer, str) else (False, layer)
+def _by_layer(item: tuple[object, object]) -> tuple[str, bool, int]:
+    """Sort by teacher, where there are several and the key is (teacher, layer), then by layer, "final" last."""
+    teacher, layer = item[0] if isinstance(item[0], tuple) else ("", item[0])
+    return (teacher, False, layer) if isinstance(layer, int) else (teacher, True, 0)
 
 
 def _masked_softmax(scores: Tensor, keep: Tensor | None) -> Tensor:

@@ -107,3 +107,18 @@ def test_a_new_pass_begins_with_nothing():
     features.clear()
     assert not features.hidden and not features.attention and not features.modules
     assert repr(features) == "Features(empty)"
+
+
+def test_merged_features_of_several_teachers_can_be_printed():
+    features = Features()
+    for key in (("b", 1), 2, "final", ("b", 0), 0, ("b", "final")):
+        features.hidden[key] = torch.zeros(1, 2, 3)
+    lines = [line.split(":")[0].strip() for line in repr(features).splitlines()[1:-1]]
+    assert lines == [
+        "hidden 0",
+        "hidden 2",
+        "hidden final",
+        "hidden ('b', 0)",
+        "hidden ('b', 1)",
+        "hidden ('b', 'final')",
+    ]

@@ -57,7 +57,7 @@ def call(
     if dataset is not None:
         if existing == "refuse":
             refuse_run(Path(output_dir))
-        node = {**node, **_in_files(name, node, dataset, Path(output_dir) / DATA)}
+        node = {**node, **_in_files(name, node, dataset, Path(output_dir) / DATA, resumes=existing == "resume")}
     values: dict[str, Any] = {"split": split, "output_dir": str(output_dir)}
     if node:
         values["task"] = node
@@ -96,7 +96,7 @@ def _task(task: TaskLike) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _in_files(name: str, node: Mapping[str, Any], dataset: Splits, folder: Path) -> dict[str, Any]:
+def _in_files(name: str, node: Mapping[str, Any], dataset: Splits, folder: Path, *, resumes: bool) -> dict[str, Any]:
     """Write the splits as parquet, and return what a task says of data that lie there.
 
     So a run can be resumed, compared and inspected when the process that had its data in memory is gone.
@@ -120,7 +120,7 @@ def _in_files(name: str, node: Mapping[str, Any], dataset: Splits, folder: Path)
             raise ConfigError(
                 f"must be a datasets.Dataset, but is {type(examples).__name__}", argument=f"dataset[{given!r}]"
             )
-        files[names[given]] = str(_write_split(examples, names[given], folder).absolute())
+        files[names[given]] = str(_write_split(examples, names[given], folder, resumes=resumes).absolute())
     said = {"files": files, "splits": {}, "dataset": None, "config": None, "embedded": None}
     return {**said, **_labels(node, next(iter(dataset.values())))}
 
@@ -143,11 +143,16 @@ def _labels(node: Mapping[str, Any], examples: Dataset) -> dict[str, Any]:
     return {"labels": list(feature.names)} if isinstance(feature, ClassLabel) else {}
 
 
-def _write_split(examples: Dataset, split: str, folder: Path) -> Path:
-    """Write a split as parquet, unless it is there; its name tells its content, so that runs on other data differ."""
+def _write_split(examples: Dataset, split: str, folder: Path, *, resumes: bool) -> Path:
+    """Write a split as parquet, unless it is there; its name tells its content, so that runs on other data differ.
+
+    Other examples are those of a run that is overwritten or never began, or, where one is resumed, an error.
+    """
     path = folder / f"{split}-{_digest(examples)}.parquet"
     for other in folder.glob(f"{split}-*.parquet"):
-        if other != path:
+        if other != path and not resumes:
+            other.unlink(missing_ok=True)
+        elif other != path:
             raise UserError(
                 f"{other} holds other examples than are given now; give the same ones, or choose another folder."
             )

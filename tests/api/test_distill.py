@@ -110,6 +110,18 @@ def test_a_run_goes_on_where_it_was_and_refuses_other_examples(workspace, tmp_pa
         distil(workspace, tmp_path / "run", recipe="logits")
 
 
+def test_a_run_that_is_overwritten_takes_other_examples(workspace, tmp_path):
+    distil(workspace, tmp_path / "run", recipe="logits")
+    fewer = in_memory(workspace)
+    fewer["train"] = fewer["train"].select(range(64))
+    result = kd.distill(
+        CLAUSES, teacher=workspace.teacher, recipe="logits", output_dir=tmp_path / "run", dataset=fewer,
+        trainer=SHORT, existing="overwrite",
+    )  # fmt: skip
+    assert result.train_examples == 64
+    assert len(list((tmp_path / "run" / "data").glob("train-*.parquet"))) == 1
+
+
 def test_runs_are_compared_with_the_baseline(workspace, tmp_path):
     for recipe in ("hard", "logits"):
         for seed in (1, 2):
