@@ -78,6 +78,15 @@ def compare_heads(
     Raises:
         UserError: for fewer than two batches, unknown measures, layers that do not exist, and where a measure cannot
             see a model's scores.
+
+    >>> from transformers import BertConfig, BertModel
+    >>> from kdfeatures.data.synthetic import tokenizer
+    >>> sizes = {"vocab_size": 80, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> student, teacher = (BertModel(BertConfig(num_hidden_layers=n, **sizes)) for n in (2, 4))
+    >>> texts = ["the dog slept", "a cat that slept ran", "dogs ran", "the cat saw a dog"]
+    >>> heads = compare_heads(student, teacher, texts, tokenizer(), pairs=[(1, 2)])
+    >>> heads["divergence"][1, 2].similarity.shape  # heads of student layer 1 and teacher layer 2
+    torch.Size([2, 2])
     """
     batches = batches_of(texts, tokenizer, batch_size=batch_size)
     depths = [len(encoder_of(model).layers) for model in (student, teacher)]

@@ -71,6 +71,14 @@ def compare_layers(
     Raises:
         UserError: without any text, for a batch of fewer than 4 tokens, and for a model whose length shrinks from layer
             to layer (Funnel).
+
+    >>> from transformers import BertConfig, BertModel
+    >>> from kdfeatures.data.synthetic import tokenizer
+    >>> sizes = {"vocab_size": 80, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> student, teacher = (BertModel(BertConfig(num_hidden_layers=n, **sizes)) for n in (2, 4))
+    >>> texts = ["the dog slept", "a cat that slept ran", "dogs ran", "the cat saw a dog"]
+    >>> compare_layers(student, teacher, texts, tokenizer()).similarity.shape  # embeddings and layers of both
+    torch.Size([3, 5])
     """
     batches = batches_of(texts, tokenizer, batch_size=batch_size)
     depth_s, depth_t = (len(encoder_of(model).layers) for model in (student, teacher))
