@@ -11,7 +11,7 @@ from kdfeatures.api.calls import Call, Splits, TaskLike, call, overrides_of
 from kdfeatures.config.compose import composed
 from kdfeatures.config.load import distill_settings
 from kdfeatures.config.recipes import recipe_names
-from kdfeatures.config.term_records import with_terms
+from kdfeatures.config.term_records import with_objective, with_terms
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.recipe import Recipe
 from kdfeatures.errors import ConfigError
@@ -103,7 +103,7 @@ def distill(
     config = _in_every_stage(config, trainer or {})
     terms = {}
     if objective is not None:
-        config = with_terms({**config, "recipe_name": OF_OBJECTIVE}, objective.terms)
+        config = with_objective({**config, "recipe_name": OF_OBJECTIVE}, objective)
     elif isinstance(recipe, Recipe):
         terms = {name: term for name, term in recipe.changes.items() if term is not None}
         config = with_terms(config, terms, {name: None for name in recipe.changes if name not in terms})

@@ -17,6 +17,7 @@ from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.mapping.resolve import resolve_map
+from kdfeatures.models.teachers import OtherTeacherSettings
 from kdfeatures.runs.moved_options import current_term
 
 OF_RUN = "mapping"  # the option of the map that all terms take that have none of their own
@@ -60,7 +61,7 @@ def shares_of(config: Mapping[str, Any]) -> dict[str, float] | None:
     others = config["teachers"]
     if not others:
         return None
-    weights = {name: other.get("weight", 1.0) for name, other in others.items()}
+    weights = {name: other.get("weight", OtherTeacherSettings.weight) for name, other in others.items()}
     return {DEFAULT_TEACHER: config["teacher"]["weight"], **weights}
 
 

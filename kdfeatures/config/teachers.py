@@ -40,7 +40,7 @@ def _other(name: str, node: Any) -> OtherTeacherSettings:
         raise UserError(f"{where}: a teacher's name must be a word other than {DEFAULT_TEACHER}, such as teachers.b.")
     if not isinstance(node, Mapping):
         raise UserError(f"{where}={node} must have a path and a weight: {where}={{path: {node}, weight: 1.0}}.")
-    settings = section({where: {"shuffled": False, "permuted": False, **node}}, where, OtherTeacherSettings)
+    settings = section({where: node}, where, OtherTeacherSettings)
     controls = [control for control in ("shuffled", "permuted") if getattr(settings, control)]
     if controls and settings.weight:
         raise UserError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdfeatures.alignment.resolve import PROJECTIONS
 from kdfeatures.config.objective import ConfiguredMap
+from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.schedules import Schedule, schedule_node
 from kdfeatures.distillation.term import Term
 from kdfeatures.losses.base import FunctionLoss
@@ -60,6 +62,18 @@ def _qualified_name(value: Any) -> str:
     if module.startswith("kdfeatures.losses."):
         module = "kdfeatures.losses"  # from where they are imported
     return f"{module}.{kind.__qualname__}"
+
+
+def with_objective(config: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
+    """Return a run config that says an objective made in Python: its terms, projection and balance."""
+    maker, balance = objective.projection, objective.balance
+    name = next((name for name, known in PROJECTIONS.items() if known is maker), None)
+    projection = _qualified_name(maker) if name is None else f"kdfeatures.alignment.{name}"
+    record = {**config, "projection": {"_target_": projection}}
+    if balance is not None:
+        settings = ("shares", "every", "momentum", "limit")
+        record["balance"] = {key: getattr(balance, key) for key in settings}
+    return with_terms(record, objective.terms)
 
 
 def with_terms(

@@ -7,6 +7,7 @@ from transformers import AutoModelForSequenceClassification
 
 import kdfeatures as kd
 from kdfeatures.cli.main import main
+from kdfeatures.distillation.balancing import GradientBalancer
 
 SHORT = {"learning_rate": 2e-3, "num_train_epochs": 1, "disable_tqdm": True}
 
@@ -73,6 +74,19 @@ def test_an_objective_of_ones_own_with_a_function_as_loss(workspace, tmp_path):
     assert set(result.losses) == {"labels", "gap"} and result.mapping == [(0, 0), (1, 3), (2, 4)]
     card = (tmp_path / "run" / "README.md").read_text()
     assert "mean_gap" in card
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "said"),
+    [
+        ({"projection": "shared"}, "projection", {"_target_": "kdfeatures.alignment.shared"}),
+        ({"balance": GradientBalancer({"gap": 2.0}, every=5)}, "balance", {"shares": {"gap": 2.0}, "every": 5}),
+    ],
+)
+def test_what_an_objective_of_ones_own_is_made_of_is_in_the_record(workspace, tmp_path, more, key, said):
+    objective = kd.Objective(labels=kd.losses.HardLabel(), gap=kd.Term(mean_gap, layers="last"), **more)
+    result = distil(workspace, tmp_path / "run", recipe=objective, trainer={**SHORT, "max_steps": 1})
+    assert said.items() <= result.config[key].items()
 
 
 def test_layers_replace_the_map_of_all_terms_that_have_none_of_their_own(workspace, tmp_path):
