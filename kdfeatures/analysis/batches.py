@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from datasets import Dataset
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.errors import ConfigError, UserError
-
-Batch = dict[str, Tensor]
+from kdfeatures.models.batches import Batch
 
 
 def text_batches(
@@ -55,19 +52,6 @@ def batches_of(
         raise ConfigError("is needed to read texts", argument="tokenizer", value=None, hint="give that of both models")
     batches: Iterable[Any] = texts
     return batches
-
-
-def to_device(batch: Batch, model: PreTrainedModel) -> Batch:
-    """Return the batch where the model is."""
-    device = next(model.parameters()).device
-    return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def real_of(batch: Batch) -> Tensor:
-    """Return which tokens are real, boolean (B, L)."""
-    if "attention_mask" not in batch:
-        return torch.ones_like(batch["input_ids"], dtype=torch.bool)
-    return batch["attention_mask"].bool()
 
 
 def _encoded(examples: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, list[int]]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import Batch, batches_of, real_of, to_device
+from kdfeatures.analysis.batches import batches_of
 from kdfeatures.analysis.head_matching import HeadMatching, match_heads
 from kdfeatures.analysis.head_similarity import HeadSimilarity, changed, shuffled
 from kdfeatures.capture.context import eval_pass
@@ -18,6 +18,7 @@ from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.mapping.pairs import LayerPair
+from kdfeatures.models.batches import Batch, real_of, to_device
 
 
 class HeadComparison(NamedTuple):

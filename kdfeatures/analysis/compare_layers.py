@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import Batch, batches_of, real_of, to_device
+from kdfeatures.analysis.batches import batches_of
 from kdfeatures.analysis.hsic import kernels_of, unbiased_hsics
 from kdfeatures.capture.context import eval_pass
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
+from kdfeatures.models.batches import Batch, real_of, to_device
 
 
 class LayerComparison(NamedTuple):

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kdfeatures.analysis.batches import Batch
 from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
 from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
 from kdfeatures.analysis.heatmaps import Panel, heat_maps
 from kdfeatures.analysis.html_page import data_url
 from kdfeatures.mapping.pairs import LayerPair
+from kdfeatures.models.batches import Batch
 
 Cells = Sequence[tuple[int, int]]  # (row, column)
 MEANINGS = {

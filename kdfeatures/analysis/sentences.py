@@ -10,10 +10,10 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import Batch, to_device
 from kdfeatures.capture.context import eval_pass
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.models.batches import Batch, to_device
 
 FIGURE_MIB = 0.1  # of a figure, with 12 x 12 heads in three panels
 STEPS = 255  # of a byte; it keeps the square root of a probability, so that small ones are told apart

@@ -173,9 +173,17 @@ TEXTS = {
         "student.init=pca makes embeddings narrower, but student.hidden_size={hidden_size} is not below the teacher's "
         "{teacher_size}; choose a smaller one, or student.init=teacher."
     ),
+    "student.prunable": (
+        "student.init=pruned cuts {prunable}, but the teacher is a '{model_type}'; use student.init=teacher, pca or "
+        "random."
+    ),
+    "student.pruned_width": (
+        "student.init=pruned keeps directions of the teacher's {teacher_size}, so student.hidden_size={hidden_size} is "
+        "too many; choose at most as many, or student.init=random."
+    ),
     "student.copy_sizes": (
         "student.init=teacher copies whole layers, but student.{size}={student_size} and the teacher has "
-        "{teacher_size}; use student.init=random, or pca for a narrower one."
+        "{teacher_size}; use student.init=pruned for smaller sizes, or random."
     ),
     "model.heads": (
         "model.hidden_size={hidden_size} is not a multiple of model.heads={heads}; choose model.heads so that it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +13,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from kdfeatures.capture.families import encoder_of, family_of
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.mapping.rules import uniform
+from kdfeatures.models.batches import Batch
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.pca_init import narrow_embeddings
+from kdfeatures.models.pruning import PRUNABLE, prune_into
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
-INITS = ("teacher", "pca", "random")
+INITS = ("teacher", "pruned", "pca", "random")
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class StudentSpec:
 
     Args:
         path: folder or Hub id; the sizes are then its own.
-        init: "teacher" copies teacher layers, embeddings and head; "pca" starts a narrower one from the teacher's
-            embeddings along their leading principal directions; "random" draws all weights.
+        init: "teacher" copies teacher layers, embeddings and head; "pruned" keeps, at any smaller sizes, the teacher's
+            most important heads, neurons and directions (kdfeatures.models.pruning); "pca" starts a narrower one from
+            the teacher's embeddings along their leading principal directions; "random" draws all weights.
         layers: None is as many as `layers_from`, or `layer_share` of the teacher's, rounded up.
         layers_from: the teacher layers to copy, from 1; None spreads them evenly.
         hidden_size, heads, intermediate_size: None takes the teacher's (for another width 4 hidden_size).
         seed: of random weights; None is the run's.
+        init_examples: how many training examples init="pruned" measures importance on.
     """
 
     path: str | None = None
@@ -43,6 +48,7 @@ class StudentSpec:
     heads: int | None = None
     intermediate_size: int | None = None
     seed: int | None = None
+    init_examples: int = 512
 
 
 def build_student(
@@ -51,7 +57,8 @@ def build_student(
     """Return the student described by `spec`, with the task's labels. Random weights follow torch's global seed.
 
     teacher: None, as stored outputs are, only for a student with a path. teacher_columns: the teacher's outputs in the
-    task's label order, or None; a copied head is put into that order.
+    task's label order, or None; a copied head is put into that order. With init="pruned" the weights are random until
+    `prune_student` has seen texts.
     """
     if spec.path is not None:
         for name in ("layers", "layers_from", "hidden_size", "heads", "intermediate_size"):
@@ -75,8 +82,22 @@ def build_student(
     return student
 
 
+def prune_student(
+    spec: StudentSpec,
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    teacher_columns: list[int] | None,
+    batches: Iterable[Batch],
+) -> None:
+    """Give a student of init="pruned", in place, what it keeps of the teacher, measured on batches of model inputs."""
+    layers = copied_layers(spec, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    prune_into(student, teacher, batches, layers)
+    if teacher_columns is not None:
+        _reorder_outputs(student, teacher_columns)
+
+
 def copied_layers(spec: StudentSpec, student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher layers (from 1) that a student with init=teacher starts from."""
+    """The teacher layers (from 1) that a student with init=teacher or pruned starts from."""
     if spec.layers_from is None:
         return [pair.teacher for pair in uniform(student_layers, teacher_layers, embeddings=False)]
     if len(spec.layers_from) != student_layers:
@@ -139,6 +160,8 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
     setattr(config, name, _positive(spec.intermediate_size, "intermediate_size", usual))
     if spec.init == "teacher":
         _check_copy(spec, config, teacher)
+    elif spec.init == "pruned":
+        _check_pruning(spec, config, teacher)
     elif spec.layers_from is not None:
         raise ConfigError(
             f"layers_from={list(spec.layers_from)} names layers to copy, but init={spec.init} copies none",
@@ -159,6 +182,29 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
     return config
 
 
+def _check_pruning(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
+    if teacher.model_type not in PRUNABLE:
+        raise ConfigError(
+            f"init=pruned cuts {', '.join(PRUNABLE)}, but the teacher is a '{teacher.model_type}'",
+            hint="use init=teacher, pca or random",
+            key="student.prunable",
+            model_type=teacher.model_type,
+            prunable=", ".join(PRUNABLE),
+        )
+    if config.hidden_size > teacher.hidden_size:
+        raise ConfigError(
+            f"init=pruned keeps directions of the teacher's {teacher.hidden_size}, so hidden_size={config.hidden_size} "
+            "is too many",
+            hint="choose at most as many, or init=random",
+            key="student.pruned_width",
+            hidden_size=config.hidden_size,
+            teacher_size=teacher.hidden_size,
+        )
+    if spec.init_examples < 4:
+        raise ConfigError("must be at least 4", argument="init_examples", value=spec.init_examples, section="student")
+    copied_layers(spec, config.num_hidden_layers, teacher.num_hidden_layers)
+
+
 def _check_copy(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
     name = family_of(teacher).intermediate_size
     for size, student_size, teacher_size in (
@@ -169,7 +215,7 @@ def _check_copy(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrained
         if student_size != teacher_size:
             raise ConfigError(
                 f"init=teacher copies whole layers, but {size}={student_size} and the teacher has {teacher_size}",
-                hint="use init=random, or pca for a narrower one",
+                hint="use init=pruned for smaller sizes, or random",
                 key="student.copy_sizes",
                 size=size,
                 student_size=student_size,

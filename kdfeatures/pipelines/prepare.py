@@ -16,13 +16,14 @@ from transformers import (
     set_seed,
 )
 
+from kdfeatures.analysis.batches import text_batches
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
 from kdfeatures.config.settings import StageSettings
 from kdfeatures.data.inputs import TaskData, joined, load_inputs
 from kdfeatures.data.stored_predictions import StoredOutputs
-from kdfeatures.data.subsets import is_labelled
+from kdfeatures.data.subsets import is_labelled, sample
 from kdfeatures.data.text_inputs import OWN
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
@@ -31,11 +32,13 @@ from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_tokenizer
 from kdfeatures.models.max_length import check_length, check_positions
-from kdfeatures.models.students import build_student
+from kdfeatures.models.students import build_student, prune_student
 from kdfeatures.models.teachers import Teacher, check_tokenizers, load_teachers, make_all_ready, option_of
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+
+PRUNING_BATCH = 32  # texts a forward pass, so that a measurement is always the same
 
 
 @dataclass
@@ -81,7 +84,6 @@ class DistillationSetup:
         main = teachers[DEFAULT_TEACHER]
         set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
         student = build_student(stage.student, main.model, main.columns, task)
-        make_all_ready(teachers, stage.teacher)
         configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
         of_main = configs.pop(DEFAULT_TEACHER)
         objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
@@ -115,6 +117,11 @@ class DistillationSetup:
                 check_length(model, option, data.max_length)
             else:
                 check_positions(model, option, [examples, *reported.values()])
+        if stage.student.path is None and stage.student.init == "pruned":
+            chosen = _sample(examples, stage.student.init_examples, stage.seed)
+            batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)
+            prune_student(stage.student, student, main.loaded, main.columns, batches)
+        make_all_ready(teachers, stage.teacher)  # not before: what is copied from a teacher shall not be rounded
         stored = None
         if outputs is not None:
             assert isinstance(inputs, TaskData)  # StoredOutputs.read takes no other tasks
@@ -153,6 +160,13 @@ class DistillationSetup:
             others={name: teacher.loaded.config for name, teacher in self.teachers.items() if name != DEFAULT_TEACHER},
             **outputs_of(self.task, self.student.config),
         )
+
+
+def _sample(examples: Dataset | IterableDataset, count: int, seed: int) -> Dataset:
+    """Return some of the training examples; the first ones of a stream."""
+    if isinstance(examples, IterableDataset):
+        return Dataset.from_list(list(examples.take(count)))
+    return sample(examples, count, seed)
 
 
 def outputs_of(task: Task, student: PreTrainedConfig) -> dict[str, Any]:

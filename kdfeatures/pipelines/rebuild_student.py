@@ -59,6 +59,10 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
     learned_from = results["teacher"]["path"] if path is None else path
     if not _is_same(learned_from, teacher):
         return Before(None, f"the student began as a part of {learned_from}, not of teacher.path={teacher}")
+    if spec.init == "pruned":
+        return Before(
+            None, "the student began as what was kept of the teacher, measured on texts that are not read here"
+        )
     headed = load_trained(teacher, "teacher.path", task_type(task), force=True)
     seed = config["seed"] if spec.seed is None else spec.seed
     set_seed(seed)
@@ -67,7 +71,10 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
     if spec.init == "teacher":
         copied = copied_layers(spec, depth, of_teacher.num_hidden_layers)
         return Before(model, f"began with a copy of the teacher's layers {', '.join(map(str, copied))}")
-    return Before(model, f"began with random weights, drawn again with seed {seed}")
+    drawn = f"random weights, drawn again with seed {seed}"
+    if spec.init == "pca":
+        return Before(model, f"began with the teacher's embeddings made narrower, and {drawn}")
+    return Before(model, f"began with {drawn}")
 
 
 def _is_same(named: str, given: str) -> bool:

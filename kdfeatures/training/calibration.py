@@ -15,7 +15,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 
 from kdfeatures.alignment.hungarian import HeadMatches, HungarianHeads
 from kdfeatures.alignment.pca import PcaProjections
-from kdfeatures.analysis.batches import text_batches, to_device
+from kdfeatures.analysis.batches import text_batches
 from kdfeatures.analysis.compare_heads import compare_heads
 from kdfeatures.analysis.compare_layers import compare_layers
 from kdfeatures.capture.context import capture
@@ -23,6 +23,7 @@ from kdfeatures.data.subsets import sample
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import CkaMap
+from kdfeatures.models.batches import to_device
 from kdfeatures.training.checkpoints import HEADS, MAPS, saved_part
 
 MAPS_BATCH, HEADS_BATCH, PCA_BATCH = 32, 16, 32  # texts a forward pass, so that a measurement is always the same

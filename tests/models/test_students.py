@@ -165,20 +165,32 @@ def test_the_teacher_keeps_its_config():
         ({"heads": -1}, "student.heads=-1 must be at least 1"),
         ({"hidden_size": 16, "heads": 3}, "student.hidden_size=16 is not a multiple of student.heads=3"),
         ({"heads": 5}, "student.hidden_size=24 is not a multiple of student.heads=5"),
-        ({"hidden_size": 16}, "student.hidden_size=16 and the teacher has 24; use student.init=random, or pca"),
-        ({"heads": 2}, "student.heads=2 and the teacher has 4; use student.init=random"),
-        ({"intermediate_size": 36}, "student.intermediate_size=36 and the teacher has 48; use student.init=random"),
+        ({"hidden_size": 16}, "student.hidden_size=16 and the teacher has 24; use student.init=pruned for smaller"),
+        ({"heads": 2}, "student.heads=2 and the teacher has 4; use student.init=pruned"),
+        ({"intermediate_size": 36}, "student.intermediate_size=36 and the teacher has 48; use student.init=pruned"),
         ({"layers": 2, "layers_from": [1]}, "names 1 teacher layers, but the student has 2 layers"),
         ({"layers": 2, "layers_from": [1, 5]}, "names layer 5, but the teacher has layers 1 to 4"),
         ({"layers": 2, "layers_from": [0, 1]}, "names layer 0, but the teacher has layers 1 to 4"),
         ({"init": "random", "layers_from": [1, 2, 3, 4]}, "student.init=random copies none"),
         ({"init": "pca", "hidden_size": 16, "layers_from": [1]}, "student.init=pca copies none"),
         ({"init": "pca"}, "student.hidden_size=24 is not below the teacher's 24; choose a smaller one"),
-        ({"init": "teachr"}, "student.init=teachr is unknown; did you mean 'teacher'?; choose from teacher, pca"),
+        ({"init": "pruned", "hidden_size": 32}, "teacher's 24, so student.hidden_size=32 is too many; choose at most"),
+        ({"init": "pruned", "init_examples": 3}, "student.init_examples=3 must be at least 4"),
+        ({"init": "pruned", "layers": 2, "layers_from": [1, 5]}, "names layer 5, but the teacher has layers 1 to 4"),
+        (
+            {"init": "teachr"},
+            "student.init=teachr is unknown; did you mean 'teacher'?; choose from teacher, pruned",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_by_value(given, told):
     assert told in refused(**given)
+
+
+def test_a_family_that_cannot_be_pruned_is_refused_with_those_that_can():
+    told = refused(tiny_classifier("roformer"), init="pruned")
+    assert "student.init=pruned cuts bert, " in told
+    assert "the teacher is a 'roformer'; use student.init=teacher, pca or random" in told
 
 
 @pytest.fixture(scope="module")
