@@ -6,7 +6,7 @@ from huggingface_hub import constants
 
 from kdfeatures import hub
 from kdfeatures.errors import UserError
-from kdfeatures.models.load import load_config
+from kdfeatures.models.configs import load_config
 
 
 class Session:

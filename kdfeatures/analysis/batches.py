@@ -39,7 +39,11 @@ def text_batches(
     if len(rows) < 2 * count:
         count = len(rows) // 2
     parts = [rows[number * len(rows) // count : (number + 1) * len(rows) // count] for number in range(count)]
-    return [dict(tokenizer.pad(part, return_tensors="pt")) for part in parts]
+    # told what a tokenizer's own settings may leave out: padding that nobody marks would count as text
+    return [
+        dict(tokenizer.pad(part, return_tensors="pt", return_attention_mask=True, padding_side="right"))
+        for part in parts
+    ]
 
 
 def batches_of(

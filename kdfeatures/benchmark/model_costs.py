@@ -20,8 +20,9 @@ from kdfeatures.evaluation.timing import Spread
 from kdfeatures.files import write_whole
 from kdfeatures.models.costs import BATCH, costs, latency_and_throughput
 from kdfeatures.models.export import OnnxClassifier
-from kdfeatures.models.load import load_tokenizer, load_trained
-from kdfeatures.models.max_length import position_count
+from kdfeatures.models.limits import position_count
+from kdfeatures.models.load import load_trained
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.runs.environment import cpu_name
 from kdfeatures.runs.folder import is_finished
 from kdfeatures.runs.results import markdown

@@ -12,7 +12,7 @@ from kdfeatures.benchmark.settings import TEACHER, GridRunSettings, key_of
 from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
 from kdfeatures.data.inputs import SELECTION
 from kdfeatures.errors import UserError
-from kdfeatures.models.load import load_config
+from kdfeatures.models.configs import load_config
 from kdfeatures.runs.folder import is_finished
 
 EXPORT = "export"  # in a student's folder

@@ -18,8 +18,8 @@ from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import model_inputs
 from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.evaluation.timing import Spread, alternating_seconds, ratios
+from kdfeatures.models.limits import position_count
 from kdfeatures.models.load import parameter_count
-from kdfeatures.models.max_length import position_count
 
 BATCH = 32  # of the throughput
 SINGLE_ROUNDS, BATCH_ROUNDS, WARM_UPS = 45, 15, 3

@@ -8,7 +8,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig, PreTrai
 
 from kdfeatures.data.synthetic import tokenizer as synthetic_tokenizer
 from kdfeatures.errors import ConfigError, UserError
-from kdfeatures.models.load import label_settings, load_for_task, load_tokenizer
+from kdfeatures.models.load import label_settings, load_for_task
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.tasks.task import Task
 
 POSITIONS = 64  # tokens; generated examples are shorter

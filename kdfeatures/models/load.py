@@ -1,38 +1,23 @@
-"""Load models and tokenizers from a folder or the Hub, with errors a user can act on."""
+"""Load models from a folder or the Hub: all weights where they belong, with errors a user can act on."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForMaskedLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from kdfeatures.errors import UserError
-from kdfeatures.hub import require_model
+from kdfeatures.models.configs import load_config
+from kdfeatures.models.folders import list_of, loading
 from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
-
-def load_tokenizer(path: str, option: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer at `path`; `option` is how the user named it, for the error."""
-    _require(path, option)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{option}={path} holds no tokenizer that can be loaded: {_first_line(error)}") from error
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        # without its files transformers makes one of the model's kind that turns every word into [UNK]
-        raise UserError(f"{option}={path} holds no tokenizer; copy tokenizer.json and tokenizer_config.json there.")
-    return tokenizer
+# tables that older versions of transformers kept among the weights
+INDEX_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias")
 
 
 def load_trained(path: str, option: str, kind: TaskType, *, force: bool) -> PreTrainedModel:
@@ -43,9 +28,7 @@ def load_trained(path: str, option: str, kind: TaskType, *, force: bool) -> PreT
     model, missing = _load(path, option, kind, {})
     missing = _of_encoder(model, missing) if model.base_model is model else missing
     if missing and not force:
-        raise UserError(
-            f"{option}={path} {kind.untrained}: its checkpoint lacks {missing[0]}{_and_more(missing)}. {kind.remedy}"
-        )
+        raise UserError(f"{option}={path} {kind.untrained}: its checkpoint lacks {list_of(missing)}. {kind.remedy}")
     return model
 
 
@@ -79,33 +62,18 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
     if encoder:
         raise UserError(
             f"{option}={path} is not the {model.config.model_type} encoder that its config.json describes: its "
-            f"checkpoint lacks {encoder[0]}{_and_more(encoder)}."
+            f"checkpoint lacks {list_of(encoder)}."
         )
     return model
 
 
 def load_masked_model(path: str, option: str) -> PreTrainedModel:
     """Load a masked language model with the head it was trained with; raises UserError when the checkpoint has none."""
-    load_config(path, option)
-    try:
-        model, info = AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{option}={path} holds no masked language model: {_first_line(error)}") from error
+    model, info = _pretrained(AutoModelForMaskedLM, path, option, "masked language model", {})
     missing = sorted(info["missing_keys"])
     if missing:
-        raise UserError(
-            f"{option}={path} has no masked-language-model head: its checkpoint lacks {missing[0]}{_and_more(missing)}."
-        )
-    return model.float().eval()
-
-
-def load_config(path: str, option: str):
-    """Load the config at `path`."""
-    _require(path, option)
-    try:
-        return AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{option}={path} holds no model config that can be loaded: {_first_line(error)}") from error
+        raise UserError(f"{option}={path} has no masked-language-model head: its checkpoint lacks {list_of(missing)}.")
+    return model.eval()
 
 
 def label_settings(task: Task) -> dict:
@@ -130,13 +98,7 @@ def parameter_count(model: PreTrainedModel) -> int:
 
 
 def _load(path: str, option: str, kind: TaskType, settings: dict) -> tuple[PreTrainedModel, list[str]]:
-    load_config(path, option)
-    try:
-        model, info = kind.auto.from_pretrained(
-            path, output_loading_info=True, ignore_mismatched_sizes=True, **settings
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{option}={path} holds no model that can be loaded: {_first_line(error)}") from error
+    model, info = _pretrained(kind.auto, path, option, "model", settings)
     head = {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
     for name, saved, expected in sorted(info["mismatched_keys"]):
         # a head for other labels is drawn anew; anything else would silently become random
@@ -145,28 +107,45 @@ def _load(path: str, option: str, kind: TaskType, settings: dict) -> tuple[PreTr
                 f"{option}={path} contradicts itself: {name} is {tuple(saved)} in its checkpoint, but its config.json "
                 f"asks for {tuple(expected)}."
             )
-    return model.float(), sorted(info["missing_keys"])
+    return model, sorted(info["missing_keys"])
+
+
+def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Return a model in float32 and what transformers says of its weights; settings: of its config, to be changed.
+
+    Raises UserError for what cannot be loaded, and for weights of the encoder that the model does not take.
+    """
+    config = load_config(path, option)
+    for name, value in settings.items():
+        setattr(config, name, value)
+    with loading(option, path, what):
+        model, info = auto.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+        )
+    unused = _unused(model, info["unexpected_keys"])
+    if unused:
+        raise UserError(
+            f"{option}={path} is not the {config.model_type} encoder that its config.json describes: its checkpoint "
+            f"also has {list_of(unused)}, which the model does not take (more layers than in its config, or a kind of "
+            "attention that transformers no longer knows), so it would not answer as it was trained to."
+        )
+    return model, info
+
+
+def _unused(model: PreTrainedModel, names: Iterable[str]) -> list[str]:
+    """Those of the unused weights `names` that belong to the encoder: no other head, no pooler, no table of indices."""
+    parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
+    prefix = f"{model.base_model_prefix}."
+    of_encoder = [name for name in names if name.removeprefix(prefix).split(".")[0] in parts]
+    return sorted(name for name in of_encoder if not name.endswith(INDEX_BUFFERS))
 
 
 def _of_encoder(model: PreTrainedModel, names: list[str]) -> list[str]:
     """Those of the parameters `names` that the encoder cannot do without."""
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
     return [name for name in names if name.startswith(prefix) and not name.removeprefix(prefix).startswith("pooler.")]
-
-
-def _require(path: str, option: str) -> None:
-    if Path(path).is_dir():
-        if not (Path(path) / "config.json").is_file():
-            raise UserError(f"{option}={path} is a folder without config.json, so it holds no model.")
-        return
-    if Path(path).is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
-        raise UserError(f"{option}={path}: no such folder.")
-    require_model(path, f"{option}={path}")
-
-
-def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

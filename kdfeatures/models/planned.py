@@ -5,8 +5,8 @@ from __future__ import annotations
 from transformers import PreTrainedConfig
 
 from kdfeatures.errors import UserError
+from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import EncoderSpec, random_config
-from kdfeatures.models.load import load_config
 from kdfeatures.models.students import StudentSpec, planned_config
 from kdfeatures.models.teachers import TeacherSettings
 from kdfeatures.tasks.task import Task

@@ -137,6 +137,7 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
             model_type=teacher.model_type,
         )
     config = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
+    config.dtype = torch.float32  # whatever the teacher runs in
     if not 0 < spec.layer_share <= 1:
         raise ConfigError(
             "must be above 0 and at most 1", argument="layer_share", value=spec.layer_share, section="student"

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kdfeatures.errors import ConfigError, UserError, nearest
 from kdfeatures.evaluation.metrics import accuracy, majority_score
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
-from kdfeatures.models.load import load_tokenizer, load_trained
+from kdfeatures.models.load import load_trained
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task

@@ -17,7 +17,8 @@ from kdfeatures.data.augmentation import (
     Substitutes,
     augmented,
 )
-from kdfeatures.models.load import load_masked_model, load_tokenizer, move
+from kdfeatures.models.load import load_masked_model, move
+from kdfeatures.models.tokenizers import load_tokenizer
 
 
 def augmenter(

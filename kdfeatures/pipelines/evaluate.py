@@ -15,8 +15,9 @@ from kdfeatures.data.load import split_of
 from kdfeatures.data.predictions_file import write_answers
 from kdfeatures.data.stored_predictions import ids_of
 from kdfeatures.data.subsets import is_labelled
-from kdfeatures.models.load import load_scored, load_tokenizer
-from kdfeatures.models.max_length import check_positions
+from kdfeatures.models.limits import check_inputs
+from kdfeatures.models.load import load_scored
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.outputs import results_of
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.runs.folder import finished_results, open_output
@@ -38,7 +39,7 @@ def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
     tokenizer = load_tokenizer(settings.path, "model.path")
     inputs = load_inputs(task, settings.data, tokenizer)
     splits = inputs.reported(settings.split)
-    check_positions(model, f"model.path={settings.path}", splits.values())
+    check_inputs(model, f"model.path={settings.path}", splits.values())
     logits = predict_splits(task, model, splits, tokenizer, columns, batch_size=settings.batch_size, title=task.name)
     labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():

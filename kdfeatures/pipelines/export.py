@@ -22,8 +22,9 @@ from kdfeatures.models.costs import BATCH, Speed, latency_and_throughput
 from kdfeatures.models.export import OnnxClassifier, export_onnx, quantise
 from kdfeatures.models.export.onnx import weight_bytes
 from kdfeatures.models.export.requirements import require_packages
-from kdfeatures.models.load import load_scored, load_tokenizer
-from kdfeatures.models.max_length import check_positions
+from kdfeatures.models.limits import check_inputs
+from kdfeatures.models.load import load_scored
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.runs.environment import cpu_name, versions
 from kdfeatures.runs.folder import finished_results, open_output
@@ -52,7 +53,7 @@ def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
         raise UserError(
             f"the labels of {task.name} {settings.split} are hidden, so nothing can be scored; try split=validation."
         )
-    check_positions(model, f"model.path={settings.path}", list(splits.values()))
+    check_inputs(model, f"model.path={settings.path}", list(splits.values()))
 
     logger.info("Exporting ...")
     exported = export_onnx(model, tokenizer, output_dir)

@@ -13,7 +13,7 @@ from kdfeatures.config.settings import FinetuneSettings
 from kdfeatures.data.inputs import joined, load_inputs
 from kdfeatures.data.subsets import is_labelled
 from kdfeatures.models.encoders import start_model
-from kdfeatures.models.max_length import check_positions
+from kdfeatures.models.limits import check_inputs
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.runs.folder import finished_results, open_output
@@ -54,15 +54,15 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
     task = settings.task
     classifier, tokenizer = start_model(settings.model, task)
     inputs = load_inputs(task, settings.data, tokenizer)
-    reported = inputs.reported(settings.split)
+    reported, validation = inputs.reported(settings.split), inputs.validation()
     examples = joined(inputs.train(settings.data, settings.seed))
     if task.has_labels:
         examples = examples.select(np.flatnonzero(is_labelled(examples)))
-    check_positions(classifier, f"model.path={settings.model.path}", [examples, *reported.values()])
+    check_inputs(classifier, f"model.path={settings.model.path}", [examples, validation, *reported.values()])
     arguments = settings.trainer.training_arguments(
         output_dir, metric=task.main_metric, seed=settings.seed, find_unused_parameters=False
     )
-    trainer = make_trainer(classifier, arguments, settings.trainer, task, tokenizer, examples, inputs.validation())
+    trainer = make_trainer(classifier, arguments, settings.trainer, task, tokenizer, examples, validation)
     seconds = train(trainer, checkpoint)
     if not is_first():
         return None

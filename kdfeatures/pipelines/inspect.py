@@ -25,9 +25,11 @@ from kdfeatures.analysis.report import (
 from kdfeatures.analysis.sentences import ShownSentence, attention_maps, check_page, example_sentences, own_sentences
 from kdfeatures.config.settings import InspectRunSettings
 from kdfeatures.mapping.pairs import LayerPair
-from kdfeatures.models.load import load_config, load_tokenizer, load_trained, move
-from kdfeatures.models.max_length import check_positions
+from kdfeatures.models.configs import load_config
+from kdfeatures.models.limits import check_inputs
+from kdfeatures.models.load import load_trained, move
 from kdfeatures.models.teachers import check_tokenizers
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.inspected import check_scores, head_count, inspected_examples, inspected_pairs
 from kdfeatures.pipelines.rebuild_student import Before, rebuilt
 from kdfeatures.runs.environment import versions
@@ -73,7 +75,7 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     models = {name: load_trained(path, f"{name}.path", PlainTextTask(), force=False) for name, path in paths.items()}
     ids = Dataset.from_list([{"input_ids": sentence.inputs["input_ids"][0].tolist()} for sentence in sentences])
     for name, model in models.items():
-        check_positions(model, f"{name}.path={paths[name]}", [examples, ids])
+        check_inputs(model, f"{name}.path={paths[name]}", [examples, ids])
     before = _before(settings, models)
     _ready([*models.values(), before.model])
     logger.info(f"Comparing layers and heads on {len(examples)} texts of {task.name} {settings.split}")

@@ -13,7 +13,7 @@ from kdfeatures.config.settings import DistillSettings, StageSettings
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.gradients import check_measurable
 from kdfeatures.errors import ConfigError
-from kdfeatures.models.load import load_config
+from kdfeatures.models.configs import load_config
 from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.teachers import option_of
 

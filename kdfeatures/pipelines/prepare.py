@@ -30,10 +30,11 @@ from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
-from kdfeatures.models.load import load_tokenizer
-from kdfeatures.models.max_length import check_length, check_positions
+from kdfeatures.models.limits import check_inputs, check_unseen_inputs
 from kdfeatures.models.students import build_student, prune_student
 from kdfeatures.models.teachers import Teacher, check_tokenizers, load_teachers, make_all_ready, option_of
+from kdfeatures.models.tokenizers import load_tokenizer
+from kdfeatures.models.vocabulary import cut_padding
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -84,6 +85,8 @@ class DistillationSetup:
         main = teachers[DEFAULT_TEACHER]
         set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
         student = build_student(stage.student, main.model, main.columns, task)
+        if task.kind == "text":
+            cut_padding([student, *(teacher.loaded for teacher in teachers.values())], tokenizer)
         configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
         of_main = configs.pop(DEFAULT_TEACHER)
         objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
@@ -102,7 +105,7 @@ class DistillationSetup:
             augmentation = None  # copies have no labels, so nothing would be learned from them
         augment = augmenter(augmentation, main.model, tokenizer, max_length=data.max_length, seed=stage.seed)
         reported, parts = inputs.reported(stage.split), inputs.train(data, stage.seed, augment)
-        examples = joined(parts)
+        examples, validation = joined(parts), inputs.validation()
         is_stream = isinstance(examples, IterableDataset)
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
@@ -114,9 +117,9 @@ class DistillationSetup:
         }
         for option, model in {**models, "the student": student}.items():
             if is_stream:
-                check_length(model, option, data.max_length)
+                check_unseen_inputs(model, option, tokenizer, data.max_length)
             else:
-                check_positions(model, option, [examples, *reported.values()])
+                check_inputs(model, option, [examples, validation, *reported.values()])
         if stage.student.path is None and stage.student.init == "pruned":
             chosen = _sample(examples, stage.student.init_examples, stage.seed)
             batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)
@@ -137,7 +140,7 @@ class DistillationSetup:
             labelled=labelled,
             added={name: len(part) for name, part in parts.items() if name != OWN},
             reported=reported,
-            validation=inputs.validation(),
+            validation=validation,
             cache=stage.cache,
             outputs=outputs,
             stored=stored,

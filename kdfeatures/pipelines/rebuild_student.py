@@ -12,7 +12,8 @@ from kdfeatures.config.load import task_of_stage
 from kdfeatures.config.schema import section
 from kdfeatures.config.stages import stages_of
 from kdfeatures.errors import UserError
-from kdfeatures.models.load import load_config, load_trained
+from kdfeatures.models.configs import load_config
+from kdfeatures.models.load import load_trained
 from kdfeatures.models.students import StudentSpec, build_student, copied_layers
 from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.results import FILE, read_results

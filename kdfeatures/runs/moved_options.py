@@ -18,6 +18,7 @@ ARGUMENTS = {
     "kdfeatures.losses.JensenShannon": {"student_share": ("beta", lambda value: 1 - value)},
 }
 OF_TERMS = {"over_pairs": "pair_reduction"}
+ADDED = {"student": {"init_examples": 512}}  # options that came later, and what a run without them did
 
 
 def current_target(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,9 @@ def current_config(config: Mapping[str, Any]) -> dict[str, Any]:
     'sum'
     """
     current = current_target(config)
+    for section, defaults in ADDED.items():
+        if isinstance(current.get(section), Mapping):
+            current[section] = {**defaults, **current[section]}
     if isinstance(current.get("losses"), Mapping):
         current["losses"] = {
             name: current_term(term) if isinstance(term, Mapping) else term for name, term in current["losses"].items()

@@ -20,6 +20,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
+from kdfeatures.models.tokenizers import limited
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
@@ -48,9 +49,10 @@ def make_trainer(
             "set trainer.eval_strategy=no."
         )
     kind = task_type(task)
+    student = model.student if isinstance(model, Distiller) else model
+    assert isinstance(student, PreTrainedModel)
+    tokenizer = limited(tokenizer, student)  # it is saved beside the student
     if arguments.fsdp:
-        student = model.student if isinstance(model, Distiller) else model
-        assert isinstance(student, PreTrainedModel)
         shard_by_layer(model, student)
     options: dict[str, Any] = {
         "args": arguments,

@@ -3,20 +3,14 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.shared_data import glue_task
 from support.tiny import tiny_classifier
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
-from kdfeatures.models.load import (
-    label_settings,
-    load_config,
-    load_for_task,
-    load_tokenizer,
-    load_trained,
-    parameter_count,
-)
+from kdfeatures.models.load import label_settings, load_for_task, load_masked_model, load_trained, parameter_count
 from kdfeatures.tasks.registry import task_type
 
 RTE, STSB, MNLI = (glue_task(name) for name in ("rte", "stsb", "mnli"))
@@ -121,34 +115,56 @@ def test_a_folder_without_weights_is_refused(copy):
     assert "holds no model that can be loaded: " in refused(trained, copy)
 
 
-@pytest.mark.parametrize("content", ["{", '{"model_type": "nothing"}'])
-def test_a_config_that_cannot_be_read_is_refused(copy, content):
-    (copy / "config.json").write_text(content)
-    told = refused(load_config, str(copy), "student.path")
-    assert told.startswith(f"student.path={copy} holds no model config that can be loaded: ")
+def test_layers_that_the_config_does_not_tell_of_are_refused_instead_of_left_out(copy):
+    edit_config(copy, num_hidden_layers=2)
+    for load in (trained, lambda folder: load_for_task(str(folder), "teacher.path", RTE)):
+        told = refused(load, copy)
+        assert (
+            "is not the bert encoder that its config.json describes: its checkpoint also has bert.encoder.layer.2."
+            in told
+        )
+        assert "and 15 more, which the model does not take" in told
 
 
-@pytest.mark.parametrize("load", [load_config, load_tokenizer])
-def test_a_folder_without_config_is_refused(tmp_path, load):
-    told = refused(load, str(tmp_path), "teacher.path")
-    assert told == f"teacher.path={tmp_path} is a folder without config.json, so it holds no model."
+@pytest.mark.parametrize("load", [trained, lambda folder: load_for_task(str(folder), "teacher.path", RTE)])
+def test_position_terms_that_transformers_no_longer_knows_are_refused(copy, load):
+    weights = load_file(copy / "model.safetensors")
+    for layer in range(3):
+        weights[f"bert.encoder.layer.{layer}.attention.self.distance_embedding.weight"] = torch.zeros(31, 6)
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    told = refused(load, copy)
+    assert "also has bert.encoder.layer.0.attention.self.distance_embedding.weight and 2 more" in told
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "./nowhere", "../nowhere", "~/nowhere", "a/b/c"])
-def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(path):
-    assert refused(load_config, path, "teacher.path") == f"teacher.path={path}: no such folder."
+def test_a_masked_model_with_unknown_weights_in_its_encoder_is_refused(tmp_path):
+    BertForMaskedLM(tiny_classifier().config).save_pretrained(tmp_path)
+    edit_config(tmp_path, num_hidden_layers=1)
+    assert "also has bert.encoder.layer.1." in refused(load_masked_model, str(tmp_path), "augmentation.model")
 
 
-def test_a_tokenizer_comes_back_as_it_was_saved(saved):
-    assert load_tokenizer(str(saved), "teacher.path").get_vocab() == tokenizer().get_vocab()
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"bert.embeddings.position_ids": torch.arange(16)[None]},
+        {"cls.predictions.bias": torch.zeros(99), "cls.seq_relationship.weight": torch.zeros(2, 24)},
+        {"qa_outputs.weight": torch.zeros(2, 24)},
+    ],
+    ids=["buffer", "pretraining heads", "another head"],
+)
+def test_weights_beside_the_encoder_are_left_out(copy, extra):
+    weights = load_file(copy / "model.safetensors")
+    save_file(weights | extra, copy / "model.safetensors", {"format": "pt"})
+    assert torch.equal(trained(copy).classifier.weight, weights["classifier.weight"])
 
 
-def test_a_folder_without_tokenizer_is_refused_instead_of_answered_with_an_empty_one(copy):
-    for file in copy.glob("tokenizer*"):
-        file.unlink()
-    assert refused(load_tokenizer, str(copy), "teacher.path").startswith(
-        f"teacher.path={copy} holds no tokenizer; copy"
-    )
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_a_model_is_float32_in_config_and_weights_whatever_precision_it_was_saved_in(tmp_path, dtype):
+    tiny_classifier().to(getattr(torch, dtype)).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == dtype
+    for model in (trained(tmp_path), load_for_task(str(tmp_path), "model.path", MNLI)):
+        assert {tensor.dtype for tensor in model.parameters()} == {
+            torch.float32
+        } and model.config.dtype == torch.float32
 
 
 def test_label_settings_name_the_classes_or_say_regression():

@@ -18,8 +18,10 @@ from kdfeatures.data.inputs import TaskData
 from kdfeatures.data.load import load_task, split_of
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import MissingSplit, UserError, nearest
-from kdfeatures.models.load import load_config, load_scored, load_tokenizer
-from kdfeatures.models.max_length import check_positions
+from kdfeatures.models.configs import load_config
+from kdfeatures.models.limits import check_inputs
+from kdfeatures.models.load import load_scored
+from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.scores import predict_splits
 from kdfeatures.runs.results import markdown
 from kdfeatures.tasks.task import Task
@@ -140,7 +142,7 @@ def _predicted(
     answers_by_file = {}
     for file, (task, raw) in splits.items():
         encoded = {file.split: TaskData(task, raw, tokenizer, max_length).split(file.split)}
-        check_positions(model, whose, encoded.values())
+        check_inputs(model, whose, encoded.values())
         logits = predict_splits(task, model, encoded, tokenizer, columns, batch_size=batch_size, title=file.name)
         answers_by_file[file.name] = answers(task, file.split, logits[file.split])
     return answers_by_file

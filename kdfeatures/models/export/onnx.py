@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kdfeatures.errors import UserError
 from kdfeatures.models.export.onnx_model import OnnxClassifier
 from kdfeatures.models.export.requirements import quiet, require_packages
-from kdfeatures.models.max_length import position_count
+from kdfeatures.models.limits import position_count
+from kdfeatures.models.tokenizers import limited
 
 FILE = "model.onnx"
 TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
@@ -47,7 +48,7 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
         _check(cpu_model, names, OnnxClassifier(file))
         file.replace(folder / FILE)
     cpu_model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    limited(tokenizer, model).save_pretrained(folder)
     return folder / FILE
 
 

@@ -1,0 +1,64 @@
+"""Load a model's config as what it says of the architecture, without what it says of how to run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.activations import ACT2FN
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from kdfeatures.errors import UserError, nearest
+from kdfeatures.models.folders import loading, require_folder
+
+# what a caller decides, and what a student would inherit: outputs that a forward pass returns and in which form, the
+# attention kernel, memory savers, and the precision of the file
+RUN_TIME = (
+    "output_attentions", "output_hidden_states", "return_dict", "use_return_dict", "use_cache", "torchscript",
+    "chunk_size_feed_forward", "gradient_checkpointing", "attn_implementation", "_attn_implementation",
+    "_attn_implementation_internal", "experts_implementation", "dtype", "torch_dtype",
+)  # fmt: skip
+ACTIVATIONS = ("hidden_act", "activation", "hidden_activation")
+AT_LEAST_ONE = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size", "max_position_embeddings")
+
+
+def load_config(path: str, option: str) -> PreTrainedConfig:
+    """Load the config at `path`, in float32 and without RUN_TIME; `option` is how the user named it, for the error.
+
+    Raises UserError for one that cannot be loaded, for quantised weights, and for sizes and activations that no model
+    can have.
+    """
+    require_folder(path, option)
+    with loading(option, path, "model config"):
+        given, _ = PreTrainedConfig.get_config_dict(path)
+        if not isinstance(given, dict) or given.get("model_type") not in CONFIG_MAPPING:
+            # its words for what is missing; of a type that transformers does not know no code is run
+            AutoConfig.from_pretrained(path, trust_remote_code=False)
+            raise ValueError("transformers does not know its model_type.")
+    _check(given, f"{option}={path}")
+    with loading(option, path, "model config"):
+        architecture = {key: value for key, value in given.items() if key not in RUN_TIME}
+        config = CONFIG_MAPPING[given["model_type"]].from_dict(architecture)
+    config.dtype = torch.float32
+    config._name_or_path = path
+    return config
+
+
+def _check(given: dict[str, Any], named: str) -> None:
+    if given.get("quantization_config") is not None:
+        raise UserError(
+            f"{named} holds quantised weights (quantization_config in its config.json); give the model they were made "
+            "from."
+        )
+    for key in ACTIVATIONS:
+        value = given.get(key)
+        if isinstance(value, str) and value not in ACT2FN:
+            raise UserError(f"{named}: its config.json has the unknown {key} '{value}'{nearest(value, ACT2FN)}.")
+    for key in AT_LEAST_ONE:
+        value = given.get(key)
+        if type(value) is int and value < 1:
+            raise UserError(f"{named}: its config.json has {key} {value}, which must be at least 1.")
+    labels = given.get("id2label")
+    if labels is not None and not isinstance(labels, dict):
+        raise UserError(f"{named}: its config.json has an id2label that is no mapping of ids to names: {labels!r:.60}.")
