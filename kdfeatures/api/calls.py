@@ -14,7 +14,8 @@ from datasets import ClassLabel, Dataset
 
 from kdfeatures.config.compose import composed
 from kdfeatures.errors import ConfigError, UserError, nearest
-from kdfeatures.runs.folder import DATA, refuse_run
+from kdfeatures.runs.folder import refuse_run
+from kdfeatures.runs.manifest import DATA
 from kdfeatures.tasks.task import SPLITS, Task
 
 OF_FILES = {"sequence": "files", "tokens": "token_files", "text": "text"}  # by a task's kind, its file of conf/task
@@ -146,13 +147,12 @@ def _labels(node: Mapping[str, Any], examples: Dataset) -> dict[str, Any]:
 def _write_split(examples: Dataset, split: str, folder: Path, *, resumes: bool) -> Path:
     """Write a split as parquet, unless it is there; its name tells its content, so that runs on other data differ.
 
-    Other examples are those of a run that is overwritten or never began, or, where one is resumed, an error.
+    Other examples are those of a run that is overwritten, and go when its successor is whole, or, where one is resumed,
+    an error.
     """
     path = folder / f"{split}-{_digest(examples)}.parquet"
     for other in folder.glob(f"{split}-*.parquet"):
-        if other != path and not resumes:
-            other.unlink(missing_ok=True)
-        elif other != path:
+        if other != path and resumes:
             raise UserError(
                 f"{other} holds other examples than are given now; give the same ones, or choose another folder."
             )

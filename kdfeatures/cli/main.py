@@ -114,9 +114,9 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
             unresolved: Any = OmegaConf.to_container(cfg)
             folder = unresolved["output_dir"]  # it may name the time
             _check_common(cfg, folder)
-            if folder is not None and fixed is None and cfg.existing == "refuse":
+            if folder is not None and fixed is None:
                 # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
-                _refuse_run(Path(folder))
+                _check_output(Path(folder), unresolved)
             check_processes(command, arguments.overrides, folder)
             _check_upload(cfg, len(jobs), pushed)
     return fixed
@@ -160,11 +160,14 @@ def _lists(rest: list[str]) -> list[str]:
     return overrides
 
 
-def _refuse_run(folder: Path) -> None:
+def _check_output(folder: Path, config: dict[str, Any]) -> None:
     if folder.is_dir():  # or nothing is lost, and the import takes seconds
-        from kdfeatures.runs.folder import refuse_run
+        from kdfeatures.runs.folder import reads_of, refuse_run
+        from kdfeatures.runs.manifest import check_unlike
 
-        refuse_run(folder)
+        check_unlike(folder, reads_of(config), replace=config["existing"] == "overwrite")
+        if config["existing"] == "refuse":
+            refuse_run(folder)
 
 
 def _check_common(cfg: DictConfig, folder: str | None) -> None:

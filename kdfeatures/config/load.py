@@ -135,8 +135,6 @@ def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
         raise UserError(f"task={task.name} has no labels to score an export by; choose a task with labels.")
     if model.path is None:
         raise UserError("nothing to export: give model.path=FOLDER_OR_HUB_ID.")
-    if Path(model.path).resolve() == output_dir.resolve():
-        raise UserError(f"output_dir={output_dir} is the model's own folder; choose another.")
     return ExportSettings(
         task=task,
         data=data,

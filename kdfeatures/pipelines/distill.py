@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from datasets import IterableDataset
 from transformers import Trainer
 
@@ -40,11 +39,12 @@ from kdfeatures.pipelines.teachers import (
     ranks_of,
     teacher_logits,
 )
-from kdfeatures.runs.folder import STAGES, finished_results, open_output
+from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
+from kdfeatures.runs.manifest import MANIFEST, STAGES
 from kdfeatures.runs.publishing.model_card import write_card
 from kdfeatures.runs.publishing.upload import check_upload, push_finished
-from kdfeatures.runs.results import describe_model, retained
+from kdfeatures.runs.results import FILE, describe_model, retained
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.training.build import make_trainer, train
@@ -69,7 +69,7 @@ def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults 
     evaluates and returns the results, the others None.
     """
     check_upload(settings.output.push_to_hub)
-    checkpoint = open_output(output_dir, settings.output.existing)
+    checkpoint = open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     results = _run(settings, output_dir, checkpoint) if finished is None else RunResults.from_dict(finished)
     written = None if results is None else results.as_dict()
@@ -87,8 +87,7 @@ def _run(settings: DistillSettings, output_dir: Path, checkpoint: str | None) ->
         settings = with_teacher(settings, _train_teacher(settings, output_dir))
         plan_stages(settings, output_dir)
     if not settings.has_stages:
-        return distill_stage(settings.stages[0], output_dir, checkpoint)
-    PartialState().wait_for_everyone()  # none may write into a folder that another is about to clear
+        return distill_stage(settings.stages[0], output_dir, checkpoint, existing=settings.output.existing)
     return _run_stages(settings, output_dir)
 
 
@@ -111,11 +110,18 @@ def _train_teacher(settings: DistillSettings, output_dir: Path) -> str:
 
 
 def distill_stage(
-    stage: StageSettings, output_dir: Path, checkpoint: str | None, *, earlier: Sequence[Path] = ()
+    stage: StageSettings,
+    output_dir: Path,
+    checkpoint: str | None,
+    *,
+    existing: str,
+    earlier: Sequence[Path] = (),
+    begin: Callable[[], None] | None = None,
 ) -> RunResults | None:
     """Train a student in `output_dir`, from a checkpoint there if there is one, and write its results.
 
-    stage: its teacher is there. earlier: folders of earlier stages, the latest last, whose projections are taken over.
+    stage: its teacher is there. existing: see kdfeatures.runs.folder. earlier: folders of earlier stages, the latest
+    last, whose projections are taken over. begin: called once all is checked, before anything is written.
     Of several processes the first evaluates and returns the results, the others None.
     """
     start = time.monotonic()
@@ -132,6 +138,9 @@ def distill_stage(
     if text and is_first():
         logger.info(text)
     trainer = trainer_of(stage, setup, caches, None if report is None else partial(_add_first_batch, report))
+    if begin is not None:
+        begin()
+    begin_run(output_dir, existing, stage.record)
     seconds = train(trainer, checkpoint)
     trainer.distiller.detach()
     if not is_first():
@@ -252,10 +261,19 @@ def _run_stages(settings: DistillSettings, output_dir: Path) -> RunResults | Non
             stage, earlier = _next_generation(stage, finished[-1], number), []
         elif finished:
             stage = _continue_from(stage, finished[-1])
-        checkpoint = open_output(folder, existing)
+        checkpoint = open_output(folder, existing, stage.record)
         saved = finished_results(folder, existing, stage.record)
         results_by_stage.append(
-            distill_stage(stage, folder, checkpoint, earlier=earlier) if saved is None else RunResults.from_dict(saved)
+            RunResults.from_dict(saved)
+            if saved is not None
+            else distill_stage(
+                stage,
+                folder,
+                checkpoint,
+                existing=existing,
+                earlier=earlier,
+                begin=None if finished else partial(begin_run, output_dir, existing, settings.record),
+            )
         )
         finished.append(folder)
     if not is_first():
@@ -288,7 +306,7 @@ def _conclude(
 ) -> RunResults:
     """Put the last stage's student and files into the run's folder, and the results of all stages into one."""
     for file in last.iterdir():
-        if file.is_file() and not file.name.startswith(("results", "training_args", "trainer_state")):
+        if file.is_file() and not file.name.startswith((FILE, MANIFEST, "training_args", "trainer_state")):
             shutil.copyfile(file, output_dir / file.name)
     of_stages = [
         {"name": stage.name} | {key: getattr(results, key) for key in OF_STAGE} | {"metrics": results.student.metrics}

@@ -20,7 +20,7 @@ from kdfeatures.models.load import load_scored
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.outputs import results_of
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
-from kdfeatures.runs.folder import finished_results, open_output
+from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import describe_model
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.tasks.registry import task_type
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
     """Score the model on the split; its logits are brought into the task's label order by name."""
     start, task = time.monotonic(), settings.task
-    open_output(output_dir, settings.output.existing)
+    open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     if finished is not None:
         return RunResults.from_dict(finished)
@@ -41,6 +41,7 @@ def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
     splits = inputs.reported(settings.split)
     check_inputs(model, f"model.path={settings.path}", splits.values())
     logits = predict_splits(task, model, splits, tokenizer, columns, batch_size=settings.batch_size, title=task.name)
+    begin_run(output_dir, settings.output.existing, settings.record)
     labelled = {n: split for n, split in splits.items() if not task.has_labels or is_labelled(split).all()}
     for name in splits.keys() - labelled.keys():
         file = output_dir / f"predictions_{name}.csv"

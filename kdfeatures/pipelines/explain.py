@@ -14,6 +14,7 @@ from kdfeatures.pipelines.distill import trainer_of
 from kdfeatures.pipelines.plan import Plan, plan_stages
 from kdfeatures.pipelines.prepare import DistillationSetup, outputs_of
 from kdfeatures.pipelines.teachers import fit_maps_of, move_teachers
+from kdfeatures.runs.folder import begin_run, open_output
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.runs.results import write_results
 
@@ -39,6 +40,8 @@ def explain(settings: DistillSettings, output_dir: Path | None) -> dict[str, Any
     with the teacher beside the student even where the run would read a cache. Nothing is written unless output_dir is
     given, and there only results.json.
     """
+    if output_dir is not None:
+        open_output(output_dir, settings.output.existing, settings.record)
     plans = plan_stages(settings, Path("unused") if output_dir is None else output_dir)
     reports: dict[str, dict[str, Any]] = {}
     logger.info(f"{LEGEND}\n")
@@ -65,7 +68,7 @@ def explain(settings: DistillSettings, output_dir: Path | None) -> dict[str, Any
             logger.info(f"{stage}{first_batch_text(measured)}\n")
     results = {"command": "explain", "stages": reports, "config": settings.record}
     if output_dir is not None:
-        output_dir.mkdir(parents=True, exist_ok=True)
+        begin_run(output_dir, settings.output.existing, settings.record)
         write_results(output_dir, results)
     return results
 

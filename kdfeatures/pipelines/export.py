@@ -27,7 +27,7 @@ from kdfeatures.models.load import load_scored
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.runs.environment import cpu_name, versions
-from kdfeatures.runs.folder import finished_results, open_output
+from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.registry import task_type
 
@@ -41,7 +41,7 @@ def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
     """
     require_packages()
     task = settings.task
-    open_output(output_dir, settings.output.existing)
+    open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     if finished is not None:
         return finished
@@ -55,6 +55,7 @@ def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
         )
     check_inputs(model, f"model.path={settings.path}", list(splits.values()))
 
+    begin_run(output_dir, settings.output.existing, settings.record)
     logger.info("Exporting ...")
     exported = export_onnx(model, tokenizer, output_dir)
     quantised = quantise(exported)

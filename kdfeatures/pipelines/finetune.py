@@ -16,7 +16,7 @@ from kdfeatures.models.encoders import start_model
 from kdfeatures.models.limits import check_inputs
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
-from kdfeatures.runs.folder import finished_results, open_output
+from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.publishing.upload import check_upload, push_finished
 from kdfeatures.runs.results import describe_model
 from kdfeatures.runs.run_results import RunResults
@@ -35,7 +35,7 @@ def run_finetuning(settings: FinetuneSettings, output_dir: Path) -> RunResults |
     check_upload(settings.output.push_to_hub)
     start = time.monotonic()
     set_seed(settings.seed)
-    checkpoint = open_output(output_dir, settings.output.existing)
+    checkpoint = open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     if finished is None:
         results = _run(settings, output_dir, checkpoint, start)
@@ -63,6 +63,7 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
         output_dir, metric=task.main_metric, seed=settings.seed, find_unused_parameters=False
     )
     trainer = make_trainer(classifier, arguments, settings.trainer, task, tokenizer, examples, validation)
+    begin_run(output_dir, settings.output.existing, settings.record)
     seconds = train(trainer, checkpoint)
     if not is_first():
         return None

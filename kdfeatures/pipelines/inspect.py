@@ -33,7 +33,7 @@ from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.inspected import check_scores, head_count, inspected_examples, inspected_pairs
 from kdfeatures.pipelines.rebuild_student import Before, rebuilt
 from kdfeatures.runs.environment import versions
-from kdfeatures.runs.folder import finished_results, open_output
+from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.masked_lm import PlainTextTask
 
@@ -49,13 +49,10 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     paths = {"teacher": settings.teacher, "student": settings.student}
     if settings.before not in (None, AUTO):
         paths["before"] = settings.before
-    open_output(output_dir, settings.output.existing)
+    open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     if finished is not None:
         return finished
-    if settings.output.existing == "overwrite":
-        for old in output_dir.glob("heads_*.png"):  # of layers that may not be mapped now
-            old.unlink()
     configs = {name: load_config(path, f"{name}.path") for name, path in paths.items()}
     pairs = inspected_pairs(settings, configs)
     check_scores(shown, configs)
@@ -89,6 +86,7 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
         "texts": f"{len(examples)} of {task.name} {settings.split}, chosen with seed {settings.seed}; half fit the "
         "matching",
     }
+    begin_run(output_dir, settings.output.existing, settings.record)
     _write(output_dir / PAGE, measured, pairs, shown.measures, sentences, maps, facts)
     summary = summary_of(measured)
     logger.info(f"\n{markdown(summary)}\n\nBefore: {before.note}\nOpen {output_dir / PAGE} in a browser.")

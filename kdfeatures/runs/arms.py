@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdfeatures.errors import UserError
-from kdfeatures.runs.folder import DATA, STAGES
+from kdfeatures.runs.manifest import DATA, REPLACED, STAGES
 from kdfeatures.runs.results import FILE, read_results
 
 PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
@@ -57,7 +57,11 @@ def find_arms(folder: Path) -> list[Arm]:
     for path in sorted(folder.rglob(FILE)):
         inside = path.parent.relative_to(folder).parts
         results = read_results(path.parent)
-        if STAGES in inside or results["command"] not in ("distill", "finetune") or _is_own_teacher(path.parent):
+        if (
+            {STAGES, REPLACED} & set(inside)
+            or results["command"] not in ("distill", "finetune")
+            or _is_own_teacher(path.parent)
+        ):
             continue
         if "kind" not in results["config"]["task"]:
             raise UserError(f"{path} is of an older version, which kept no labels; run it anew, or move it elsewhere.")

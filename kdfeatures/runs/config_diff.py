@@ -9,10 +9,10 @@ from typing import Any
 def first_difference(then: Mapping[str, Any], now: Mapping[str, Any], counts: Callable[[str], bool]) -> str | None:
     """Return a part of a sentence on the first option that differs, `name=then, but now it is ...`, or None.
 
-    then, now: resolved configs. counts: whether an option, by its dotted name, is looked at. What is null in one and
-    not there in the other came with a later version, and is no difference.
+    then, now: resolved configs. counts: whether an option, by its dotted name, is looked at. What is null or empty in
+    one and not there in the other came with a later version, and is no difference.
     """
-    before, after = flat(then), flat(now)
+    before, after = ({name: value for name, value in flat(config).items() if value != {}} for config in (then, now))
     for name in sorted(before.keys() | after.keys()):
         if counts(name) and before.get(name) != after.get(name):
             return f"{name}={before.get(name)}, but now it is {after.get(name)}"

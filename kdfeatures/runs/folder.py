@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.runs.config_diff import first_difference
+from kdfeatures.runs.config_diff import first_difference, flat
+from kdfeatures.runs.manifest import MANIFEST, REPLACED, STAGES, begin, check_unlike, is_own, read_manifest
 from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.results import FILE, read_results
 from kdfeatures.training.distributed import is_first
@@ -22,28 +24,62 @@ OF_CALL = (
     "existing", "output_dir", "push_to_hub", "hub_private", "trainer.disable_tqdm", "trainer.logging",
     "trainer.report_to", "trainer.run_name", "trainer.save_", "trainer.dataloader_",
 )  # fmt: skip
-STAGES = "stages"  # the folder with those of a run in several stages
-DATA = "data"  # that of examples which a run was given in memory
+READ = ("model.path", "teacher.path", "student.path", "before.path", "teacher.outputs", "data.pool")
 
 
-def open_output(folder: Path, existing: str) -> str | None:
-    """Make sure that a run may write to `folder`, and return the checkpoint to go on from, or None.
+def open_output(folder: Path, existing: str, config: Mapping[str, Any]) -> str | None:
+    """Check that a run may write to `folder`, make it, and return the checkpoint to go on from, or None.
 
-    existing: what to do when the folder already holds a run. Raises UserError when it does and this is "refuse".
-    Of several processes one clears the folder. None writes there before all have been here: training begins together.
+    existing: what to do when the folder already holds a run. config: the run's, resolved. Nothing is removed before
+    `begin_run`. Raises UserError when the folder holds a run and this is "refuse"; when an unfinished one is to be
+    resumed with other settings; when what is to be overwritten is no run; and when the run would write over what it
+    reads.
     """
     if existing not in EXISTING:
         raise UserError(
             f"existing={existing} is unknown{nearest(existing, EXISTING)}; choose from {', '.join(EXISTING)}."
         )
+    check_unlike(folder, reads_of(config), replace=existing == "overwrite")
     if existing == "refuse":
         refuse_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     if existing == "overwrite":
-        if is_first():
-            _clear(folder)
-        return None
-    return last_checkpoint(folder)
+        holds = _run_files(folder)
+        if holds and not is_own(folder):
+            raise UserError(
+                f"output_dir={folder} holds {', '.join(holds)}, which no run of kdfeatures says it made, so it is not "
+                "overwritten; choose another folder."
+            )
+    manifest = read_manifest(folder)
+    if existing == "resume" and manifest is not None and not is_finished(folder):
+        _check_same(folder, "an unfinished run", manifest["config"], config)
+    folder.mkdir(parents=True, exist_ok=True)
+    return last_checkpoint(folder) if existing == "resume" else None
+
+
+def begin_run(folder: Path, existing: str, config: Mapping[str, Any]) -> None:
+    """Set aside what a run made there that is to be overwritten, and leave the manifest of this one.
+
+    After all checks, before anything is written. Of several processes the first does it, and none goes on before.
+    """
+    if is_first():
+        begin(folder, config, replace=existing == "overwrite")
+    PartialState().wait_for_everyone()
+
+
+def reads_of(config: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the models and stored answers that a run with this config reads, and that lie on this machine."""
+    paths = {}
+    for name, value in flat(config).items():
+        is_model = name.endswith(".path") and name.split(".")[0] in (
+            "model",
+            "teacher",
+            "teachers",
+            "student",
+            "before",
+        )
+        if isinstance(value, str) and (is_model or name in ("teacher.outputs", "data.pool")) and Path(value).exists():
+            paths[name] = Path(value)
+    return paths
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -72,15 +108,21 @@ def drop_checkpoints(folder: Path) -> None:
 
 def refuse_run(folder: Path) -> None:
     """Raise UserError when `folder` holds a run, finished or not."""
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    holds = [name for name in (FILE, "model.safetensors", STAGES) if (folder / name).exists()]
-    if checkpoint and not holds:
-        holds = [Path(checkpoint).name]
+    holds = _run_files(folder)
     if holds:
         raise UserError(
             f"output_dir={folder} already holds a run ({', '.join(holds)}); go on with existing=resume, start anew "
             "with existing=overwrite, or choose another folder."
         )
+
+
+def _run_files(folder: Path) -> list[str]:
+    """Return what tells that a folder holds a run, or a model."""
+    holds = [name for name in (FILE, "model.safetensors", STAGES) if (folder / name).exists()]
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if checkpoint and not holds:
+        holds = [Path(checkpoint).name]
+    return holds or [name for name in (MANIFEST, REPLACED) if (folder / name).exists()]
 
 
 def finished_results(folder: Path, existing: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -92,15 +134,19 @@ def finished_results(folder: Path, existing: str, config: Mapping[str, Any]) -> 
     if existing != "resume" or not is_finished(folder):
         return None
     results = read_results(folder)
-    then, now = current_config(results["config"]), config
+    _check_same(folder, "a finished run", results["config"], config)
+    return results
+
+
+def _check_same(folder: Path, what: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    then = current_config(saved)
     skipped = (*OF_CALL, "teacher.path") if _has_trained_teacher(folder, then, now) else OF_CALL
     changed = first_difference(then, now, lambda name: not name.startswith(skipped))
     if changed:
         raise UserError(
-            f"output_dir={folder} holds a finished run with {changed}; choose another folder, or existing=overwrite to "
-            "replace it."
+            f"output_dir={folder} holds {what} with {changed}; choose another folder, or existing=overwrite to replace "
+            "it."
         )
-    return results
 
 
 def _has_trained_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -111,10 +157,3 @@ def _has_trained_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str
 def is_finished(folder: Path) -> bool:
     """True when the run in `folder` has written its results."""
     return (folder / FILE).exists()
-
-
-def _clear(folder: Path) -> None:
-    for path in (*folder.glob("checkpoint-*"), *folder.glob(STAGES)):
-        shutil.rmtree(path)
-    for name in (FILE, "model.safetensors", "projections.safetensors", "trainer_state.json"):
-        (folder / name).unlink(missing_ok=True)

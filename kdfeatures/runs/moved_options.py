@@ -18,7 +18,8 @@ ARGUMENTS = {
     "kdfeatures.losses.JensenShannon": {"student_share": ("beta", lambda value: 1 - value)},
 }
 OF_TERMS = {"over_pairs": "pair_reduction"}
-ADDED = {"student": {"init_examples": 512}}  # options that came later, and what a run without them did
+# options that came later, by one that was always beside them, and what a run without them did
+ADDED = {("student", "init"): {"init_examples": 512}}
 
 
 def current_target(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +59,8 @@ def current_config(config: Mapping[str, Any]) -> dict[str, Any]:
     'sum'
     """
     current = current_target(config)
-    for section, defaults in ADDED.items():
-        if isinstance(current.get(section), Mapping):
+    for (section, beside), defaults in ADDED.items():
+        if isinstance(current.get(section), Mapping) and beside in current[section]:
             current[section] = {**defaults, **current[section]}
     if isinstance(current.get("losses"), Mapping):
         current["losses"] = {

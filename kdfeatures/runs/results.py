@@ -64,8 +64,9 @@ from transformers import PreTrainedModel
 
 from kdfeatures.files import write_whole
 from kdfeatures.models.load import parameter_count
+from kdfeatures.runs.manifest import RESULTS as FILE
+from kdfeatures.runs.manifest import end
 
-FILE = "results.json"
 SCHEMA = 1
 NOT_SHARES = ("perplexity",)  # metrics that percent mean nothing for
 
@@ -95,9 +96,13 @@ def retained(student: float, teacher: float) -> float | None:
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write results.json at once: a reader sees the old file or the new one, never half of it."""
+    """Write results.json at once, so that a reader sees the old file or the new one and never half of it.
+
+    The run is then finished, and the one that it replaces goes.
+    """
     text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
     write_whole(folder / FILE, text)
+    end(folder, results.get("config"))
 
 
 def _finite(value: Any) -> Any:

@@ -3,8 +3,10 @@ from support.composing import compose
 
 from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
-from kdfeatures.runs.folder import drop_checkpoints, finished_results, is_finished, open_output
-from kdfeatures.runs.results import write_results
+from kdfeatures.runs.folder import begin_run, drop_checkpoints, finished_results, is_finished
+from kdfeatures.runs.folder import open_output as open_for
+from kdfeatures.runs.manifest import REPLACED, read_manifest
+from kdfeatures.runs.results import read_results, write_results
 from kdfeatures.runs.stage_configs import merged
 
 
@@ -14,6 +16,24 @@ def checkpoint(folder, step):
     (made / "model.safetensors").touch()
     (made / "trainer_state.json").write_text("{}")
     return made
+
+
+NO_READS: dict = {"seed": 1}
+
+
+def open_output(folder, existing, config=NO_READS):
+    return open_for(folder, existing, config)
+
+
+def begun(folder, existing="refuse", config=NO_READS):
+    """Open a folder and begin a run there, as a run does once all is checked."""
+    checkpoint = open_output(folder, existing, config)
+    begin_run(folder, existing, config)
+    return checkpoint
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("existing", ["refuse", "resume", "overwrite"])
@@ -77,14 +97,108 @@ def test_resume_without_checkpoint_starts_anew(tmp_path):
     assert open_output(tmp_path, "resume") is None
 
 
-def test_overwrite_clears_the_run_and_nothing_else(tmp_path):
-    made = ["results.json", "model.safetensors", "projections.safetensors", "trainer_state.json"]
-    for name in (*made, "notes.txt"):
-        (tmp_path / name).touch()
+MADE = ["logits.npz", "model.safetensors", "projections.safetensors", "trainer_state.json"]
+
+
+def finish(folder, config=NO_READS):
+    """What a run leaves: its files, a checkpoint, a stage, and at last its results."""
+    for name in MADE:
+        (folder / name).write_text(f"of seed {config['seed']}")
+    checkpoint(folder, 5)
+    (folder / "stages" / "1-layers").mkdir(parents=True)
+    write_results(folder, {"config": config})
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    """A finished run of seed 1, in a folder where the user has files, from before it and after it."""
+    folder = tmp_path / "run"
+    (folder / "teacher").mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "config.json").write_text("mine, from before the run")
+    begun(folder)
+    finish(folder)
+    (folder / "later.txt").write_text("mine too")
+    return folder
+
+
+OF_USER = {"notes.txt", "later.txt", "teacher", "config.json"}
+
+
+def test_nothing_is_removed_before_all_is_checked(finished_run):
+    before = names(finished_run)
+    assert open_output(finished_run, "overwrite", {"seed": 2}) is None
+    assert names(finished_run) == before
+
+
+def test_what_is_overwritten_stays_whole_until_its_successor_is(finished_run):
+    begun(finished_run, "overwrite", {"seed": 2})
+    assert set(names(finished_run)) == {REPLACED, "run.json"} | OF_USER
+    old = finished_run / REPLACED
+    assert read_results(old)["config"] == {"seed": 1}
+    assert (old / "model.safetensors").read_text() == "of seed 1" and (old / "stages" / "1-layers").is_dir()
+    finish(finished_run, {"seed": 2})
+    assert not old.exists() and read_results(finished_run)["config"] == {"seed": 2}
+    assert set(names(finished_run)) == {"run.json", "results.json", "checkpoint-5", "stages", *MADE} | OF_USER
+    assert (finished_run / "config.json").read_text() == "mine, from before the run"
+
+
+def test_a_run_that_broke_off_while_it_replaced_another_can_be_resumed_or_replaced_itself(finished_run):
+    begun(finished_run, "overwrite", {"seed": 2})
+    checkpoint(finished_run, 7)
+    (finished_run / "model.safetensors").write_text("half")
+    assert open_output(finished_run, "resume", {"seed": 2}) == str(finished_run / "checkpoint-7")
+    with pytest.raises(UserError, match="already holds a run"):
+        open_output(finished_run, "refuse")
+    begun(finished_run, "overwrite", {"seed": 3})
+    assert set(names(finished_run)) == {REPLACED, "run.json"} | OF_USER
+    assert read_results(finished_run / REPLACED)["config"] == {"seed": 1}  # the last that was whole
+
+
+def test_an_unfinished_run_is_replaced_too(tmp_path):
+    begun(tmp_path)
     checkpoint(tmp_path, 5)
-    (tmp_path / "teacher").mkdir()
-    assert open_output(tmp_path, "overwrite") is None
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "teacher"]
+    assert begun(tmp_path, "overwrite", {"seed": 2}) is None
+    assert read_manifest(tmp_path)["config"] == {"seed": 2} and not (tmp_path / "checkpoint-5").exists()
+
+
+def test_a_run_of_before_the_manifest_is_known_by_its_results(tmp_path):
+    finish(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    begun(tmp_path, "overwrite", {"seed": 2})
+    assert names(tmp_path) == [REPLACED, "notes.txt", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "checkpoint-5", "stages"])
+def test_what_no_run_of_this_program_made_is_not_overwritten(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"holds {name}, which no run of kdfeatures says it made, so it is not overwr"):
+        open_output(tmp_path, "overwrite")
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("existing", ["refuse", "resume", "overwrite"])
+@pytest.mark.parametrize("option", ["model.path", "teacher.path", "student.path", "teachers.b.path", "teacher.outputs"])
+def test_a_run_is_not_written_over_what_it_reads(finished_run, existing, option):
+    *sections, name = option.split(".")
+    config = {name: str(finished_run)}
+    for section in reversed(sections):
+        config = {section: config}
+    before = names(finished_run)
+    with pytest.raises(UserError) as caught:
+        open_output(finished_run, existing, config | {"seed": 1})
+    assert f"{option}={finished_run} is the folder output_dir={finished_run} that the run would write to" in str(
+        caught.value
+    )
+    assert names(finished_run) == before
+
+
+@pytest.mark.parametrize("part", ["checkpoint-5", "stages/1-layers"])
+def test_what_is_read_is_not_replaced(finished_run, part):
+    config = {"seed": 2, "model": {"path": str(finished_run / part)}}
+    with pytest.raises(UserError, match="is part of what existing=overwrite would replace in output_dir="):
+        open_output(finished_run, "overwrite", config)
+    begun(finished_run, "overwrite", {"seed": 2, "teacher": {"path": str(finished_run / "teacher")}})
 
 
 def test_another_word_is_refused_with_the_choices(tmp_path):
@@ -116,6 +230,19 @@ def finished(tmp_path):
         return finished_results(folder, config["existing"], config)
 
     return ask
+
+
+@pytest.mark.parametrize("override", ["seed=2", "trainer.learning_rate=1", "teacher.path=other", "student.layers=1"])
+def test_an_unfinished_run_is_not_resumed_as_another(tmp_path, override):
+    begun(tmp_path, "refuse", asked_for(*GIVEN))
+    checkpoint(tmp_path, 5)
+    same = asked_for(*GIVEN, "trainer.disable_tqdm=true", "existing=resume", "output_dir=elsewhere")
+    assert open_output(tmp_path, "resume", same) == str(tmp_path / "checkpoint-5")
+    option = override.partition("=")[0]
+    with pytest.raises(
+        UserError, match=f"holds an unfinished run with {option}=.*; choose another folder, or existing="
+    ):
+        open_output(tmp_path, "resume", asked_for(*GIVEN, override, "existing=resume"))
 
 
 GIVEN = ("task=mrpc", "recipe=logits", "teacher.path=t", "output_dir=one")

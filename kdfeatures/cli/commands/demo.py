@@ -19,11 +19,12 @@ from kdfeatures.cli.commands import distill, finetune
 from kdfeatures.config.load import task_of
 from kdfeatures.config.schema import plain_config
 from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
+from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
 from kdfeatures.evaluation.metrics import METRICS
 from kdfeatures.models.costs import latency_and_throughput
 from kdfeatures.runs.environment import versions
-from kdfeatures.runs.folder import open_output
+from kdfeatures.runs.folder import begin_run, open_output
 from kdfeatures.runs.plots import interval_plot
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.task import Task
@@ -32,8 +33,11 @@ from kdfeatures.tasks.task import Task
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Run teacher and arms one after the other; write table.md, plot.png and results.json."""
     start = time.monotonic()
-    open_output(output_dir, cfg.existing)
-    task = task_of(plain_config(cfg, output_dir))
+    record = plain_config(cfg, output_dir)
+    open_output(output_dir, cfg.existing, record)
+    task = task_of(record)
+    _check(cfg, task)
+    begin_run(output_dir, cfg.existing, record)
     teacher_dir = output_dir / "teacher"
     common = [f"task={task.name}", f"split={cfg.split}", f"seed={cfg.seed}"]
     runs = {"teacher": _run("finetune", finetune.run, [*common, *cfg.teacher], teacher_dir)}
@@ -51,6 +55,17 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     results = {"command": "demo", "task": task.name, "minutes": minutes, "versions": versions(), "runs": runs}
     write_results(output_dir, results)
     return results
+
+
+def _check(cfg: DictConfig, task: Task) -> None:
+    """Raise UserError for what would show only after the teacher was trained."""
+    if not cfg.arms or cfg.baseline not in cfg.arms:
+        known = ", ".join(cfg.arms or {})
+        raise UserError(
+            f"baseline={cfg.baseline} is no arm{nearest(str(cfg.baseline), cfg.arms or {})} (arms: {known or 'none'})."
+        )
+    if cfg.metric not in task.metrics:
+        raise UserError(f"metric={cfg.metric} is none of the metrics of {task.name}: {', '.join(task.metrics)}.")
 
 
 def _run(command: str, function, overrides: list[str], folder: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(workspace, capsys, tmp_p
     headless = refusal(capsys, tmp_path / "c", *workspace.task, f"model.path={workspace.encoder}")
     assert "was never fine-tuned for classification" in headless
     in_place = [f"model.path={workspace.teacher}", "existing=overwrite"]
-    assert "is the model's own folder" in refusal(capsys, workspace.teacher, *workspace.task, *in_place)
+    assert "is the folder output_dir=" in refusal(capsys, workspace.teacher, *workspace.task, *in_place)
     assert (workspace.teacher / "model.safetensors").exists()
 
 
