@@ -170,6 +170,18 @@ class Distiller(nn.Module):
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
+    @torch.no_grad()
+    def teacher_outputs(
+        self,
+        labels: Tensor | None = None,
+        rows: Tensor | None = None,
+        teacher_features: Mapping[str, Any] | None = None,
+        **inputs: Any,
+    ) -> BatchOutputs:
+        """Return what the teachers give for a batch, as training sees it."""
+        labels, inputs = split_labels(labels, inputs)
+        return self._teacher_outputs(inputs, attention_mask_of(inputs), labels, rows, teacher_features)
+
     def _evaluate(self, labels: Tensor | None, inputs: Mapping[str, Any]) -> ModelOutput:
         accepted = self._accepted[0](inputs)
         if self._takes_labels:

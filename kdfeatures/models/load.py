@@ -127,6 +127,12 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
+    broken = sorted(name for name, parameter in model.named_parameters() if not parameter.isfinite().all())
+    if broken:
+        raise UserError(
+            f"{option}={path} holds weights that are not finite: {list_of(broken)}; its training had diverged, or the "
+            "file is damaged. Give another model."
+        )
     unused = _unused(model, info["unexpected_keys"])
     if unused:
         raise UserError(

@@ -25,13 +25,13 @@ def align_labels(
 
     id2label: from a model's config, which has them once it is made, ids 0..C-1. labels: the task's class names, empty
     for regression.
-    Names are compared without regard to case, spaces, underscores and hyphens. whose and option: the model and
-    the setting for `force` that errors name, None where there is no such setting.
+    Names are compared as `by_name` does. whose and option: the model and the setting for `force` that errors name,
+    None where there is no such setting.
     force: where the names do not tell the order, take it as it is; names that do match are still followed.
     Raises UserError for another number of classes, and without `force` for names that are generic or differ.
     """
     assert id2label is not None
-    names = _in_order(id2label)
+    names = in_order(id2label)
     if not labels:
         if len(names) != 1:
             raise UserError(f"{whose} has {len(names)} outputs, but regression needs 1; choose another model")
@@ -41,16 +41,15 @@ def align_labels(
             f"{whose} has {len(names)} classes ({', '.join(names)}), but the task has {len(labels)} "
             f"({', '.join(labels)}); choose a model trained for this task"
         )
-    position = {_plain(name): index for index, name in enumerate(names)}
-    expected = [_plain(label) for label in labels]
-    if set(position) == set(expected) and len(position) == len(names):
-        return [position[label] for label in expected]
+    position = by_name(names, labels)
+    if len(position) == len(labels):
+        return [position[label] for label in labels]
     if force:
         return list(range(len(names)))
     fix = "set id2label in its config.json"
     if option is not None:
         fix += f", or take the order as it is with {option}=true"
-    if _is_generic(names):
+    if is_generic(names):
         raise UserError(
             f"{whose} has the generic class names {', '.join(names)}, so their order cannot be matched to "
             f"{', '.join(labels)}; {fix}"
@@ -72,18 +71,39 @@ def columns_of(teacher: Any, student: Any) -> list[int] | None:
     ]
     if not all(heads) or of_teacher is None or of_student is None or len(of_student) == 1:
         return None
-    if any(_is_generic(list(id2label.values())) for id2label in (of_teacher, of_student)):
+    if any(is_generic(list(id2label.values())) for id2label in (of_teacher, of_student)):
         return None
-    return align_labels(of_teacher, _in_order(of_student), whose="the teacher", option=None)
+    return align_labels(of_teacher, in_order(of_student), whose="the teacher", option=None)
 
 
-def _in_order(id2label: Mapping[Any, str]) -> list[str]:
+def by_name(names: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """Return which of `names` each label is, {label: position}; labels that none of them is are left out.
+
+    Equal names belong together. The others are compared without regard to case and to what separates words (spaces,
+    underscores, hyphens), where that leaves one name for one label: `Not-Entailment` is `not_entailment`, but of the
+    names `c` and `C` none is `C-`.
+    """
+    found = {label: names.index(label) for label in labels if names.count(label) == 1}
+    taken = set(found.values())
+    others = [_plain(name) for position, name in enumerate(names) if position not in taken]
+    missing = [_plain(label) for label in labels if label not in found]
+    for label in labels:
+        plain = _plain(label)
+        if label not in found and others.count(plain) == missing.count(plain) == 1:
+            found[label] = next(n for n, name in enumerate(names) if n not in taken and _plain(name) == plain)
+    return found
+
+
+def in_order(id2label: Mapping[Any, str]) -> list[str]:
+    """Return the class names of a config in the order of their ids."""
     return [str(name) for _, name in sorted(id2label.items(), key=lambda item: int(item[0]))]
 
 
-def _is_generic(names: Sequence[str]) -> bool:
+def is_generic(names: Sequence[str]) -> bool:
+    """Whether the names are transformers' own, or numbers, and so say nothing of the classes."""
     return all(re.fullmatch(r"(label)?\d+", _plain(str(name))) for name in names)
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    # a hyphen at an end separates nothing: the mark A- is not A, the score -1 is not 1
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", name.strip()).casefold()

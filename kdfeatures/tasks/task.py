@@ -137,8 +137,8 @@ class Task:
         broken = int((~np.isfinite(logits)).any(axis=1).sum())
         if broken:
             raise Diverged(
-                f"the logits of {broken} of {len(logits)} examples are not finite: the model has diverged; "
-                "lower the learning rate or train in float32"
+                f"the logits of {broken} of {len(logits)} examples are not finite: its weights or its precision "
+                "are at fault; run it in float32, or take another one"
             )
         return logits[:, 0] if self.is_regression else logits.argmax(axis=1)
 

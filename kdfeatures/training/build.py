@@ -24,6 +24,7 @@ from kdfeatures.models.tokenizers import limited
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
+from kdfeatures.training.finite import check_parameters
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
@@ -97,6 +98,8 @@ def train(trainer: Trainer, checkpoint: str | None) -> float:
     start = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.monotonic() - start
+    assert trainer.model is not None
+    check_parameters(trainer.model, "after training")
     trainer.save_model()
     trainer.save_state()
     trainer.accelerator.wait_for_everyone()

@@ -11,6 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from kdfeatures.distillation.outputs import attention_mask_of
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.training.finite import check_batch, check_gradient, check_parameters
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
 from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
 
@@ -24,12 +25,14 @@ class LengthBatchedTrainer(Trainer):
     it does in batches of one size. A step on many short examples then has a larger gradient than one on few long ones,
     which max_grad_norm cuts more often and Adam's running averages see.
 
-    The log has `padding`, the share of padded positions in the training batches since the last log, over all
+    A loss, a gradient or a weight that is not finite ends the run with Diverged before it can do harm: what was saved
+    is whole. The log has `padding`, the share of padded positions in the training batches since the last log, over all
     processes, and `positions`, the number of positions B x L it is a share of.
     """
 
     def __init__(self, *args, tokens_per_batch: int | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.args.logging_nan_inf_filter = False  # it would wait for the device to hide what ends the run here
         self._sampler: LengthBucketSampler | TokenBudgetBatches | None = None
         if tokens_per_batch is not None:
             self._sampler = TokenBudgetBatches(
@@ -86,11 +89,26 @@ class LengthBatchedTrainer(Trainer):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not model.training:
             return result
+        self.check_loss(result, inputs)
         mask = attention_mask_of(inputs)
         if mask is not None:
             self._counts[0] += mask.sum()
             self._counts[1] += mask.numel()
         return result * self.batch_weight(inputs)
+
+    def check_loss(self, loss: torch.Tensor, inputs: dict[str, Any]) -> None:
+        """Raise Diverged unless a training batch's loss is finite; see kdfeatures.training.finite."""
+        check_batch(loss.detach(), self.state.global_step + 1, {}, inputs, self)
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        if getattr(self.accelerator, "scaler", None) is None:  # which skips a step whose gradient has no room in fp16
+            check_gradient(norm, self.state.global_step + 1)
+        return norm
+
+    def _save_checkpoint(self, model, trial) -> None:
+        check_parameters(model, f"after step {self.state.global_step}")
+        super()._save_checkpoint(model, trial)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs or "train_loss" in logs:  # a window, or the end of training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from kdfeatures.training.callbacks import MapLog
 from kdfeatures.training.checkpoints import HEADS, LOSSES, MAPS, saved_part
 from kdfeatures.training.collators import default_collator
 from kdfeatures.training.columns import forward_columns
+from kdfeatures.training.finite import check_batch
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 
 PROJECTIONS = "projections.safetensors"
@@ -210,6 +212,11 @@ class DistillationTrainer(LengthBatchedTrainer):
                 self._sums[name] = self._sums.get(name, 0.0) + weight * value
             self._batches += 1
         return result
+
+    def check_loss(self, loss: torch.Tensor, inputs: dict[str, Any]) -> None:
+        distiller = self.distiller
+        asked = None if self.is_fsdp_enabled else partial(distiller.teacher_outputs, **inputs)
+        check_batch(loss.detach(), self.state.global_step + 1, distiller.parts, inputs, self, asked)
 
     def _measure(self, shape: Sequence[int]) -> None:
         """Take the terms of this batch apart: for the balance, and for who waits for the first batch."""
