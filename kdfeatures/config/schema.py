@@ -8,12 +8,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from kdfeatures.config.option_errors import option
 from kdfeatures.errors import UserError
 
+OWN_RECIPE = "own"  # what terms are called that come from no file of conf/recipe
 PLAIN = {bool, int, float, str, NoneType}
 
 
@@ -27,13 +29,23 @@ Section = TypeVar("Section", bound=_Dataclass)
 def plain_config(cfg: DictConfig, output_dir: Path | None) -> dict[str, Any]:
     """Return a composed config as plain data with every reference resolved: what lies below this package sees no other.
 
-    output_dir: the folder that the run was given; None leaves what the config says.
+    output_dir: the folder that the run was given; None leaves what the config says. A recipe of the user's that has no
+    recipe_name gets that of its file. Raises UserError for a reference to what is not there.
     """
     cfg = cfg.copy()
-    if output_dir is not None:
-        with open_dict(cfg):
+    with open_dict(cfg):
+        if output_dir is not None:
             cfg.output_dir = str(output_dir)
-    return _plain(cfg, resolve=True)
+        if "losses" in cfg and "recipe_name" not in cfg:
+            chosen = HydraConfig.get().runtime.choices.get("recipe") if HydraConfig.initialized() else None
+            cfg.recipe_name = chosen or OWN_RECIPE
+    try:
+        return _plain(cfg, resolve=True)
+    except InterpolationResolutionError as error:
+        raise UserError(
+            f"{error.full_key}: {str(error.msg or error).splitlines()[0]}; to write the text itself, put a backslash "
+            "before its ${."
+        ) from error
 
 
 def section(config: Mapping[str, Any], name: str, kind: type[Section], *, where: str | None = None) -> Section:

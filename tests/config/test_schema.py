@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from support.composing import plain
 
-from kdfeatures.config.schema import section, typed
+from kdfeatures.config.schema import plain_config, section, typed
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.errors import UserError
 from kdfeatures.models.encoders import EncoderSpec
@@ -109,3 +109,17 @@ def test_typed_converts_plain_types_and_leaves_the_rest_alone():
 def test_typed_names_option_and_value(kind, value):
     with pytest.raises(UserError, match="^trainer.rate: "):
         typed({"rate": value}, {"rate": kind}, "trainer")
+
+
+def test_a_reference_to_what_is_not_there_is_one_line_with_the_way_to_write_the_text():
+    with pytest.raises(UserError) as caught:
+        plain_config(OmegaConf.create({"task": {"labels": ["${x}", "b"]}}), None)
+    told = str(caught.value)
+    assert told.startswith("task.labels[0]: Interpolation key 'x' not found; to write the text itself, put a backslash")
+    config = plain_config(OmegaConf.create({"task": {"labels": [r"\${x}", "b"]}}), None)
+    assert config["task"]["labels"] == ["${x}", "b"]
+
+
+def test_terms_without_a_recipes_name_are_called_their_own():
+    assert plain_config(OmegaConf.create({"losses": {}}), None)["recipe_name"] == "own"
+    assert "recipe_name" not in plain_config(OmegaConf.create({"model": {}}), None)
