@@ -2,7 +2,7 @@
 
 They have a column `id` and one of these (the first that is there counts):
 
-    logits          a list of C numbers in the order of task.labels, or a column each: logits.LABEL
+    logits          a column for each class, logits.LABEL, or a list of C numbers in the order of task.labels
     probabilities   likewise; each row sums to 1
     label           the name or the id of a class, which is then certain; for regression the score
 
@@ -22,6 +22,8 @@ from datasets import Dataset
 
 from kdfeatures.data.sources import read_file
 from kdfeatures.errors import UserError
+from kdfeatures.tasks.columns import classes, known_class
+from kdfeatures.tasks.label_order import by_name
 from kdfeatures.tasks.task import FILE_ENDINGS, SPLITS, Task
 
 POOL = "pool"  # what the examples of data.pool are called beside the task's splits
@@ -50,10 +52,14 @@ def read_answers(path: Path, task: Task, option: str) -> dict[str, Answers]:
     return {split: _answers(table, task, f"{option} ({split})") for split, table in _by_split(path, option).items()}
 
 
-def write_answers(path: Path, ids: Sequence[str], logits: np.ndarray) -> None:
-    """Write logits (examples, C), in the task's label order, as a parquet file that `read_answers` takes."""
+def write_answers(path: Path, ids: Sequence[str], logits: np.ndarray, task: Task) -> None:
+    """Write logits (examples, C), in the task's label order, as a parquet file that `read_answers` takes.
+
+    A column for each class carries its name, so that a task with its labels in another order reads them right.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_dict({"id": list(ids), "logits": logits.tolist()}).to_parquet(path)
+    columns = {f"logits.{label}": logits[:, n].tolist() for n, label in enumerate(task.labels)}
+    Dataset.from_dict({"id": list(ids), **(columns or {"logits": logits.tolist()})}).to_parquet(path)
 
 
 def _by_split(path: Path, option: str) -> dict[str, Dataset]:
@@ -119,10 +125,12 @@ def _numbers(table: Dataset, kind: str, ids: Sequence[str], task: Task, where: s
     if kind in table.column_names:
         rows = table[kind][:]
     else:
-        columns, expected = _columns(table, kind), [f"{kind}.{label}" for label in task.labels]
-        if sorted(columns) != sorted(expected):
-            raise UserError(f"{where} has the columns {', '.join(columns)}, but the task's are {', '.join(expected)}.")
-        rows = list(zip(*(table[name][:] for name in expected), strict=True))
+        columns = _columns(table, kind)
+        position = by_name([name.removeprefix(f"{kind}.") for name in columns], task.labels)
+        if not len(columns) == len(task.labels) == len(position):
+            expected = ", ".join(f"{kind}.{label}" for label in task.labels)
+            raise UserError(f"{where} has the columns {', '.join(columns)}, but the task's are {expected}.")
+        rows = list(zip(*(table[columns[position[label]]][:] for label in task.labels), strict=True))
     for row_id, row in zip(ids, rows, strict=True):
         if not isinstance(row, (list, tuple)):
             raise UserError(
@@ -143,16 +151,12 @@ def _of_labels(labels: Sequence[Any], ids: Sequence[str], task: Task, where: str
         return np.array(
             [[_score(label, row_id, where)] for row_id, label in zip(ids, labels, strict=True)], dtype=np.float32
         )
-    known = {name: n for n, name in enumerate(task.labels)}
-    if not any(name.isdecimal() for name in task.labels):  # stars 1 to 5 are names, and no ids
-        known |= {str(n): n for n in range(len(task.labels))}
     logits = np.full((len(ids), len(task.labels)), IMPOSSIBLE, dtype=np.float32)
     for row, (row_id, label) in enumerate(zip(ids, labels, strict=True)):
-        if str(label) not in known:
-            raise UserError(
-                f"{where}: id {row_id} has the label {label!r}; task '{task.name}' takes {', '.join(known)}."
-            )
-        logits[row, known[str(label)]] = 0.0
+        class_id = known_class(label, task)
+        if class_id is None:
+            raise UserError(f"{where}: id {row_id} has the label {label!r}; task '{task.name}' takes {classes(task)}.")
+        logits[row, class_id] = 0.0
     return logits
 
 

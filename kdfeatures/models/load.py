@@ -12,6 +12,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.folders import list_of, loading
+from kdfeatures.models.heads import draw_outputs, rows_of, select_outputs
 from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
@@ -55,9 +56,22 @@ def move(model: nn.Module, device: str | torch.device | None = None) -> None:
 def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
     """Load a pretrained encoder and give it the task's labels; a head that does not fit is drawn anew.
 
-    Raises UserError when the checkpoint lacks a part of the encoder, which would then be random.
+    The rows of a head for these classes are moved by the classes' names. Raises UserError when the checkpoint lacks a
+    part of the encoder, which would then be random.
     """
-    model, missing = _load(path, option, task_type(task), label_settings(task))
+    settings = label_settings(task)
+    names = load_config(path, option).id2label or {}
+    rows = rows_of(names, task.labels, f"{option}={path}") if task.labels else None
+    moved = rows is not None and rows != list(range(len(names)))
+    model, missing = _load(path, option, task_type(task), {} if moved else settings, redraws=True)
+    if moved:
+        assert rows is not None
+        select_outputs(model, rows, len(names))
+        for name, value in settings.items():
+            setattr(model.config, name, value)
+        model.__dict__["num_labels"] = task.num_labels
+    elif task.labels and rows is None and len(names) == task.num_labels:
+        draw_outputs(model, task.num_labels)  # of other classes, though as many
     encoder = _of_encoder(model, missing)
     if encoder:
         raise UserError(
@@ -97,12 +111,15 @@ def parameter_count(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(path: str, option: str, kind: TaskType, settings: dict) -> tuple[PreTrainedModel, list[str]]:
+def _load(
+    path: str, option: str, kind: TaskType, settings: dict, *, redraws: bool = False
+) -> tuple[PreTrainedModel, list[str]]:
+    """redraws: whether a head for other labels is drawn anew."""
     model, info = _pretrained(kind.auto, path, option, "model", settings)
     head = {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
     for name, saved, expected in sorted(info["mismatched_keys"]):
-        # a head for other labels is drawn anew; anything else would silently become random
-        if name not in head or not settings:
+        # anything but a head would silently become random
+        if name not in head or not redraws:
             raise UserError(
                 f"{option}={path} contradicts itself: {name} is {tuple(saved)} in its checkpoint, but its config.json "
                 f"asks for {tuple(expected)}."

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.capture.families import encoder_of, family_of
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.mapping.rules import uniform
 from kdfeatures.models.batches import Batch
+from kdfeatures.models.heads import select_outputs
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.pca_init import narrow_embeddings
 from kdfeatures.models.pruning import PRUNABLE, prune_into
@@ -93,7 +93,7 @@ def prune_student(
     layers = copied_layers(spec, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     prune_into(student, teacher, batches, layers)
     if teacher_columns is not None:
-        _reorder_outputs(student, teacher_columns)
+        select_outputs(student, teacher_columns, len(teacher_columns))
 
 
 def copied_layers(spec: StudentSpec, student_layers: int, teacher_layers: int) -> list[int]:
@@ -243,16 +243,4 @@ def _copy_layers(
     other_weights = {key: value for key, value in teacher.state_dict(keep_vars=True).items() if id(value) not in inside}
     student.load_state_dict(other_weights, strict=False)
     if teacher_columns is not None:
-        _reorder_outputs(student, teacher_columns)
-
-
-@torch.no_grad()
-def _reorder_outputs(model: PreTrainedModel, columns: list[int]) -> None:
-    encoder = {id(module) for module in model.base_model.modules()}
-    outputs = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and id(module) not in encoder and module.out_features == len(columns)
-    ][-1]
-    outputs.weight.copy_(outputs.weight[columns].clone())
-    outputs.bias.copy_(outputs.bias[columns].clone())
+        select_outputs(student, teacher_columns, len(teacher_columns))

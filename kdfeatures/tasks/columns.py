@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.encoded import no_progress_bars
+from kdfeatures.tasks.label_order import by_name
 from kdfeatures.tasks.task import Task
 
 UNKNOWN_LABEL = -1  # the label of an example whose class is kept secret, as in GLUE's test splits
@@ -42,23 +43,79 @@ def check_columns(dataset: Dataset, task: Task, split: str) -> None:
         raise UserError(f"split '{split}' of task '{task.name}' has no examples")
 
 
-def check_classes(found: list[str], task: Task) -> None:
-    """Raise UserError unless a column's own class names are the task's."""
-    if found != list(task.labels):
-        raise UserError(
-            f"the data of task '{task.name}' have the classes {', '.join(found)}, in this order, "
-            f"but task.labels is {', '.join(task.labels)}; make them equal"
-        )
+def class_ids(
+    labels: Sequence[Any], feature: Any, split: str, task: Task, rows: Sequence[int] | None = None
+) -> list[int]:
+    """Return the class ids of a column of labels, UNKNOWN_LABEL for hidden ones; raises UserError that names a row.
+
+    labels: as they were read. feature: of `datasets`; a ClassLabel's names are matched with the task's by name.
+    rows: which row of the split each is of; None where each row has one.
+    """
+    if isinstance(feature, ClassLabel):
+        position = by_name(task.labels, feature.names)
+        if not len(feature.names) == len(task.labels) == len(position):
+            raise UserError(
+                f"the data of task '{task.name}' have the classes {', '.join(feature.names)}, but task.labels is "
+                f"{', '.join(task.labels)}; make them equal"
+            )
+        ids = [position[name] for name in feature.names]
+        return [UNKNOWN_LABEL if label is None or label < 0 else ids[label] for label in labels]
+    known: dict[tuple[type, Any], int] = {}
+    for number, label in enumerate(labels):
+        if (type(label), label) not in known:
+            class_id = known_class(label, task)
+            if class_id is None and str(label) == str(UNKNOWN_LABEL):
+                class_id = UNKNOWN_LABEL
+            if class_id is None:
+                row = number if rows is None else rows[number]
+                raise UserError(
+                    f"row {row} of split '{split}' has the label {label!r}; task '{task.name}' takes {classes(task)}, "
+                    f"or {UNKNOWN_LABEL} for hidden{nearest(label, task.labels)}"
+                )
+            known[type(label), label] = class_id
+    return [known[type(label), label] for label in labels]
 
 
-def class_id(label: Any, row: int, split: str, task: Task, *, ids: bool) -> int:
-    """Return the id of a label: its name, UNKNOWN_LABEL or, with `ids`, the id itself; raises UserError."""
-    if type(label) is int and (label == UNKNOWN_LABEL or ids and 0 <= label < task.num_labels):
-        return label
-    if type(label) in (int, str) and str(label) in task.labels:
-        return task.labels.index(str(label))
-    raise UserError(
-        f"row {row} of split '{split}' has the label {label!r}; task '{task.name}' takes "
-        f"{', '.join(task.labels)}{f', 0 to {task.num_labels - 1}' if ids else ''}, or {UNKNOWN_LABEL} for hidden"
-        f"{nearest(label, task.labels)}"
+def known_class(label: Any, task: Task) -> int | None:
+    """Return the class that a label means: by its name, else by its id; None for no class.
+
+    What is written is compared: the text `01` is not `1`. A number or truth value, which parquet and JSON have, is the
+    name it is written as (1.0 also 1, True also true) where one class alone is. Ids, as numbers or text, are read only
+    where no class is called by a number.
+    """
+    if isinstance(label, str):
+        written = [label]
+    elif isinstance(label, bool):
+        written = [str(label), str(label).lower()]
+    elif isinstance(label, int):
+        written = [str(label)]
+    elif isinstance(label, float) and label.is_integer():
+        written = [str(label), str(int(label))]
+    else:
+        return None
+    named = [task.labels.index(name) for name in dict.fromkeys(written) if name in task.labels]
+    if named:
+        return named[0] if len(named) == 1 or task.labels[named[0]] == written[0] else None
+    if isinstance(label, (bool, float)) or not _has_ids(task):
+        return None
+    return next(
+        (int(name) for name in written if name.isdecimal() and name == str(int(name)) and int(name) < len(task.labels)),
+        None,
     )
+
+
+def classes(task: Task) -> str:
+    """Return how an error lists what labels may be."""
+    return ", ".join(task.labels) + (f", 0 to {task.num_labels - 1}" if _has_ids(task) else "")
+
+
+def _has_ids(task: Task) -> bool:
+    return not any(_is_number(name) for name in task.labels)  # stars 1 to 5 are names, and no ids
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True

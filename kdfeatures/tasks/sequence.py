@@ -19,7 +19,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import score
 from kdfeatures.evaluation.predict import Predictor, predict_logits
 from kdfeatures.tasks.base import Collator, TaskType
-from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_columns, class_ids, encoded
 from kdfeatures.tasks.task import Task
 
 
@@ -39,15 +39,12 @@ class SequenceTask(TaskType):
             if "string" not in kind:
                 raise UserError(f"column '{column}' of split '{split}' must hold text, but holds {kind}")
         feature, labels = dataset.features[task.label], dataset[task.label][:]
+        values: Sequence[float]
         if task.is_regression:
             expected, values = Value("float32"), [_score(label, row, split) for row, label in enumerate(labels)]
         else:
             expected = ClassLabel(names=list(task.labels))
-            if isinstance(feature, ClassLabel):
-                check_classes(feature.names, task)
-            # a column of stars 1 to 5 names its classes by numbers, which are then no ids
-            ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
-            values = [class_id(label, row, split, task, ids=ids) for row, label in enumerate(labels)]
+            values = class_ids(labels, feature, split, task)
         if feature == expected:
             return dataset
         return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)

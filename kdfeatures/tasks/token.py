@@ -22,7 +22,7 @@ from kdfeatures.evaluation.entity_f1 import entity_f1
 from kdfeatures.evaluation.metrics import METRICS, score
 from kdfeatures.evaluation.predict import Predictor, logit_batches
 from kdfeatures.tasks.base import Collator, TaskType
-from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_classes, check_columns, class_id, encoded
+from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_columns, class_ids, encoded
 from kdfeatures.tasks.task import ENTITY_F1, Task
 from kdfeatures.tasks.word_alignment import first_pieces
 
@@ -52,8 +52,6 @@ class TokenTask(TaskType):
         if getattr(dataset.features[column].feature, "dtype", None) != "string":
             raise UserError(f"column '{column}' of split '{split}' must hold lists of words (strings)")
         feature, labels = dataset.features[task.label].feature, dataset[task.label][:]
-        if isinstance(feature, ClassLabel):
-            check_classes(feature.names, task)
         for row, (words, tags) in enumerate(zip(dataset[column][:], labels, strict=True)):
             if not words or tags is None or len(words) != len(tags):
                 raise UserError(
@@ -63,8 +61,10 @@ class TokenTask(TaskType):
         expected = List(ClassLabel(names=list(task.labels)))
         if dataset.features[task.label] == expected:
             return dataset
-        ids = isinstance(feature, ClassLabel) or not any(name.isdecimal() for name in task.labels)
-        values = [[class_id(label, row, split, task, ids=ids) for label in tags] for row, tags in enumerate(labels)]
+        rows = [row for row, tags in enumerate(labels) for _ in tags]
+        flat = class_ids([label for tags in labels for label in tags], feature, split, task, rows)
+        ends = np.cumsum([len(tags) for tags in labels]).tolist()
+        values = [flat[end - len(tags) : end] for tags, end in zip(labels, ends, strict=True)]
         return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
 
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:

@@ -85,10 +85,26 @@ def test_a_column_split_or_a_folder_holds_several_splits(tmp_path):
     path = saved(tmp_path / "f.parquet", id=[0, 0], split=["train", "validation"], logits=logits)
     folder = tmp_path / "folder"
     for split, row in zip(("train", "validation"), logits, strict=True):
-        write_answers(folder / f"{split}.parquet", ["0"], np.array([row]))
+        write_answers(folder / f"{split}.parquet", ["0"], np.array([row]), RTE)
     for found in (answers(path), answers(folder)):
         assert list(found) == ["train", "validation"]
         assert [one.logits.tolist() for one in found.values()] == [logits[:1], logits[1:]]
+
+
+def test_answers_that_were_written_belong_to_the_names_of_their_classes(tmp_path):
+    logits = np.array([[0.0, 1.0], [2.0, 3.0]])
+    write_answers(tmp_path / "f.parquet", ["0", "1"], logits, RTE)
+    other = dataclasses.replace(RTE, labels=RTE.labels[::-1])
+    assert answers(tmp_path / "f.parquet", other)["train"].logits.tolist() == logits[:, ::-1].tolist()
+    colliding = dataclasses.replace(RTE, labels=("A-", "A"))
+    write_answers(tmp_path / "g.parquet", ["0", "1"], logits, colliding)
+    turned = answers(tmp_path / "g.parquet", dataclasses.replace(RTE, labels=("A", "A-")))["train"]
+    assert turned.logits.tolist() == logits[:, ::-1].tolist()
+
+
+def test_scores_that_were_written_come_back(tmp_path):
+    write_answers(tmp_path / "f.parquet", ["0", "1"], np.array([[0.5], [2.0]]), STSB)
+    assert answers(tmp_path / "f.parquet", STSB)["train"].logits.tolist() == [[0.5], [2.0]]
 
 
 LOGITS = [[0.0, 1.0]] * 3

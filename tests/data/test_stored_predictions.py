@@ -29,7 +29,8 @@ RTE = glue_task("rte")
 @pytest.fixture
 def stored(tmp_path):
     for split, ids in {"train": "abc", "validation": "ba"}.items():
-        write_answers(tmp_path / f"{split}.parquet", ids, np.arange(2 * len(ids)).reshape(-1, 2) + 10 * len(ids))
+        logits = np.arange(2 * len(ids)).reshape(-1, 2) + 10 * len(ids)
+        write_answers(tmp_path / f"{split}.parquet", ids, logits, RTE)
     return StoredOutputs.read(str(tmp_path), RTE, "name")
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.shared_data import glue_task
-from support.tiny import tiny_classifier
+from support.tiny import tiny_batch, tiny_classifier
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from kdfeatures.data.synthetic import tokenizer
@@ -84,6 +84,51 @@ def test_a_head_for_other_labels_is_drawn_anew(saved):
 def test_a_head_for_as_many_labels_is_kept(saved):
     model = load_for_task(str(saved), "model.path", RTE)
     torch.testing.assert_close(model.classifier.weight, trained(saved).classifier.weight)
+
+
+def named(folder, names, family="bert"):
+    """Save a classifier whose config has these class names, and return it."""
+    torch.manual_seed(0)
+    model = tiny_classifier(family, num_labels=len(names))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: n for n, name in enumerate(names)}
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "modernbert", "mpnet", "funnel"])
+def test_the_rows_of_a_head_are_moved_by_the_names_of_their_classes(tmp_path, family):
+    model = named(tmp_path, ["Contradiction", "entailment", "neutral"], family)
+    moved = load_for_task(str(tmp_path), "student.path", MNLI).eval()
+    batch = tiny_batch()
+    with torch.no_grad():
+        expected = model(**batch).logits[:, [1, 2, 0]]
+        torch.testing.assert_close(moved(**batch).logits, expected)
+    assert moved.config.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
+    moved.save_pretrained(tmp_path / "again")
+    again = load_trained(str(tmp_path / "again"), "model.path", task_type(MNLI), force=False)
+    assert torch.equal(again(**batch).logits, moved(**batch).logits)
+    assert moved(**batch, labels=torch.zeros(len(batch["input_ids"]), dtype=torch.long)).loss.isfinite()
+
+
+def test_a_head_for_more_classes_gives_those_of_the_task(tmp_path, caplog):
+    model = named(tmp_path, ["neutral", "not entailment", "entailment"])
+    with caplog.at_level("INFO"):
+        moved = load_for_task(str(tmp_path), "model.path", RTE)
+    assert torch.equal(moved.classifier.weight, model.classifier.weight[[2, 1]])
+    assert torch.equal(moved.classifier.bias, model.classifier.bias[[2, 1]])
+    assert "its head takes the task's order by name" in " ".join(caplog.text.split())
+
+
+def test_a_head_for_as_many_other_classes_is_drawn_anew_and_said_so(tmp_path, caplog):
+    model = named(tmp_path, ["bad", "good"])
+    with caplog.at_level("INFO"):
+        drawn = load_for_task(str(tmp_path), "model.path", RTE)
+    assert not torch.equal(drawn.classifier.weight, model.classifier.weight)
+    assert drawn.config.id2label == {0: "entailment", 1: "not_entailment"}
+    assert "are bad, good and not the task's: a new head is drawn" in caplog.text
 
 
 @pytest.mark.parametrize("load", [trained, lambda folder: load_for_task(str(folder), "teacher.path", RTE)])

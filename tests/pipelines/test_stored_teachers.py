@@ -46,10 +46,19 @@ def test_stored_logits_of_a_teacher_teach_what_the_teacher_does(workspace):
     assert "stored outputs" in (workspace.folder / "stored_teacher" / "README.md").read_text()
 
 
+def test_stored_logits_are_those_of_their_classes_whatever_the_order_of_the_task(workspace):
+    for split in ("train", "validation"):
+        folder = evaluated(workspace, split)
+    turned = from_answers(workspace, "turned", folder, "task.labels=[relative,plain]", "trainer.max_steps=1")
+    assert turned["teacher"]["metrics"]["validation"]["accuracy"] > 0.9
+
+
 def test_labels_for_chosen_examples_alone_are_enough_and_the_teacher_is_then_not_scored(workspace):
     answers = Dataset.from_parquet(str(evaluated(workspace, "train") / "train.parquet"))
     names = ["plain", "relative"]
-    labels = [names[int(np.argmax(logits))] for logits in answers["logits"]]
+    labels = [
+        names[int(np.argmax(logits))] for logits in zip(*(answers[f"logits.{name}"] for name in names), strict=True)
+    ]
     path = workspace.folder / "labels.csv"
     Dataset.from_dict({"id": answers["id"], "label": labels}).to_csv(path)
     results = from_answers(workspace, "labels_only", path, "data.train_examples=64", "data.labelled=8", *SHORT)

@@ -66,9 +66,27 @@ def test_other_names_are_refused_with_both_lists(names):
         align_labels(dict(enumerate(names)), MNLI, whose="teacher")
 
 
-def test_names_that_differ_only_in_case_are_refused():
-    with pytest.raises(UserError, match="has the classes c, C, but the task has C, c"):
-        align_labels({0: "c", 1: "C"}, ("C", "c"), whose="teacher")
+@pytest.mark.parametrize(
+    ("names", "labels", "expected"),
+    [
+        (["c", "C"], ["C", "c"], [1, 0]),
+        (["A-", "A"], ["A", "A-"], [1, 0]),
+        (["C++", "C", "C-"], ["C", "C-", "C++"], [1, 2, 0]),
+        (["A", "Not-Entailment", "a"], ["a", "not_entailment", "A"], [2, 1, 0]),
+        (["-1", "1"], ["1", "-1"], [1, 0]),
+    ],
+)
+def test_equal_names_come_first_and_the_loose_comparison_only_where_it_is_clear(names, labels, expected):
+    assert align_labels(dict(enumerate(names)), labels, whose="teacher") == expected
+    assert align_labels(dict(enumerate(labels)), labels, whose="teacher") == list(range(len(labels)))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"), [(["c", "C"], ["C ", "c-"]), (["A", "a"], ["b", "a"]), (["1", "2"], ["-1", "2"])]
+)
+def test_names_that_do_not_tell_are_refused(names, labels):
+    with pytest.raises(UserError, match="has the "):
+        align_labels(dict(enumerate(names)), labels, whose="teacher")
 
 
 @pytest.mark.parametrize("force", [False, True])

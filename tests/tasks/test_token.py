@@ -154,9 +154,18 @@ def test_empty_rows_are_refused_with_their_number():
         checked([SENTENCE, {"tokens": [], "tags": []}])
 
 
-def test_class_names_in_another_order_are_refused():
+def test_class_names_in_another_order_are_matched_by_name():
     features = Features(tokens=List(Value("string")), tags=List(ClassLabel(names=TAGS[::-1])))
-    with pytest.raises(UserError, match="have the classes I-LOC, B-LOC, .* make them equal"):
+    given = Dataset.from_list([SENTENCE], features=features)
+    checked = KIND.checked(given, TASK, "train")
+    names = checked.features["tags"].feature.names
+    assert names == list(TAGS)
+    assert [names[n] for n in checked["tags"][0]] == [TAGS[::-1][n] for n in given["tags"][0]]
+
+
+def test_other_class_names_are_refused():
+    features = Features(tokens=List(Value("string")), tags=List(ClassLabel(names=[*TAGS, "X"])))
+    with pytest.raises(UserError, match="have the classes .*, X, but task.labels is .*; make them equal"):
         KIND.checked(Dataset.from_list([SENTENCE], features=features), TASK, "train")
 
 
