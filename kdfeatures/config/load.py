@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +28,21 @@ from kdfeatures.config.stages import Stage, stages_of
 from kdfeatures.config.switches import augmentation_settings, cache_settings, check_cacheable, check_shares
 from kdfeatures.config.teachers import teacher_settings
 from kdfeatures.config.training import trainer_settings
+from kdfeatures.data.proposals import proposed
 from kdfeatures.data.settings import DataSettings, check_data
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.term import Term
 from kdfeatures.errors import UserError
 from kdfeatures.features import OPERANDS
+from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import EncoderSpec
 from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.students import StudentSpec
 from kdfeatures.runs.stage_configs import merged
+from kdfeatures.tasks.label_order import class_names, is_generic
 from kdfeatures.tasks.task import Reading, Task
+
+logger = logging.getLogger(__name__)
 
 Config = DictConfig | Mapping[str, Any]  # as Hydra composed it, or plain already
 Terms = Mapping[str, Term]
@@ -93,7 +99,7 @@ def distill_settings(
 
 def cache_run_settings(cfg: DictConfig, output_dir: Path | None = None) -> CacheRunSettings:
     """Return what `kdfeatures cache` is to do."""
-    config = plain_config(cfg, output_dir)
+    config = _plain(cfg, output_dir)
     cache = cache_settings(config)
     if cache is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
@@ -128,7 +134,7 @@ def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSe
 
 def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
     """Return what `kdfeatures export` is to do."""
-    config = plain_config(cfg, output_dir)
+    config = _plain(cfg, output_dir)
     model = section(config, "model", _ScoredModel)
     task, data = task_of(config), section(config, "data", DataSettings)
     if not task.has_labels:
@@ -151,7 +157,7 @@ def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
 
 def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> InspectRunSettings:
     """Return what `kdfeatures inspect` is to do."""
-    config = plain_config(cfg, output_dir)
+    config = _plain(cfg, output_dir)
     task, data = task_of(config), section(config, "data", DataSettings)
     inspect = section(config, "inspect", InspectSettings)
     paths = {name: section(config, name, _PathOnly).path for name in ("teacher", "student", "before")}
@@ -252,7 +258,37 @@ class _MoreLayers:
 
 
 def _plain(cfg: Config, output_dir: Path | None) -> Mapping[str, Any]:
-    return plain_config(cfg, output_dir) if isinstance(cfg, DictConfig) else cfg
+    config = plain_config(cfg, output_dir) if isinstance(cfg, DictConfig) else cfg
+    return with_proposals(config)
+
+
+def with_proposals(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config whose task of the user's files has classes and metrics, proposed where they are left out.
+
+    The names of a model that is given tell the classes where there is no training file.
+    """
+    node = config.get("task") or {}
+    missing = [key for key in ("labels", "metrics") if node.get(key) is None]
+    has_rest = all(node.get(key) not in (None, "???") for key in ("name", "text", "label"))
+    if not missing or not node.get("files") or not has_rest:
+        return config
+    node = {**node, **{key: value for key, value in _of_model(config).items() if key in missing}}
+    found = proposed(node, Path((config.get("data") or {}).get("path") or "."))
+    said = " and ".join(f"task.{key}=[{','.join(map(str, found[key]))}]" for key in missing)
+    logger.info(f"{said}: proposed from the data; write other ones to decide yourself.")
+    return {**config, "task": {**node, **found}}
+
+
+def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the classes of the model that is scored or that teaches, where its config names them; else nothing."""
+    if (config["task"].get("files") or {}).get("train") is not None:
+        return {}
+    paths = [(name, (config.get(name) or {}).get("path")) for name in ("model", "teacher")]
+    for name, path in paths:
+        names = [] if path is None else class_names(load_config(path, f"{name}.path").id2label or {})
+        if names and not is_generic(names):
+            return {"labels": names, "metrics": ["accuracy"]}
+    return {}
 
 
 def _distill_settings(

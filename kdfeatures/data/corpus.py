@@ -9,11 +9,14 @@ from typing import TypeAlias
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets, load_dataset
 
 from kdfeatures.data import sources
+from kdfeatures.data.files import ending_of, read_file, read_text
+from kdfeatures.data.files.find import TEXT_ENDINGS
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.tasks.task import Task
 
 BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+ENDINGS = (*BUILDERS, ".txt.gz", ".json.gz", ".jsonl.gz")
 Texts: TypeAlias = Dataset | IterableDataset
 
 
@@ -61,9 +64,9 @@ def in_memory(texts: Texts) -> Dataset:
 
 
 def _of_files(task: Task, path: Path, *, streaming: bool) -> dict[str, Texts]:
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in BUILDERS)
-    if not files or any(file.suffix not in BUILDERS for file in files):
-        raise UserError(f"data.path={path} holds no text; it takes files that end in {', '.join(BUILDERS)}.")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("[!._]*") if ending_of(file, ENDINGS))
+    if not files or any(ending_of(file, ENDINGS) is None for file in files):
+        raise UserError(f"data.path={path} holds no text; it takes files that end in {', '.join(ENDINGS)}.")
     by_split: dict[str, list[Path]] = {}
     for file in files:
         split = next((split for split in ("validation", "test") if file.name.startswith(split)), "train")
@@ -76,10 +79,10 @@ def _read(files: Iterable[Path], task: Task) -> Dataset:
     (column,) = task.text
     parts = []
     for file in files:
-        if file.suffix == ".txt":
-            part = Dataset.from_dict({column: file.read_text(encoding="utf-8").split("\n")})
+        if ending_of(file, TEXT_ENDINGS):
+            part = Dataset.from_dict({column: read_text(file, task.encoding, "task.encoding").split("\n")})
         else:
-            part = sources.read_file(file, task.text, "data.path")
+            part = read_file(file, sources.read_columns(task), "data.path", sources.format_of(task))
         parts.append(_column_of(part, column, f"'{file}'"))
     return concatenate_datasets(parts)
 
@@ -87,11 +90,13 @@ def _read(files: Iterable[Path], task: Task) -> Dataset:
 def _stream(files: Iterable[Path], task: Task) -> IterableDataset:
     by_builder: dict[str, list[str]] = {}
     for file in files:
-        by_builder.setdefault(BUILDERS[file.suffix], []).append(str(file))
+        ending = str(ending_of(file, ENDINGS)).removesuffix(".gz")
+        by_builder.setdefault(BUILDERS[ending], []).append(str(file))
     (column,) = task.text
     parts = []
     for builder, data_files in by_builder.items():
-        part = load_dataset(builder, data_files=data_files, split="train", streaming=True)
+        encoding = {"encoding": task.encoding} if builder == "text" and task.encoding else {}
+        part = load_dataset(builder, data_files=data_files, split="train", streaming=True, **encoding)
         if builder == "text" and column != "text":
             part = part.rename_column("text", column)
         parts.append(_column_of(part, column, f"'{data_files[0]}'"))

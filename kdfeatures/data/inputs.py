@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,13 +14,17 @@ from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.data.settings import DataSettings, check_data
 from kdfeatures.data.stored_predictions import ROW, StoredOutputs, ids_of
-from kdfeatures.data.subsets import hide_labels, hold_out, subset, without_labels
+from kdfeatures.data.subsets import hide_labels, hold_out, is_labelled, subset, without_labels
 from kdfeatures.data.text_inputs import OWN, TextData
 from kdfeatures.data.unlabeled import read_pool
+from kdfeatures.errors import UserError
 from kdfeatures.tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 ID = "teacher_id"  # a column beside the data's own, until stored outputs have been found by it
 AUGMENTED = "augmented"  # of the training examples: altered copies
+VALIDATION = "validation"
 SELECTION = "selection"  # the split of what data.held_out keeps from training
 
 
@@ -45,14 +50,21 @@ class TaskData:
         outputs: StoredOutputs | None = None,
     ) -> TaskData:
         """Load the task's data; see kdfeatures.data.load.load_task and `hold_out` for what may be wrong with them."""
-        raw = load_task(task, data.path, seed=DATA_SEED)
+        id_column = None if outputs is None else outputs.id_column
+        raw = load_task(task, data.path, seed=DATA_SEED, ids=() if id_column is None else (id_column,))
         if data.held_out is not None:
             train = task.splits["train"]
             remaining, held_out = hold_out(
                 split_of(raw, task, "train"), data.held_out, DATA_SEED, stratify=class_column(task)
             )
-            task = replace(task, splits={**task.splits, SELECTION: SELECTION})
+            splits = {**task.splits, SELECTION: SELECTION}
+            if splits.get(VALIDATION) not in raw:
+                splits[VALIDATION] = SELECTION
+                logger.info(f"{task.name} has no validation split: the {len(held_out)} examples held out are it.")
+            task = replace(task, splits=splits)
             raw = DatasetDict({**raw, train: remaining, SELECTION: held_out})
+        counts = ", ".join(f"{split} {len(examples):,}" for split, examples in raw.items())
+        logger.info(f"{task.name}: {counts} examples")
         return cls(task, raw, tokenizer, data.max_length, outputs)
 
     def split(self, name: str) -> Dataset:
@@ -104,6 +116,27 @@ class TaskData:
         """Return the logits (examples, C) of those splits for which there are any."""
         available = [split for split in splits if split in outputs.rows]
         return {split: outputs.logits_for(split_of(self.raw, self.task, split), split) for split in available}
+
+
+def check_scored(
+    task: Task, reported: Mapping[str, Dataset], validation: Dataset | None, *, split: str, evaluates: bool
+) -> None:
+    """Raise UserError when a run would score labels that are hidden, before it trains.
+
+    reported, validation: encoded. evaluates: whether training is watched on the validation split.
+    """
+    if not task.has_labels:
+        return
+    watched = {"validation": validation} if evaluates and validation is not None else {}
+    for name, examples in {**watched, **reported}.items():
+        hidden = int((~is_labelled(examples)).sum())
+        if hidden:
+            option = f"split={split}" if name in reported else "trainer.eval_strategy"
+            raise UserError(
+                f"{option}: {hidden:,} of the {len(examples):,} labels of {task.name} {name} are hidden, so it cannot "
+                "be scored; name a split with labels, or take a share of the training examples with data.held_out=0.1 "
+                "split=selection."
+            )
 
 
 def joined(parts: Mapping[str, Dataset | IterableDataset]) -> Dataset | IterableDataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -12,14 +14,17 @@ from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
+logger = logging.getLogger(__name__)
+
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
 
-def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED) -> DatasetDict:
+def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids: Sequence[str] = ()) -> DatasetDict:
     """Load the splits of a task, under the data's own names for them.
 
     path: a local copy in the Hub's layout; for a task of the user's files, the folder their paths start from;
-    None takes the Hub and the working folder. seed: for generated tasks only.
+    None takes the Hub and the working folder. seed: for generated tasks only. ids: columns of the user's files that
+    are read beside the task's own, as they are written.
     Labels come as the task's kind has them; names in a text column become ids.
     Splits may be missing: `split_of` says so. Raises UserError for missing folders, files and columns, for
     labels outside the task's, and, at once, for a Hub that does not answer.
@@ -31,22 +36,39 @@ def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED) -> 
 
         raw = load(task.embedded, seed)
     elif task.files:
-        raw = sources.from_files(task, Path(path or "."))
+        raw = sources.from_files(task, Path(path or "."), ids)
     elif path is not None:
         raw = sources.from_folder(task, Path(path))
     else:
         raw = sources.from_hub(task)
+    if task.has_labels:
+        train = task.splits.get("train")
+        raw = DatasetDict({split: with_label_column(raw[split], task, split, is_train=split == train) for split in raw})
     return DatasetDict({split: task_type(task).checked(examples, task, split) for split, examples in raw.items()})
+
+
+def with_label_column(examples: Dataset, task: Task, split: str, *, is_train: bool) -> Dataset:
+    """Return a split that has the task's label column: all hidden where its file has none, and nobody trains on it."""
+    if is_train or task.label in examples.column_names:
+        return examples
+    names = ", ".join(examples.column_names)
+    logger.info(f"{task.name}: split '{split}' has no column '{task.label}' (it has {names}), so it is not scored.")
+    return examples.add_column(task.label, task_type(task).hidden_labels(examples, task))
 
 
 def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
     """Return what the task calls `split` (train, validation, ...); raises UserError when it is missing."""
     if split not in task.splits:
         hint = "; data.held_out=0.1 makes one of the training examples" if split == "selection" else ""
+        if split in ("train", "validation") and task.files:
+            hint = f"; give task.files.{split}=FILE"
+            hint += ", or data.held_out=0.1 for a share of the training examples" if split == "validation" else ""
         raise UserError(f"task '{task.name}' has no split '{split}'; it has {', '.join(task.splits)}{hint}")
     name = task.splits[split]
     if name not in datasets:
         available = ", ".join(datasets)
+        if split == "validation" and task.files:
+            available += "; give task.files.validation=FILE, or data.held_out=0.1 for a share of the training examples"
         raise MissingSplit(f"the data of task '{task.name}' lack the split '{name}'; there is {available}")
     return datasets[name]
 

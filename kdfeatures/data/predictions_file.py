@@ -1,4 +1,4 @@
-"""Files of a teacher's answers: parquet, CSV, JSON or JSON lines, a row for each example.
+"""Files of a teacher's answers: parquet, CSV, TSV, JSON or JSON lines, a row for each example.
 
 They have a column `id` and one of these (the first that is there counts):
 
@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from kdfeatures.data.sources import read_file
+from kdfeatures.data.files import FILE_ENDINGS, Columns, read_file
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.columns import classes, known_class
 from kdfeatures.tasks.label_order import by_name
-from kdfeatures.tasks.task import FILE_ENDINGS, SPLITS, Task
+from kdfeatures.tasks.task import SPLITS, Task
 
 POOL = "pool"  # what the examples of data.pool are called beside the task's splits
 KINDS = ("logits", "probabilities", "label")
@@ -82,7 +82,7 @@ def _by_split(path: Path, option: str) -> dict[str, Dataset]:
 
 
 def _table(path: Path, option: str) -> Dataset:
-    table = read_file(path, ("id", "label"), option)
+    table = read_file(path, Columns(("id", "label", "split")), option)
     if not len(table) or "id" not in table.column_names:
         columns = ", ".join(table.column_names) or "nothing"
         raise UserError(f"{option}: '{path}' needs a column 'id' and rows; it has {len(table)} rows of {columns}.")

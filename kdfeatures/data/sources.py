@@ -6,21 +6,19 @@ behind, and a file that changed is never answered from an older copy.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow
-import pyarrow.csv
-import pyarrow.parquet
 from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
 
+from kdfeatures.data.files import Columns, FileFormat, concatenated, is_saved_dataset, load_saved, read_file, read_files
 from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.hub import offline_unless_hub_answers
-from kdfeatures.tasks.task import FILE_ENDINGS, Task
+from kdfeatures.tasks.task import Task
 
+ID = "idx"  # what GLUE calls the ids of its examples
 SHARD = re.compile(r"(?P<split>.+?)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.parquet")
 
 
@@ -31,13 +29,16 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
     the task's splits are missing, or a shard of a split is.
     """
     inner = folder / task.config if task.config else folder
+    for saved in (inner, folder):
+        if is_saved_dataset(saved):
+            return _of_saved(task, saved)
     if not folder.is_dir():
         raise UserError(f"data.path='{folder}' is not a folder; give the one that holds '{inner.name}'")
     if not inner.is_dir():
         present = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
         raise MissingSplit(f"'{folder}' has no folder '{task.config}'; it has {present or 'no folders'}")
     shards: dict[str, list[Path]] = {}
-    for path in sorted(inner.glob("?*.parquet")):
+    for path in sorted(inner.glob("[!._]*.parquet")):
         shards.setdefault(_shard(path)["split"], []).append(path)
     splits = [split for split in task.splits.values() if split in shards]
     if not splits:
@@ -48,10 +49,30 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
     return DatasetDict({split: _read_shards(shards[split]) for split in splits})
 
 
-def from_files(task: Task, folder: Path) -> DatasetDict:
-    """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken."""
-    files = task.files or {}
-    return DatasetDict({split: read_file(folder / path, task.text, "task.files") for split, path in files.items()})
+def from_files(task: Task, folder: Path, ids: Sequence[str] = ()) -> DatasetDict:
+    """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken.
+
+    ids: columns that are read beside the task's own, as they are written.
+    """
+    columns, layout = read_columns(task, ids), format_of(task)
+    return DatasetDict(
+        {
+            split: read_files(given, folder, columns, f"task.files.{split}", layout, split)
+            for split, given in (task.files or {}).items()
+        }
+    )
+
+
+def read_columns(task: Task, ids: Sequence[str] = ()) -> Columns:
+    """Return which columns of a file a task reads, and which are text whatever they look like."""
+    label = () if task.label is None or task.is_regression else (task.label,)
+    needed = (*task.text, *((task.label,) if task.label else ()), *ids, ID)
+    return Columns((*task.text, *label, *ids, ID), needed)
+
+
+def format_of(task: Task) -> FileFormat:
+    """Return how a task's files are written."""
+    return FileFormat(task.delimiter, task.encoding)
 
 
 def from_hub(task: Task) -> DatasetDict:
@@ -89,59 +110,22 @@ def _read_shards(paths: list[Path]) -> Dataset:
             f"'{paths[0].parent}' has {len(paths)} of the {int(shard['count'])} files of '{shard['split']}'; "
             "fetch the others"
         )
-    # the schema's metadata carry the class names
-    return Dataset(pyarrow.concat_tables([_read_parquet(path) for path in paths]))
+    return concatenated([read_file(path, Columns(()), "data.path") for path in paths], f"'{paths[0].parent}'")
 
 
-def read_file(path: Path, text: Sequence[str], option: str) -> Dataset:
-    """Read a user's file by its ending, with the columns `text` as text; errors name it and the `option` it is from.
-
-    Raises UserError for a file that is missing, of another ending or broken.
-    """
-    if not path.is_file():
-        raise UserError(f"'{path}' is not a file; check {option}")
-    if path.suffix not in FILE_ENDINGS:
-        raise UserError(f"'{path}' must end in {', '.join(FILE_ENDINGS)}; check {option}")
-    if path.suffix == ".parquet":
-        return Dataset(_read_parquet(path))
-    if path.suffix == ".csv":
-        return Dataset(_read_csv(path, text))
-    return Dataset.from_list(_read_records(path))
-
-
-def _read_parquet(path: Path) -> pyarrow.Table:
-    try:
-        return pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"'{path}' is not a parquet file: {_first_line(error)}") from error
-
-
-def _read_csv(path: Path, text: Sequence[str]) -> pyarrow.Table:
-    # told what is text, arrow keeps 12, NA or null as it is; pandas would read a number or nothing
-    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(text, pyarrow.string()))
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    try:
-        return pyarrow.csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"'{path}' is not a CSV file with a header line: {_first_line(error)}") from error
-
-
-def _read_records(path: Path) -> list[dict]:
-    """Read a JSON list of objects, or one object a line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        records = (
-            json.loads(text)
-            if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.split("\n") if line.strip()]
+def _of_saved(task: Task, folder: Path) -> DatasetDict:
+    saved = load_saved(folder, f"data.path={folder}")
+    if not isinstance(saved, DatasetDict):
+        raise UserError(
+            f"data.path='{folder}' holds one split that save_to_disk wrote, but a task has several; save a "
+            "DatasetDict, or name it as task.files.train of task=files"
         )
-    except ValueError as error:
-        raise UserError(f"'{path}' is neither a JSON list nor JSON lines: {_first_line(error)}") from error
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise UserError(f"'{path}' must hold one object an example, but entry {number} is {record!r:.40}")
-    return records
+    splits = [split for split in task.splits.values() if split in saved]
+    if not splits:
+        raise MissingSplit(f"'{folder}' holds the splits {', '.join(saved)}, none of {', '.join(task.splits.values())}")
+    return DatasetDict({split: saved[split] for split in splits})
 
 
 def _first_line(error: Exception) -> str:
+    """Return the first line of an error's text."""
     return str(error).split("\n")[0]

@@ -83,7 +83,7 @@ class StoredOutputs:
 def ids_of(examples: Dataset, id_column: str | None, split: str) -> list[str]:
     """Return the ids of a split's examples: a column of the data, or for None `idx`, or without one the row numbers.
 
-    Raises UserError when the data have no such column.
+    Raises UserError when the data have no such column, and for an id that several examples have.
     """
     if id_column is None and "idx" not in examples.column_names:
         return [str(n) for n in range(len(examples))]
@@ -93,4 +93,16 @@ def ids_of(examples: Dataset, id_column: str | None, split: str) -> list[str]:
             f"teacher.id_column={column} is no column of the split '{split}', which has "
             f"{', '.join(examples.column_names)}."
         )
-    return [str(value) for value in examples[column][:]]
+    ids = ["" if value is None else str(value) for value in examples[column][:]]
+    seen: dict[str, int] = {}
+    for row, example_id in enumerate(ids):
+        if not example_id:
+            raise UserError(f"row {row} of the split '{split}' has no id in its column '{column}'; give every row one.")
+        if example_id in seen:
+            raise UserError(
+                f"rows {seen[example_id]} and {row} of the split '{split}' have both the id {example_id} in "
+                f"'{column}', so an answer cannot be told to be of one of them; make ids unique, or name another "
+                "column with teacher.id_column=..."
+            )
+        seen[example_id] = row
+    return ids

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from kdfeatures.data.sources import read_file
+from kdfeatures.data.files import ending_of, read_files, read_text
+from kdfeatures.data.files.find import TEXT_ENDINGS
+from kdfeatures.data.sources import format_of, read_columns
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.tasks.columns import UNKNOWN_LABEL
 from kdfeatures.tasks.task import Task
@@ -20,7 +22,10 @@ def read_pool(path: str, task: Task) -> Dataset:
     without text, .txt for a task of two texts, and no rows at all.
     """
     option = f"data.pool={path}"
-    rows = _lines(Path(path), task, option) if Path(path).suffix == ".txt" else read_file(Path(path), task.text, option)
+    if ending_of(path, TEXT_ENDINGS) is not None:
+        rows = _lines(Path(path), task, option)
+    else:
+        rows = read_files(path, Path(), read_columns(task), option, format_of(task), "train")
     for column in task.text if len(rows) else ():
         if column not in rows.column_names:
             raise UserError(
@@ -42,10 +47,7 @@ def _lines(path: Path, task: Task, option: str) -> Dataset:
             f"{option} has one text a line, but task '{task.name}' reads {', '.join(task.text)}; give a CSV or JSON "
             "lines with these columns."
         )
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{option} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{option} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    if not path.is_file():
+        raise UserError(f"'{path}' is not a file; check {option}")
+    lines = read_text(path, task.encoding, "task.encoding").splitlines()
     return Dataset.from_dict({task.text[0]: [line for line in lines if line.strip()]})

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from kdfeatures.tasks.label_order import by_name, in_order, is_generic
+from kdfeatures.tasks.label_order import by_name, class_names, is_generic
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ def draw_outputs(model: PreTrainedModel, outputs: int) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def rows_of(id2label: Mapping[Any, str], labels: Sequence[str], whose: str) -> list[int] | None:
+def class_rows(id2label: Mapping[Any, str], labels: Sequence[str], whose: str) -> list[int] | None:
     """Return which row of a head each of the task's labels is, by name; None where the head has no such classes.
 
     Names that say nothing (LABEL_0) are taken in their order where there are as many; the log says so when a head is
     not kept as it is.
     """
-    names = in_order(id2label)
+    names = class_names(id2label)
     if names == list(labels) or is_generic(names) and len(names) == len(labels):
         return list(range(len(names)))
     position = by_name(names, labels)

@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.folders import list_of, loading
-from kdfeatures.models.heads import draw_outputs, rows_of, select_outputs
+from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
 from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
@@ -61,7 +61,7 @@ def load_for_task(path: str, option: str, task: Task) -> PreTrainedModel:
     """
     settings = label_settings(task)
     names = load_config(path, option).id2label or {}
-    rows = rows_of(names, task.labels, f"{option}={path}") if task.labels else None
+    rows = class_rows(names, task.labels, f"{option}={path}") if task.labels else None
     moved = rows is not None and rows != list(range(len(names)))
     model, missing = _load(path, option, task_type(task), {} if moved else settings, redraws=True)
     if moved:

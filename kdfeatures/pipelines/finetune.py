@@ -10,7 +10,7 @@ import numpy as np
 from transformers import set_seed
 
 from kdfeatures.config.settings import FinetuneSettings
-from kdfeatures.data.inputs import joined, load_inputs
+from kdfeatures.data.inputs import check_scored, joined, load_inputs
 from kdfeatures.data.subsets import is_labelled
 from kdfeatures.models.encoders import start_model
 from kdfeatures.models.limits import check_inputs
@@ -58,10 +58,12 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
     examples = joined(inputs.train(settings.data, settings.seed))
     if task.has_labels:
         examples = examples.select(np.flatnonzero(is_labelled(examples)))
-    check_inputs(classifier, f"model.path={settings.model.path}", [examples, validation, *reported.values()])
     arguments = settings.trainer.training_arguments(
         output_dir, metric=task.main_metric, seed=settings.seed, find_unused_parameters=False
     )
+    evaluates = arguments.eval_strategy != "no"
+    check_scored(task, reported, validation, split=settings.split, evaluates=evaluates)
+    check_inputs(classifier, f"model.path={settings.model.path}", [examples, validation, *reported.values()])
     trainer = make_trainer(classifier, arguments, settings.trainer, task, tokenizer, examples, validation)
     begin_run(output_dir, settings.output.existing, settings.record)
     seconds = train(trainer, checkpoint)

@@ -21,7 +21,7 @@ from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
 from kdfeatures.config.settings import StageSettings
-from kdfeatures.data.inputs import TaskData, joined, load_inputs
+from kdfeatures.data.inputs import TaskData, check_scored, joined, load_inputs
 from kdfeatures.data.stored_predictions import StoredOutputs
 from kdfeatures.data.subsets import is_labelled, sample
 from kdfeatures.data.text_inputs import OWN
@@ -30,11 +30,10 @@ from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
-from kdfeatures.models.limits import check_inputs, check_unseen_inputs
+from kdfeatures.models.limits import check_inputs, check_unseen_inputs, cut_padding
 from kdfeatures.models.students import build_student, prune_student
 from kdfeatures.models.teachers import Teacher, check_tokenizers, load_teachers, make_all_ready, option_of
 from kdfeatures.models.tokenizers import load_tokenizer
-from kdfeatures.models.vocabulary import cut_padding
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -106,6 +105,8 @@ class DistillationSetup:
         augment = augmenter(augmentation, main.model, tokenizer, max_length=data.max_length, seed=stage.seed)
         reported, parts = inputs.reported(stage.split), inputs.train(data, stage.seed, augment)
         examples, validation = joined(parts), inputs.validation()
+        evaluates = arguments.eval_strategy != "no"
+        check_scored(task, reported, validation, split=stage.split, evaluates=evaluates)
         is_stream = isinstance(examples, IterableDataset)
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:

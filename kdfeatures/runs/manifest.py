@@ -81,7 +81,8 @@ def end(folder: Path, config: Mapping[str, Any] | None) -> None:
     shutil.rmtree(folder / REPLACED, ignore_errors=True)
     if config is None or not (folder / DATA).is_dir():
         return
-    files = {Path(file).name for file in ((config.get("task") or {}).get("files") or {}).values()}
+    given = ((config.get("task") or {}).get("files") or {}).values()
+    files = {Path(file).name for file in given if isinstance(file, str)}
     for path in (folder / DATA).glob("*-*.parquet"):
         if path.name not in files:
             path.unlink(missing_ok=True)

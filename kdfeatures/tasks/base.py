@@ -56,6 +56,10 @@ class TaskType(ABC):
         """Return a raw split with its labels as class ids or scores; raises UserError for what does not fit."""
         raise NotImplementedError
 
+    def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
+        """Return the labels of a raw split that has none, every one of them hidden."""
+        raise NotImplementedError
+
     def predict(
         self,
         model: Predictor,

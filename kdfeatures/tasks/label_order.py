@@ -31,7 +31,7 @@ def align_labels(
     Raises UserError for another number of classes, and without `force` for names that are generic or differ.
     """
     assert id2label is not None
-    names = in_order(id2label)
+    names = class_names(id2label)
     if not labels:
         if len(names) != 1:
             raise UserError(f"{whose} has {len(names)} outputs, but regression needs 1; choose another model")
@@ -73,7 +73,7 @@ def columns_of(teacher: Any, student: Any) -> list[int] | None:
         return None
     if any(is_generic(list(id2label.values())) for id2label in (of_teacher, of_student)):
         return None
-    return align_labels(of_teacher, in_order(of_student), whose="the teacher", option=None)
+    return align_labels(of_teacher, class_names(of_student), whose="the teacher", option=None)
 
 
 def by_name(names: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
@@ -94,7 +94,7 @@ def by_name(names: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def in_order(id2label: Mapping[Any, str]) -> list[str]:
+def class_names(id2label: Mapping[Any, str]) -> list[str]:
     """Return the class names of a config in the order of their ids."""
     return [str(name) for _, name in sorted(id2label.items(), key=lambda item: int(item[0]))]
 

@@ -49,6 +49,9 @@ class SequenceTask(TaskType):
             return dataset
         return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
 
+    def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
+        return [float(UNKNOWN_LABEL) if task.is_regression else UNKNOWN_LABEL] * len(dataset)
+
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
         """Tokenise to columns input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,6 @@ class Reading:
 
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
-FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 SOURCES = ("dataset", "files", "embedded")
 KINDS = ("sequence", "tokens", "text")
 ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
@@ -75,9 +73,11 @@ class Task:
              examples. Left empty with `files`, whose keys are the splits.
 
     reading  for text: how it becomes examples
+    delimiter, encoding  of the user's files: what separates the columns of CSV, None finds it; None is UTF-8
 
-    Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split ->
-    path of a user's own file) or `embedded` (the name of a generated task). For text it is data.path.
+    Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split -> path of a
+    user's own file, a pattern or a folder of them, or a list) or `embedded` (the name of a generated task). For text
+    it is data.path.
     """
 
     name: str
@@ -88,10 +88,12 @@ class Task:
     splits: Mapping[str, str]
     config: str | None = None
     dataset: str | None = None
-    files: Mapping[str, str] | None = None
+    files: Mapping[str, str | Sequence[str]] | None = None
     embedded: str | None = None
     kind: str = "sequence"
     reading: Reading | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -154,18 +156,20 @@ class Task:
         missing = [key for key in needed if _is_missing(config, key)]
         splits, files = config.get("splits") or {}, config.get("files") or {}
         missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
-        missing += [f"files.{split}" for split in files if _is_missing(files, split)]
+        missing += [f"files.{split}" for split, file in files.items() if file == "???"]
+        named = {split: file for split, file in files.items() if file is not None}
+        missing += ["files.train"] if files and not named else []
         if missing:
             raise UserError(f"the task lacks {', '.join(missing)}; set task.{missing[0]}=...")
         facts = dict(config)
         for key in ("text", "labels", "metrics"):
             facts[key] = _names(key, config[key])
-        if files and splits:
+        if named and splits:
             raise UserError("task.files already names the splits; leave task.splits empty")
         if config.get("reading") is not None:
             facts["reading"] = Reading.from_config(config["reading"])
-        facts["files"] = dict(files) or None
-        facts["splits"] = dict(splits) or {split: split for split in files}
+        facts["files"] = named or None
+        facts["splits"] = dict(splits) or {split: split for split in named}
         return cls(**facts)
 
     def __post_init__(self) -> None:
@@ -238,9 +242,8 @@ class Task:
                 f"task '{self.name}' needs exactly one source of data: dataset, files or embedded; "
                 f"it has {', '.join(sources) or 'none'}"
             )
-        for split, path in (self.files or {}).items():
-            if PurePath(path).suffix not in FILE_ENDINGS:
-                raise UserError(f"task.files.{split}='{path}' must end in {', '.join(FILE_ENDINGS)}")
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise UserError(f"task.delimiter='{self.delimiter}' must be one sign, such as ';'")
         if not self.splits:
             raise UserError(f"task '{self.name}' names no splits; give task.splits some of {', '.join(SPLITS)}")
         for split in self.splits:

@@ -67,6 +67,12 @@ class TokenTask(TaskType):
         values = [flat[end - len(tags) : end] for tags, end in zip(labels, ends, strict=True)]
         return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
 
+    def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
+        (column,) = task.text
+        if column not in dataset.column_names:
+            return [[]] * len(dataset)  # which the check of columns tells
+        return [[UNKNOWN_LABEL] * len(words or ()) for words in dataset[column][:]]
+
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
         """Tokenise to input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
 

@@ -141,4 +141,4 @@ def test_files_that_are_not_there_or_twice_are_named(tmp_path):
     for ending in ("csv", "jsonl"):
         saved(tmp_path / f"train.{ending}", id=[1], label=["entailment"])
     assert "has both train.csv and train.jsonl" in refused(tmp_path)
-    assert "must end in .csv" in refused(saved(tmp_path / "f.csv", id=[1]).rename(tmp_path / "f.tsv"))
+    assert "must end in .csv" in refused(saved(tmp_path / "f.csv", id=[1]).rename(tmp_path / "f.xlsx"))

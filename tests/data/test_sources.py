@@ -120,7 +120,7 @@ def test_numbers_that_name_classes_are_not_taken_for_ids(tmp_path):
     path = write_csv(tmp_path, "a,b,label\np,q,1\np,q,3\n")
     task = replace(FILES, labels=("1", "2", "3"))
     assert load_task(task, path)["train"]["label"][:] == [0, 2]
-    with pytest.raises(UserError, match="row 1 of split 'train' has the label 0; .* takes 1, 2, 3, or -1"):
+    with pytest.raises(UserError, match="row 1 of split 'train' has the label '0'; .* takes 1, 2, 3, or -1"):
         load_task(task, write_csv(tmp_path, "a,b,label\np,q,1\np,q,0\n"))
 
 
@@ -137,13 +137,13 @@ def test_scores_may_be_whole_numbers(tmp_path):
         (FILES, "a,b,label\n", "split 'train' of task 'pairs' has no examples"),
         (FILES, "", "is not a CSV file"),
         (FILES, "a,b,label\np,q\n", "is not a CSV file"),
-        (FILES, "a,b,label\np,q,0\np,q,2\n", "row 1 of split 'train' has the label 2"),
-        (FILES, "a,b,label\np,q,-2\n", "row 0 of split 'train' has the label -2"),
+        (FILES, "a,b,label\np,q,0\np,q,2\n", "row 1 of split 'train' has the label '2'"),
+        (FILES, "a,b,label\np,q,-2\n", "row 0 of split 'train' has the label '-2'"),
         (FILES, "a,b,label\np,q,matsch\n", "the label 'matsch'; .* did you mean 'match'"),
-        (FILES, "a,b,label\np,q,1\np,q,\n", "row 1 of split 'train' has the label None"),
-        (FILES, "a,b,label\np,q,1.0\n", "has the label 1.0"),
+        (FILES, "a,b,label\np,q,1\np,q,\n", "row 1 of split 'train' has the label (''|None)"),
+        (FILES, "a,b,label\np,q,1.0\n", "has the label '1.0'"),
         (SCORES, "a,b,label\np,q,high\n", "the label 'high'; regression needs a number"),
-        (SCORES, "a,b,label\np,q,1\np,q,\n", "row 1 of split 'train' has the label None"),
+        (SCORES, "a,b,label\np,q,1\np,q,\n", "row 1 of split 'train' has the label (''|None)"),
     ],
 )
 def test_a_file_that_does_not_fit_the_task_is_refused(tmp_path, task, text, message):

@@ -44,7 +44,8 @@ def test_what_cannot_be_a_pool_is_named(tmp_path):
     assert "no column 'sentence'; did you mean 'sentences'?" in refused(written(tmp_path / "p.csv", "sentences\na\n"))
     assert "must hold text, but holds int64" in refused(written(tmp_path / "n.jsonl", '{"sentence": 3}\n'))
     assert "has no examples" in refused(written(tmp_path / "e.txt", "\n\n"))
-    assert "cannot be read: No such file" in refused(str(tmp_path / "none.txt"))
+    assert "is not a file" in refused(str(tmp_path / "none.txt"))
     assert "is not a file" in refused(str(tmp_path / "none.csv"))
     (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
-    assert "is not UTF-8 text" in refused(str(tmp_path / "latin.txt"))
+    with pytest.raises(UserError, match="is not utf-8 text: byte 0xef in line 1; it may be cp1252"):
+        read_pool(str(tmp_path / "latin.txt"), SST2)

@@ -130,7 +130,7 @@ def test_evaluate_scores_words_and_writes_predictions_where_labels_are_hidden(fo
     rows = [{"tokens": ["ada", "lovelace", "slept"], "tags": [-1, -1, -1]}]
     write_sentences(folder / "test.jsonl", rows)
     main(["evaluate", *[text for text in task_of(folder) if not text.startswith("trainer.")], "split=test",
-          "+task.files.test=test.jsonl", f"model.path={folder / 'teacher'}",
+          "task.files.test=test.jsonl", f"model.path={folder / 'teacher'}",
           f"output_dir={tmp_path / 'hidden'}"])  # fmt: skip
     with (tmp_path / "hidden" / "predictions_test.csv").open() as stream:
         assert [list(row.values()) for row in csv.DictReader(stream)] == [

@@ -50,7 +50,7 @@ class Workspace:
             "task.label=label",
             "task.labels=[plain,relative]",
             "task.metrics=[accuracy,f1]",
-            *(f"{'+' if split == 'test' else ''}task.files.{split}={split}.csv" for split in SIZES),
+            *(f"task.files.{split}={split}.csv" for split in SIZES),
             f"data.path={self.folder}",
             "data.max_length=24",
         ]

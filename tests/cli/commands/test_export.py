@@ -21,7 +21,7 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
     model.save_pretrained(flipped)
     AutoTokenizer.from_pretrained(workspace.teacher).save_pretrained(flipped)
     # a second part to report, as MNLI has
-    options = ["+task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"]
+    options = ["task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"]
     command = ["export", *workspace.task, *options]
     main(command)
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(workspace, capsys, tmp_p
 def test_hidden_labels_are_refused_before_anything_is_written(workspace, capsys, tmp_path):
     source = workspace.folder / "unlabelled.csv"
     source.write_text("sentence,label\nthe dog slept,-1\n", encoding="utf-8")
-    task = [text for text in workspace.task if "files.test" not in text] + ["+task.files.test=unlabelled.csv"]
+    task = [text for text in workspace.task if "files.test" not in text] + ["task.files.test=unlabelled.csv"]
     folder = tmp_path / "hidden"
     assert "are hidden" in refusal(capsys, folder, *task, "split=test", f"model.path={workspace.teacher}")
     assert not (folder / "model.onnx").exists()

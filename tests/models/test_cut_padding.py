@@ -4,7 +4,7 @@ from support.tiny import tiny_config
 from transformers import AutoModelForMaskedLM
 
 from kdfeatures.data.synthetic import tokenizer
-from kdfeatures.models.vocabulary import cut_padding
+from kdfeatures.models.limits import cut_padding
 
 SIZE = len(tokenizer())
 

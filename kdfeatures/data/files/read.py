@@ -1,0 +1,142 @@
+"""Read files by their endings into one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from datasets import ClassLabel, Dataset, DatasetDict, load_from_disk
+
+from kdfeatures.data.files.csv_tables import read_csv
+from kdfeatures.data.files.find import FILE_ENDINGS, ending_of, expand, is_saved_dataset
+from kdfeatures.data.files.records import read_records
+from kdfeatures.data.files.text import read_text
+from kdfeatures.errors import UserError
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """delimiter: of CSV; None finds it. encoding: None is UTF-8 or what a byte order mark says."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """text: columns of CSV that are text whatever they look like: texts, labels, ids. needed: those that are read of
+    JSON; None reads all."""
+
+    text: Sequence[str]
+    needed: Sequence[str] | None = None
+
+
+def read_files(
+    given: str | Sequence[str],
+    folder: Path,
+    columns: Columns,
+    option: str,
+    layout: FileFormat,
+    split: str | None = None,
+) -> Dataset:
+    """Read what a user's value means, see `expand`; errors name it and the `option` it is from.
+
+    split: of a saved DatasetDict the one that is read.
+    """
+    parts = []
+    for path in expand(given, folder, option):
+        parts.append(_saved(path, split, option) if path.is_dir() else read_file(path, columns, option, layout))
+    return concatenated(parts, option)
+
+
+def read_file(path: Path, columns: Columns, option: str, layout: FileFormat | None = None) -> Dataset:
+    """Read one file by its ending. Raises UserError for one that is missing, of another ending or broken."""
+    layout = FileFormat() if layout is None else layout
+    if not path.is_file():
+        raise UserError(f"'{path}' is not a file; check {option}")
+    ending = ending_of(path)
+    if ending is None:
+        raise UserError(f"'{path}' must end in {', '.join(FILE_ENDINGS)}; check {option}")
+    if ending == ".parquet":
+        return read_parquet(path)
+    text = read_text(path, layout.encoding, "task.encoding")
+    if ending.startswith((".csv", ".tsv")):
+        return Dataset(read_csv(path, text, columns.text, delimiter=layout.delimiter))
+    return Dataset(read_records(path, text, columns.needed))
+
+
+def read_parquet(path: Path) -> Dataset:
+    """Read a parquet file; raises UserError for a broken one."""
+    try:
+        table = pyarrow.parquet.read_table(path)
+        return Dataset(plain_types(table))
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+        raise UserError(f"'{path}' is not a parquet file: {str(error).splitlines()[0]}") from error
+
+
+def plain_types(table: pyarrow.Table) -> pyarrow.Table:
+    """Return a table whose lists and strings are of the usual width; polars writes wide ones."""
+    fields = [field.with_type(_plain(field.type)) for field in table.schema]
+    if [field.type for field in fields] == table.schema.types:
+        return table
+    return table.cast(pyarrow.schema(fields))  # without metadata, which name the wide types
+
+
+def _plain(kind: pyarrow.DataType) -> pyarrow.DataType:
+    types = pyarrow.types
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pyarrow.string()
+    if types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if types.is_large_list(kind) or types.is_list(kind):
+        return pyarrow.list_(_plain(kind.value_type))
+    return kind
+
+
+def concatenated(parts: Sequence[Dataset], option: str) -> Dataset:
+    """Return several files' rows as one dataset: columns of other widths take the wider, class names hold for all.
+
+    Raises UserError for class names that differ and types that do not go together.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    names: dict[str, ClassLabel] = {}
+    for part in parts:
+        for column, feature in part.features.items():
+            if isinstance(feature, ClassLabel) and names.setdefault(column, feature).names != feature.names:
+                raise UserError(
+                    f"{option}: the files have other class names in '{column}': {', '.join(names[column].names)} and "
+                    f"{', '.join(feature.names)}; make them equal"
+                )
+    tables = [plain_types(part.with_format("arrow")[:]).replace_schema_metadata(None) for part in parts]
+    try:
+        whole = Dataset(pyarrow.concat_tables(tables, promote_options="permissive"))
+        for column, feature in names.items():
+            whole = whole.cast_column(column, feature)
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
+        raise UserError(f"{option}: the files do not go together: {str(error).splitlines()[0]}") from error
+    return whole
+
+
+def _saved(folder: Path, split: str | None, option: str) -> Dataset:
+    loaded: Any = load_saved(folder, option)
+    if isinstance(loaded, DatasetDict):
+        if split not in loaded:
+            raise UserError(f"'{folder}' holds the splits {', '.join(loaded)}, but not '{split}'; check {option}")
+        loaded = loaded[split]
+    return Dataset(plain_types(loaded.with_format("arrow")[:]))
+
+
+def load_saved(folder: Path, option: str) -> Dataset | DatasetDict:
+    """Load what save_to_disk wrote; raises UserError for a broken folder."""
+    assert is_saved_dataset(folder)
+    try:
+        return load_from_disk(str(folder))
+    except Exception as error:  # whatever a damaged folder makes the library stumble over
+        raise UserError(
+            f"'{folder}' was not written whole by save_to_disk: {str(error).splitlines()[0]}; check {option}"
+        ) from error
