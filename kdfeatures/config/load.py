@@ -34,6 +34,7 @@ from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.term import Term
 from kdfeatures.errors import UserError
 from kdfeatures.features import OPERANDS
+from kdfeatures.losses import HardLabel
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import EncoderSpec
 from kdfeatures.models.planned import planned_student, planned_teacher
@@ -83,7 +84,13 @@ def finetune_settings(cfg: Config, output_dir: Path | None = None) -> FinetuneSe
         split=config["split"],
         output=_output(config),
         record=config,
+        loss=_hard_label(config.get("class_weights")),
     )
+
+
+def _hard_label(class_weights: Any) -> HardLabel:
+    with option(""):
+        return HardLabel(class_weights=class_weights)
 
 
 def distill_settings(

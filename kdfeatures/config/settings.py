@@ -11,6 +11,7 @@ from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.data.augmentation.settings import AugmentationSettings
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.distillation.objective import Objective
+from kdfeatures.losses import HardLabel
 from kdfeatures.mapping.resolve import LayerMap
 from kdfeatures.models.encoders import EncoderSpec
 from kdfeatures.models.students import StudentSpec
@@ -35,7 +36,7 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """A model trained on labels. split: what is reported."""
+    """A model trained on labels. split: what is reported. loss: that it is trained by."""
 
     task: Task
     data: DataSettings
@@ -45,6 +46,7 @@ class FinetuneSettings:
     split: str
     output: OutputSettings
     record: Record
+    loss: HardLabel = field(default_factory=HardLabel)
 
 
 @dataclass(frozen=True)

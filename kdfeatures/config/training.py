@@ -15,6 +15,7 @@ from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.distributed import process_count
 
+DEFAULT_SAVE_STEPS = 500  # of transformers
 AT_LEAST_ONE = (
     "per_device_train_batch_size",
     "per_device_eval_batch_size",
@@ -31,6 +32,7 @@ def trainer_settings(node: Mapping[str, Any], task: Task) -> TrainerSettings:
     _check_numbers(given)
     _check_loggers(given["report_to"])
     _check_scoring(given, task)
+    _check_best(given, task)
     _check_fsdp(given)
     settings = {name: given.pop(name) for name in hints}
     return TrainerSettings(given, **settings)
@@ -45,6 +47,41 @@ def _check_scoring(given: Mapping[str, Any], task: Task) -> None:
             raise UserError(
                 f"trainer.{name}={given[name]} needs scores, but no term reads an output that could have one."
             )
+
+
+def _check_best(given: dict[str, Any], task: Task) -> None:
+    """Raise UserError for a metric that no evaluation gives, and for checkpoints that none is of."""
+    metric = given.get("metric_for_best_model")
+    if metric is not None:
+        combined = ("combined_score",) if len(task.metrics) > 1 else ()
+        known = (*task.metrics, *combined, *(("perplexity",) if task.kind == "text" else ()), "loss")
+        given["metric_for_best_model"] = metric = str(metric).removeprefix("eval_")
+        if metric not in known:
+            raise UserError(
+                f"trainer.metric_for_best_model={metric} is not measured on task '{task.name}'"
+                f"{nearest(metric, known)}; choose from {', '.join(known)}, or name it in task.metrics."
+            )
+    save, evaluate = (str(given.get(f"{name}_strategy")).removeprefix("SaveStrategy.") for name in ("save", "eval"))
+    if not given["load_best_model_at_end"] or save == "best":
+        return
+    if evaluate == "no":
+        raise UserError(
+            "trainer.load_best_model_at_end=true compares checkpoints by their scores, but trainer.eval_strategy=no "
+            "gives none; set trainer.eval_strategy=epoch."
+        )
+    if save != evaluate:
+        raise UserError(
+            f"trainer.load_best_model_at_end=true needs a score of every checkpoint, but trainer.save_strategy={save} "
+            f"and trainer.eval_strategy={evaluate}; set both to {evaluate}."
+        )
+    steps = given.get("eval_steps") or given["logging_steps"]
+    saved = given.get("save_steps") or DEFAULT_SAVE_STEPS
+    if save == "steps" and saved % steps:
+        raise UserError(
+            f"trainer.load_best_model_at_end=true needs a score of every checkpoint, but trainer.save_steps={saved:g} "
+            f"is no multiple of the {steps:g} steps between evaluations (trainer.eval_steps, or logging_steps); set "
+            f"+trainer.save_steps={steps:g}."
+        )
 
 
 def _check_fsdp(given: dict[str, Any]) -> None:

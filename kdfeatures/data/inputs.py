@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from datasets import Dataset, DatasetDict, IterableDataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
+from kdfeatures.data.load import DATA_SEED, count_cut, encode, load_task, split_of
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.data.settings import DataSettings, check_data
 from kdfeatures.data.stored_predictions import ROW, StoredOutputs, ids_of
@@ -33,6 +33,7 @@ class TaskData:
     """A task's splits, encoded on demand with one tokenizer.
 
     outputs: of a teacher, for the training examples, which then carry the column ROW.
+    truncated: of the splits that were encoded, {"cut": texts longer than max_length, "of": all}.
     """
 
     task: Task
@@ -40,6 +41,7 @@ class TaskData:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     outputs: StoredOutputs | None = None
+    truncated: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -69,10 +71,19 @@ class TaskData:
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split; raises UserError when it is missing."""
-        return self._encoded(split_of(self.raw, self.task, name))
+        return self._encoded(split_of(self.raw, self.task, name), name)
 
-    def _encoded(self, raw: Dataset) -> Dataset:
-        return encode(raw, self.tokenizer, self.task, self.max_length)
+    def _encoded(self, raw: Dataset, split: str) -> Dataset:
+        encoded = encode(raw, self.tokenizer, self.task, self.max_length)
+        if split not in self.truncated:
+            cut = count_cut(raw, encoded, self.tokenizer, self.task, self.max_length)
+            self.truncated[split] = {"cut": cut, "of": len(encoded)}
+            if cut:
+                logger.warning(
+                    f"{self.task.name} {split}: {cut:,} of {len(encoded):,} texts are longer than data.max_length="
+                    f"{self.max_length} tokens and were cut; raise it where the model takes more."
+                )
+        return encoded
 
     def validation(self) -> Dataset | None:
         """Return the encoded validation split, or None for data that have none."""
@@ -92,7 +103,7 @@ class TaskData:
             pool = self._identified(read_pool(data.pool, self.task), POOL)
             parts[POOL] = self._located(pool, POOL)
         if augment is not None:
-            parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text)))
+            parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text), AUGMENTED))
         return parts
 
     def _identified(self, raw: Dataset, split: str) -> Dataset:
@@ -101,8 +112,8 @@ class TaskData:
 
     def _located(self, raw: Dataset, split: str) -> Dataset:
         if self.outputs is None:
-            return self._encoded(raw)
-        return self._encoded(raw).add_column(ROW, self.outputs.rows_of(raw[ID][:], split).tolist())
+            return self._encoded(raw, split)
+        return self._encoded(raw, split).add_column(ROW, self.outputs.rows_of(raw[ID][:], split).tolist())
 
     def reported(self, split: str) -> dict[str, Dataset]:
         """Return the splits to report: `split`, and MNLI mismatched beside matched."""

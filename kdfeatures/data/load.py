@@ -11,11 +11,13 @@ from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.data import sources
 from kdfeatures.errors import MissingSplit, UserError
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
+TEXTS_AT_ONCE = 1000
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
 
@@ -71,6 +73,19 @@ def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
             available += "; give task.files.validation=FILE, or data.held_out=0.1 for a share of the training examples"
         raise MissingSplit(f"the data of task '{task.name}' lack the split '{name}'; there is {available}")
     return datasets[name]
+
+
+def count_cut(raw: Dataset, encoded: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> int:
+    """Return how many texts `encode` has cut: of those that fill max_length, which are longer when nothing is cut."""
+    full = (token_counts(encoded) >= max_length).nonzero()[:, 0].tolist()
+    words = {"is_split_into_words": True} if task.kind == "tokens" else {}
+    cut = 0
+    for start in range(0, len(full), TEXTS_AT_ONCE):
+        rows = raw.select(full[start : start + TEXTS_AT_ONCE])
+        texts = [rows[column][:] for column in task.text]
+        whole = tokenizer(*texts, truncation=False, verbose=False, **words)["input_ids"]
+        cut += sum(len(ids) > max_length for ids in whole)
+    return cut
 
 
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:

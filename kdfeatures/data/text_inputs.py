@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
@@ -27,6 +28,7 @@ class TextData:
     raw: Mapping[str, Texts]
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    truncated: ClassVar[dict[str, dict[str, int]]] = {}  # text is cut into blocks, and none of it lost
 
     @classmethod
     def load(cls, task: Task, data: DataSettings, tokenizer: PreTrainedTokenizerBase) -> TextData:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses.base import Inputs
 from kdfeatures.masking import full_precision
 
+BALANCED = "balanced"
 IGNORE_INDEX = -100  # the class id that torch and transformers ignore
 
 
@@ -23,6 +26,11 @@ class HardLabel(nn.Module):
     The sum over labelled examples is divided by all examples: every label then weighs the same, whatever batch it is
     in. Divided by the labelled ones alone, a single label among 63 unlabelled examples would weigh as much as 64.
 
+    Args:
+        class_weights: what each example's loss is multiplied by, by its class: C numbers, or "balanced", for which
+            `balance` is given the training labels first: n / (C n_c), as scikit-learn has it, 1 on average. None
+            weighs all alike. The mean stays one over examples, where torch's weighted one divides by the weights.
+
     Example:
         >>> import torch
         >>> logits, labels = torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, -100])
@@ -33,6 +41,34 @@ class HardLabel(nn.Module):
     inputs: ClassVar[Inputs] = "labels"
     reduction: ClassVar[str] = "mean over B, a text without label as 0"
     positions: ClassVar[str] = "texts with a label"
+
+    def __init__(self, *, class_weights: Sequence[float] | Literal["balanced"] | None = None) -> None:
+        super().__init__()
+        if isinstance(class_weights, str) and class_weights != BALANCED:
+            raise ConfigError(
+                "is neither numbers nor 'balanced'", argument="class_weights", value=class_weights, section="loss"
+            )
+        given = None if class_weights is None or isinstance(class_weights, str) else [float(w) for w in class_weights]
+        if given is not None and not all(math.isfinite(weight) and weight >= 0 for weight in given):
+            raise ConfigError("must be 0 or more", argument="class_weights", value=given, hint="give one a class")
+        self.class_weights = class_weights
+        self._weights: Tensor | None
+        self.register_buffer("_weights", None if given is None else torch.tensor(given), persistent=False)
+
+    def balance(self, counts: Sequence[int]) -> None:
+        """Set the weights of class_weights="balanced". counts: labelled training examples of each class.
+
+        Raises ConfigError for a class without any.
+        """
+        if 0 in counts:
+            raise ConfigError(
+                f"needs labelled examples of every class, but class {list(counts).index(0)} has none",
+                argument="class_weights",
+                value=BALANCED,
+                hint="give the weights as a list",
+            )
+        total, device = sum(counts), None if self._weights is None else self._weights.device
+        self._weights = torch.tensor([total / (len(counts) * count) for count in counts], device=device)
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compare the student's output with the labels.
@@ -64,7 +100,24 @@ class HardLabel(nn.Module):
                 f"HardLabel needs integer labels for {student.shape[1]} classes, but they are "
                 f"{labels.dtype}; for regression build the models with num_labels=1."
             )
-        return F.cross_entropy(student, labels, ignore_index=IGNORE_INDEX, reduction="none").mean()
+        losses = F.cross_entropy(student, labels, ignore_index=IGNORE_INDEX, reduction="none")
+        if self.class_weights is None:
+            return losses.mean()
+        if self._weights is None:
+            raise ConfigError(
+                "was not given the training labels",
+                argument="class_weights",
+                value=BALANCED,
+                hint="call balance(counts)",
+            )
+        if len(self._weights) != student.shape[1]:
+            raise ConfigError(
+                f"has {len(self._weights)} weights, but there are {student.shape[1]} classes",
+                argument="class_weights",
+                value=self.class_weights,
+                hint="give one a class",
+            )
+        return (losses * self._weights.to(losses)[labels.clamp_min(0)]).mean()
 
 
 class MaskedLanguageModel(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import ConfigError, UserError, nearest
-from kdfeatures.evaluation.metrics import accuracy, majority_score
+from kdfeatures.evaluation.metrics import METRICS, score
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.tokenizers import load_tokenizer
@@ -138,8 +138,9 @@ def check_teacher(
 ) -> None:
     """Raise UserError when the teacher, called `whose`, answers no better than a constant would.
 
-    logits: (examples or words, C) in the task's label order. Classification: accuracy against the majority class.
-    Regression: squared error against that of the mean score, so a teacher on another scale is noticed as well.
+    logits: (examples or words, C) in the task's label order. Classification: the task's main metric, so that a teacher
+    of rare classes is judged by what it is for; entities by macro F1 of their words. Regression: squared error against
+    that of the mean score, so a teacher on another scale is noticed as well.
     """
     predictions = task.predictions_from_logits(logits)
     if task.is_regression:
@@ -148,14 +149,26 @@ def check_teacher(
             return
         result = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
     else:
-        right, constant = accuracy(predictions, labels), majority_score(labels)
+        right, constant = _main_score(predictions, labels, task), _best_constant(labels, task)
         if right > constant:
             return
-        result = f"it is right in {100 * right:.1f}%, always answering the most frequent class in {100 * constant:.1f}%"
+        name = task.main_metric
+        result = f"its {name} is {100 * right:.1f}, that of always answering the best one class {100 * constant:.1f}"
     raise UserError(
         f"{whose} is no better than a constant on {task.name} {split} ({result}); fine-tune it for the task, or "
         "distil it all the same with teacher.force=true."
     )
+
+
+def _main_score(predictions: np.ndarray, labels: np.ndarray, task: Task) -> float:
+    metrics = [metric if metric in METRICS else "f1_macro" for metric in task.metrics]
+    scores = score(list(dict.fromkeys(metrics)), predictions, labels)
+    return scores.get("combined_score", next(iter(scores.values())))
+
+
+def _best_constant(labels: np.ndarray, task: Task) -> float:
+    """Return the best main metric that always answering one class has."""
+    return max(_main_score(np.full_like(labels, n), labels, task) for n in range(len(task.labels)))
 
 
 def check_tokenizers(

@@ -175,6 +175,7 @@ def distill_stage(
         pool_examples=setup.added.get(POOL, 0),
         augmented_examples=setup.added.get(AUGMENTED, 0),
         examples=counts_of(setup.reported),
+        truncated=setup.truncated,
         **teachers,
         report=report,
         **of_training(trainer, seconds),

@@ -52,7 +52,15 @@ def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
             ids = ids_of(split_of(inputs.raw, task, name), None, name)
             write_answers(Path(settings.outputs) / f"{name}.parquet", ids, logits[name], task)
     student = describe_model(settings.path, model, scores_of(logits, labelled, task))
-    results = results_of("evaluate", settings.record, task, start, student=student, examples=counts_of(labelled))
+    results = results_of(
+        "evaluate",
+        settings.record,
+        task,
+        start,
+        student=student,
+        examples=counts_of(labelled),
+        truncated=inputs.truncated,
+    )
     results.write(output_dir)
     return results
 

@@ -10,6 +10,7 @@ import numpy as np
 from transformers import set_seed
 
 from kdfeatures.config.settings import FinetuneSettings
+from kdfeatures.data.class_weights import set_class_weights
 from kdfeatures.data.inputs import check_scored, joined, load_inputs
 from kdfeatures.data.subsets import is_labelled
 from kdfeatures.models.encoders import start_model
@@ -61,10 +62,13 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
     arguments = settings.trainer.training_arguments(
         output_dir, metric=task.main_metric, seed=settings.seed, find_unused_parameters=False
     )
+    set_class_weights(settings.loss, task, examples, "class_weights")
     evaluates = arguments.eval_strategy != "no"
     check_scored(task, reported, validation, split=settings.split, evaluates=evaluates)
     check_inputs(classifier, f"model.path={settings.model.path}", [examples, validation, *reported.values()])
-    trainer = make_trainer(classifier, arguments, settings.trainer, task, tokenizer, examples, validation)
+    trainer = make_trainer(
+        classifier, arguments, settings.trainer, task, tokenizer, examples, validation, loss=settings.loss
+    )
     begin_run(output_dir, settings.output.existing, settings.record)
     seconds = train(trainer, checkpoint)
     if not is_first():
@@ -88,6 +92,7 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
         train_examples=len(examples),
         labelled_examples=len(examples) if task.has_labels else 0,
         examples=counts_of(reported),
+        truncated=inputs.truncated,
         **of_training(trainer, seconds),
     )
     save_run(output_dir, results, task, logits, reported)

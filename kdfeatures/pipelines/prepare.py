@@ -21,6 +21,7 @@ from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
 from kdfeatures.config.settings import StageSettings
+from kdfeatures.data.class_weights import set_class_weights
 from kdfeatures.data.inputs import TaskData, check_scored, joined, load_inputs
 from kdfeatures.data.stored_predictions import StoredOutputs
 from kdfeatures.data.subsets import is_labelled, sample
@@ -28,6 +29,7 @@ from kdfeatures.data.text_inputs import OWN
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import UserError
+from kdfeatures.losses import HardLabel
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.limits import check_inputs, check_unseen_inputs, cut_padding
@@ -49,6 +51,7 @@ class DistillationSetup:
     the task's, by POOL and AUGMENTED. reported: {split: encoded examples}.
     outputs: what the main teacher answered when it is no model here, and stored: its logits (examples, C) on those of
     the reported splits that it has answered; both are None otherwise.
+    truncated: see kdfeatures.data.inputs.
     """
 
     task: Task
@@ -65,6 +68,7 @@ class DistillationSetup:
     cache: CacheSettings | None
     outputs: StoredOutputs | None
     stored: dict[str, np.ndarray] | None
+    truncated: dict[str, dict[str, int]]
 
     @classmethod
     def prepare(cls, stage: StageSettings, output_dir: Path) -> DistillationSetup:
@@ -111,6 +115,9 @@ class DistillationSetup:
         labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
             examples, parts = examples.select(np.flatnonzero(labelled)), {}
+        for name, term in objective.terms.items():
+            if isinstance(term.loss, HardLabel) and not is_stream:
+                set_class_weights(term.loss, task, examples, f"losses.{name}.class_weights")
         models = {
             f"{option_of(name)}={teacher.path}": teacher.model
             for name, teacher in teachers.items()
@@ -145,6 +152,7 @@ class DistillationSetup:
             cache=stage.cache,
             outputs=outputs,
             stored=stored,
+            truncated=inputs.truncated,
         )
 
     def maps_text(self) -> str:

@@ -51,6 +51,7 @@ class RunResults:
     pool_examples: int = 0
     augmented_examples: int = 0
     examples: Mapping[str, int] = field(default_factory=dict)
+    truncated: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     losses: Mapping[str, float | None] = field(default_factory=dict)
     padding: float | None = None
     report: Mapping[str, Any] | None = None

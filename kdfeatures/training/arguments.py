@@ -13,6 +13,8 @@ from transformers import TrainingArguments
 from kdfeatures.errors import UserError
 from kdfeatures.training.fsdp import CONFIG
 
+LOWER_IS_BETTER = ("loss", "perplexity")
+
 
 @dataclass(frozen=True)
 class TrainerSettings:
@@ -43,19 +45,22 @@ class TrainerSettings:
     ) -> TrainingArguments:
         """Return the TrainingArguments of a run; raises UserError for what they do not take.
 
-        metric: by which checkpoints are compared; None where nothing is scored, and then nothing is evaluated.
+        metric: by which checkpoints are compared, if no other is named; None where nothing is scored, and then nothing
+        is evaluated.
         """
         arguments = dict(self.arguments)
         if metric is None:
             arguments["eval_strategy"] = "no"
+        best = arguments.pop("metric_for_best_model", None) or metric
+        greater = arguments.pop("greater_is_better", None)
         try:
             return TrainingArguments(
                 output_dir=str(output_dir),
                 seed=seed,
                 data_seed=seed,
                 use_cpu=not torch.cuda.is_available(),
-                metric_for_best_model=metric,
-                greater_is_better=True,
+                metric_for_best_model=best,
+                greater_is_better=best not in LOWER_IS_BETTER if greater is None else greater,
                 label_names=["labels"],
                 remove_unused_columns=False,  # `encode` makes no others
                 ddp_find_unused_parameters=find_unused_parameters,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from datasets import Dataset
+from torch import Tensor
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -20,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
+from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
 from kdfeatures.models.tokenizers import limited
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -39,10 +41,13 @@ def make_trainer(
     train: Dataset,
     validation: Dataset | None,
     on_first_batch: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    loss: HardLabel | None = None,
 ) -> LengthBatchedTrainer:
     """Return the Trainer of a Distiller or of a plain classifier. validation: None when the data have none.
 
-    on_first_batch: for a Distiller, see DistillationTrainer.
+    on_first_batch: for a Distiller, see DistillationTrainer. loss: of a plain classifier whose classes are weighed;
+    with None, or weights that are all alike, it is the model's own.
     """
     if validation is None and arguments.eval_strategy != "no":
         raise UserError(
@@ -65,6 +70,9 @@ def make_trainer(
         "compute_metrics": partial(kind.trainer_scores, task=task),
         "preprocess_logits_for_metrics": kind.kept,
     }
+    if loss is not None and loss.class_weights is not None:
+        loss.to(arguments.device)
+        options["compute_loss_func"] = partial(_weighed_loss, loss)
     if settings.early_stopping_patience is not None:
         if not arguments.load_best_model_at_end:
             raise UserError(
@@ -104,6 +112,16 @@ def train(trainer: Trainer, checkpoint: str | None) -> float:
     trainer.save_state()
     trainer.accelerator.wait_for_everyone()
     return seconds
+
+
+def _weighed_loss(loss: HardLabel, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+    """Return a batch's loss as the Trainer takes it: its share of all labels that a step, or an evaluation, sees."""
+    known = labels != IGNORE_INDEX
+    count = known.sum()
+    if not count:
+        return outputs.logits.sum() * 0.0
+    mean = loss(outputs.logits[known], labels[known])
+    return mean if num_items_in_batch is None else mean * count / num_items_in_batch
 
 
 def last_losses(trainer: Trainer) -> dict[str, float]:

@@ -169,7 +169,9 @@ def test_a_term_that_lacks_a_field_is_refused(field):
 def test_a_term_that_is_no_loss_is_refused():
     told = refused(TINYBERT, losses__hidden=5)
     assert told.startswith("losses.hidden=5 is no term; choose one with +loss@losses.hidden=")
-    told = refused(plain("distill", "recipe=hard"), losses__labels___target_="kdfeatures.data.synthetic.tokenizer")
+    hard = plain("distill", "recipe=hard")
+    hard["losses"]["labels"] = {"weight": 1.0}
+    told = refused(hard, losses__labels___target_="kdfeatures.data.synthetic.tokenizer")
     assert told.startswith("losses.labels._target_=kdfeatures.data.synthetic.tokenizer makes no loss")
 
 
