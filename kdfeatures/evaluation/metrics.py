@@ -100,13 +100,6 @@ def score(
     return result
 
 
-def majority_score(labels: np.ndarray) -> float:
-    """Accuracy of always answering the most frequent class: what a classifier must beat."""
-    labels = np.asarray(labels)
-    _refuse_hidden(labels, scores=False)
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-
-
 def _confusion(predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return counts (true class, predicted class) over the classes that occur."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)

@@ -7,10 +7,8 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import (
     METRICS,
-    accuracy,
     f1,
     f1_macro,
-    majority_score,
     mcc,
     pearson,
     score,
@@ -162,8 +160,3 @@ def test_logits_of_a_diverged_model_are_refused():
 def test_logits_of_another_width_are_refused():
     with pytest.raises(UserError, match=r"\(examples, 1\), got \(2, 2\)"):
         SIMILARITY.predictions_from_logits([[0.0, 1.0], [1.0, 0.0]])
-
-
-def test_the_majority_score_is_the_accuracy_of_the_best_constant_answer():
-    labels = np.array([2, 0, 2, 1, 2, 0])
-    assert majority_score(labels) == max(accuracy(np.full(6, k), labels) for k in range(3)) == 0.5
