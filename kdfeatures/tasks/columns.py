@@ -64,7 +64,7 @@ def class_ids(
     for number, label in enumerate(labels):
         if (type(label), label) not in known:
             class_id = known_class(label, task)
-            if class_id is None and str(label) == str(UNKNOWN_LABEL):
+            if class_id is None and str(label).strip() == str(UNKNOWN_LABEL):
                 class_id = UNKNOWN_LABEL
             if class_id is None:
                 row = number if rows is None else rows[number]
@@ -84,7 +84,7 @@ def known_class(label: Any, task: Task) -> int | None:
     where no class is called by a number.
     """
     if isinstance(label, str):
-        written = [label]
+        written = [label, label.strip()]  # a blank after the comma is no part of a name, unless a name has it
     elif isinstance(label, bool):
         written = [str(label), str(label).lower()]
     elif isinstance(label, int):

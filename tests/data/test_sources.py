@@ -170,6 +170,26 @@ def test_a_missing_file_is_refused(tmp_path):
         load_task(FILES, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "names", [("1", "01"), ("1", "1.0"), ("True", "true"), ("2020-01-01", "2020-1-1"), ("NA", "null"), ("1e3", "1000")]
+)
+def test_class_names_keep_their_spelling_in_a_csv(tmp_path, names):
+    rows = "".join(f"p,q,{name}\n" for name in names)
+    path = write_csv(tmp_path, f"a,b,label\n{rows}{rows}")
+    assert load_task(replace(FILES, labels=names), path)["train"]["label"][:] == [0, 1, 0, 1]
+
+
+def test_ids_of_classes_are_read_from_the_text_of_a_csv(tmp_path):
+    path = write_csv(tmp_path, "a,b,label\np,q,1\np,q, 0\np,q,-1\np,q,match\n")
+    assert load_task(FILES, path)["train"]["label"][:] == [1, 0, -1, 1]
+
+
+def test_only_the_numbers_of_a_csv_are_numbers(tmp_path):
+    path = write_csv(tmp_path, "idx,a,b,label\n007,p,2020-01-01,1\n07,p,q,-2.5e-1\n")
+    train = load_task(SCORES, path)["train"]
+    assert train["idx"][:] == ["007", "07"] and train["label"][:] == [1.0, -0.25]
+
+
 def test_classes_in_another_order_than_the_task_are_matched_by_name(tmp_path):
     given = table().cast(Features(a=Value("string"), b=Value("string"), label=ClassLabel(names=["match", "no match"])))
     given.to_parquet(tmp_path / "mine.parquet")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from datasets import Dataset
 from support.shared_data import glue_task
 from torch import nn
 
+from kdfeatures.data.load import load_task
 from kdfeatures.data.predictions_file import write_answers
 from kdfeatures.data.stored_predictions import StoredOutputs, ids_of
 from kdfeatures.distillation.bound import BoundObjective
@@ -32,6 +35,16 @@ def stored(tmp_path):
         logits = np.arange(2 * len(ids)).reshape(-1, 2) + 10 * len(ids)
         write_answers(tmp_path / f"{split}.parquet", ids, logits, RTE)
     return StoredOutputs.read(str(tmp_path), RTE, "name")
+
+
+def test_zero_padded_ids_of_a_csv_find_their_answers_in_another(tmp_path):
+    task = dataclasses.replace(RTE, dataset=None, config=None, files={"train": "train.csv"}, splits={"train": "train"})
+    (tmp_path / "train.csv").write_text("guid,sentence1,sentence2,label\n007,a,b,0\n07,c,d,1\n", encoding="utf-8")
+    header = "split,label,id,logits.entailment,logits.not_entailment"
+    (tmp_path / "answers.csv").write_text(f"{header}\ntrain,,07,1,2.5\ntrain,,007,3,4\n", encoding="utf-8")
+    answers = StoredOutputs.read(str(tmp_path / "answers.csv"), task, "guid")
+    train = load_task(task, str(tmp_path), ids=["guid"])["train"]
+    assert answers.logits_for(train, "train").tolist() == [[3, 4], [1, 2.5]]
 
 
 def data(**columns):

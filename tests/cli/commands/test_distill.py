@@ -115,6 +115,7 @@ def test_results_follow_the_documented_schema(workspace):
         "labelled_examples",
         "pool_examples",
         "augmented_examples",
+        "truncated",
         "base_models",
         "hub",
         "seconds",
