@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -9,7 +10,16 @@ from typing import TypeAlias
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets, load_dataset
 
 from kdfeatures.data import sources
-from kdfeatures.data.files import ending_of, read_file, read_text
+from kdfeatures.data.files import (
+    check_text,
+    ending_of,
+    is_pattern,
+    is_saved_dataset,
+    load_saved,
+    read_file,
+    read_text,
+    without_pages,
+)
 from kdfeatures.data.files.find import TEXT_ENDINGS
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.encoded import no_progress_bars
@@ -23,12 +33,16 @@ Texts: TypeAlias = Dataset | IterableDataset
 def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict | IterableDatasetDict:
     """Return the splits of a text task that are there, with its text column alone and without blank texts.
 
-    path: data.path. Raises UserError when there is no such file, folder or dataset, or no text column in it.
+    path: data.path: a file, a pattern, a folder of files or of save_to_disk, or a Hub dataset. Raises UserError when
+    there is none such, or no text column in it.
     """
     if path is None:
         raise UserError(f"task '{task.name}' needs text: give data.path=FILE, FOLDER or HUB_ID.")
-    if Path(path).exists():
-        splits = _of_files(task, Path(path), streaming=streaming)
+    splits: Mapping[str, Texts]
+    if is_saved_dataset(Path(path)):
+        splits = _of_saved(task, Path(path), streaming=streaming)
+    elif Path(path).exists() or is_pattern(path):
+        splits = _of_files(task, path, streaming=streaming)
     else:
         splits = sources.dataset_from_hub(path, task, streaming=streaming)
     text_splits = {split: _texts(texts, task, f"split '{split}' of {path}") for split, texts in splits.items()}
@@ -63,9 +77,21 @@ def in_memory(texts: Texts) -> Dataset:
     return Dataset.from_list(list(texts)) if isinstance(texts, IterableDataset) else texts
 
 
-def _of_files(task: Task, path: Path, *, streaming: bool) -> dict[str, Texts]:
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("[!._]*") if ending_of(file, ENDINGS))
-    if not files or any(ending_of(file, ENDINGS) is None for file in files):
+def _of_saved(task: Task, folder: Path, *, streaming: bool) -> dict[str, Texts]:
+    saved = load_saved(folder, "data.path")
+    splits = saved if isinstance(saved, DatasetDict) else {task.splits["train"]: saved}
+    there = {split: splits[split] for split in task.splits.values() if split in splits}
+    return {split: texts.to_iterable_dataset() if streaming else texts for split, texts in there.items()}
+
+
+def _of_files(task: Task, given: str, *, streaming: bool) -> dict[str, Texts]:
+    path = Path(given)
+    if path.is_file():
+        files = [path] if ending_of(path, ENDINGS) else []
+    else:
+        found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(given, recursive=True))
+        files = without_pages(sorted(found), ENDINGS)
+    if not files:
         raise UserError(f"data.path={path} holds no text; it takes files that end in {', '.join(ENDINGS)}.")
     by_split: dict[str, list[Path]] = {}
     for file in files:
@@ -88,15 +114,16 @@ def _read(files: Iterable[Path], task: Task) -> Dataset:
 
 
 def _stream(files: Iterable[Path], task: Task) -> IterableDataset:
-    by_builder: dict[str, list[str]] = {}
+    by_builder: dict[tuple[str, str | None], list[str]] = {}
     for file in files:
         ending = str(ending_of(file, ENDINGS)).removesuffix(".gz")
-        by_builder.setdefault(BUILDERS[ending], []).append(str(file))
+        encoding = None if ending == ".parquet" else check_text(file, task.encoding, "task.encoding")
+        by_builder.setdefault((BUILDERS[ending], encoding), []).append(str(file))
     (column,) = task.text
     parts = []
-    for builder, data_files in by_builder.items():
-        encoding = {"encoding": task.encoding} if builder == "text" and task.encoding else {}
-        part = load_dataset(builder, data_files=data_files, split="train", streaming=True, **encoding)
+    for (builder, encoding), data_files in by_builder.items():
+        options = {} if encoding is None else {"encoding": encoding}
+        part = load_dataset(builder, data_files=data_files, split="train", streaming=True, **options)
         if builder == "text" and column != "text":
             part = part.rename_column("text", column)
         parts.append(_column_of(part, column, f"'{data_files[0]}'"))

@@ -100,7 +100,8 @@ class TaskData:
         chosen = subset(raw, data.train_examples, seed, stratify=class_column(self.task))
         parts = {OWN: hide_labels(self._located(chosen, "train"), data.labelled, seed)}
         if data.pool is not None:
-            pool = self._identified(read_pool(data.pool, self.task), POOL)
+            ids = () if self.outputs is None or self.outputs.id_column is None else (self.outputs.id_column,)
+            pool = self._identified(read_pool(data.pool, self.task, ids), POOL)
             parts[POOL] = self._located(pool, POOL)
         if augment is not None:
             parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text), AUGMENTED))

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
-from kdfeatures.data.files import FILE_ENDINGS, Columns, read_file
+from kdfeatures.data.files import FILE_ENDINGS, Columns, is_pattern, is_saved_dataset, load_saved, read_file, read_files
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.columns import classes, known_class
 from kdfeatures.tasks.label_order import by_name
@@ -63,13 +63,15 @@ def write_answers(path: Path, ids: Sequence[str], logits: np.ndarray, task: Task
 
 
 def _by_split(path: Path, option: str) -> dict[str, Dataset]:
+    if is_saved_dataset(path):
+        saved = load_saved(path, option)
+        tables = dict(saved) if isinstance(saved, DatasetDict) else {"": saved}
+        if "" not in tables:
+            return {split: _checked(table, path, option) for split, table in tables.items()}
+        return _of_column(_checked(tables[""], path, option))
     if not path.is_dir():
-        table = _table(path, option)
-        if "split" not in table.column_names:
-            return {"train": table}
-        of_rows = np.asarray(table["split"][:])
-        return {split: table.select(np.flatnonzero(of_rows == split)) for split in dict.fromkeys(of_rows.tolist())}
-    tables: dict[str, Dataset] = {}
+        return _of_column(_table(path, option))
+    tables = {}
     for split in (*SPLITS, POOL):
         files = [path / f"{split}{ending}" for ending in FILE_ENDINGS if (path / f"{split}{ending}").is_file()]
         if len(files) > 1:
@@ -81,8 +83,22 @@ def _by_split(path: Path, option: str) -> dict[str, Dataset]:
     return tables
 
 
+def _of_column(table: Dataset) -> dict[str, Dataset]:
+    if "split" not in table.column_names:
+        return {"train": table}
+    of_rows = np.asarray(table["split"][:])
+    return {split: table.select(np.flatnonzero(of_rows == split)) for split in dict.fromkeys(of_rows.tolist())}
+
+
 def _table(path: Path, option: str) -> Dataset:
-    table = read_file(path, Columns(("id", "label", "split")), option)
+    columns = Columns(("id", "label", "split"))
+    table = (
+        read_files(str(path), Path(), columns, option) if is_pattern(str(path)) else read_file(path, columns, option)
+    )
+    return _checked(table, path, option)
+
+
+def _checked(table: Dataset, path: Path, option: str) -> Dataset:
     if not len(table) or "id" not in table.column_names:
         columns = ", ".join(table.column_names) or "nothing"
         raise UserError(f"{option}: '{path}' needs a column 'id' and rows; it has {len(table)} rows of {columns}.")

@@ -6,20 +6,27 @@ behind, and a file that changed is never answered from an older copy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset
+from datasets import DatasetDict, IterableDatasetDict, load_dataset
 
-from kdfeatures.data.files import Columns, FileFormat, concatenated, is_saved_dataset, load_saved, read_file, read_files
+from kdfeatures.data.files import (
+    SHARD,
+    Columns,
+    FileFormat,
+    check_shards,
+    is_saved_dataset,
+    load_saved,
+    read_files,
+    read_parts,
+)
 from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.hub import offline_unless_hub_answers
 from kdfeatures.tasks.task import Task
 
 ID = "idx"  # what GLUE calls the ids of its examples
-SHARD = re.compile(r"(?P<split>.+?)(-(?P<number>\d{5})-of-(?P<count>\d{5}))?\.parquet")
 
 
 def from_folder(task: Task, folder: Path) -> DatasetDict:
@@ -39,14 +46,16 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
         raise MissingSplit(f"'{folder}' has no folder '{task.config}'; it has {present or 'no folders'}")
     shards: dict[str, list[Path]] = {}
     for path in sorted(inner.glob("[!._]*.parquet")):
-        shards.setdefault(_shard(path)["split"], []).append(path)
+        match = SHARD.fullmatch(path.name)
+        shards.setdefault(match["split"] if match else path.stem, []).append(path)
     splits = [split for split in task.splits.values() if split in shards]
     if not splits:
         raise MissingSplit(
             f"'{inner}' has no parquet file of the splits {', '.join(task.splits.values())} "
             f"(SPLIT-00000-of-00001.parquet); it has {', '.join(shards) or 'none at all'}"
         )
-    return DatasetDict({split: _read_shards(shards[split]) for split in splits})
+    check_shards([path for split in splits for path in shards[split]], inner)
+    return DatasetDict({split: read_parts(shards[split], read_columns(task), "data.path") for split in splits})
 
 
 def from_files(task: Task, folder: Path, ids: Sequence[str] = ()) -> DatasetDict:
@@ -72,7 +81,7 @@ def read_columns(task: Task, ids: Sequence[str] = ()) -> Columns:
 
 def format_of(task: Task) -> FileFormat:
     """Return how a task's files are written."""
-    return FileFormat(task.delimiter, task.encoding)
+    return FileFormat(task.delimiter, task.encoding, task.quotes)
 
 
 def from_hub(task: Task) -> DatasetDict:
@@ -95,22 +104,6 @@ def dataset_from_hub(name: str, task: Task, *, streaming: bool) -> DatasetDict |
             "give a local copy with data.path=FOLDER, or choose a generated task, which needs no data"
         ) from error
     return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
-
-
-def _shard(path: Path) -> re.Match[str]:
-    match = SHARD.fullmatch(path.name)
-    assert match is not None, path  # as for all that end in .parquet and are called something
-    return match
-
-
-def _read_shards(paths: list[Path]) -> Dataset:
-    shard = _shard(paths[0])
-    if shard["count"] and len(paths) != int(shard["count"]):
-        raise UserError(
-            f"'{paths[0].parent}' has {len(paths)} of the {int(shard['count'])} files of '{shard['split']}'; "
-            "fetch the others"
-        )
-    return concatenated([read_file(path, Columns(()), "data.path") for path in paths], f"'{paths[0].parent}'")
 
 
 def _of_saved(task: Task, folder: Path) -> DatasetDict:

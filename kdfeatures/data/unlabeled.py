@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset
 
-from kdfeatures.data.files import ending_of, read_files, read_text
+from kdfeatures.data.files import ending_of, expand, read_files, read_text
 from kdfeatures.data.files.find import TEXT_ENDINGS
 from kdfeatures.data.sources import format_of, read_columns
 from kdfeatures.errors import UserError, nearest
@@ -14,18 +15,18 @@ from kdfeatures.tasks.columns import UNKNOWN_LABEL
 from kdfeatures.tasks.task import Task
 
 
-def read_pool(path: str, task: Task) -> Dataset:
+def read_pool(path: str, task: Task, ids: Sequence[str] = ()) -> Dataset:
     """Return the rows of a file in the form of the task's own, to be encoded likewise; every label is hidden.
 
-    CSV, JSON, JSON lines or parquet with the task's text columns, whose labels, if there are any, are not read; or
-    .txt with a text a line, where empty lines do not count. Raises UserError for a missing file or column, columns
-    without text, .txt for a task of two texts, and no rows at all.
+    path: CSV, JSON, JSON lines or parquet with the task's text columns, whose labels are not read; or .txt with a text
+    a line, where empty lines do not count. ids: columns that are read beside, as they are written.
+    Raises UserError for a missing file or column, columns without text, .txt for a task of two texts, and no rows.
     """
     option = f"data.pool={path}"
     if ending_of(path, TEXT_ENDINGS) is not None:
-        rows = _lines(Path(path), task, option)
+        rows = _lines(path, task, option)
     else:
-        rows = read_files(path, Path(), read_columns(task), option, format_of(task), "train")
+        rows = read_files(path, Path(), read_columns(task, ids), option, format_of(task), "train")
     for column in task.text if len(rows) else ():
         if column not in rows.column_names:
             raise UserError(
@@ -41,13 +42,12 @@ def read_pool(path: str, task: Task) -> Dataset:
     return rows.add_column(task.label, [float(UNKNOWN_LABEL) if task.is_regression else UNKNOWN_LABEL] * len(rows))
 
 
-def _lines(path: Path, task: Task, option: str) -> Dataset:
+def _lines(path: str, task: Task, option: str) -> Dataset:
     if len(task.text) > 1:
         raise UserError(
             f"{option} has one text a line, but task '{task.name}' reads {', '.join(task.text)}; give a CSV or JSON "
             "lines with these columns."
         )
-    if not path.is_file():
-        raise UserError(f"'{path}' is not a file; check {option}")
-    lines = read_text(path, task.encoding, "task.encoding").splitlines()
+    files = expand(path, Path(), option, TEXT_ENDINGS)
+    lines = [line for file in files for line in read_text(file, task.encoding, "task.encoding").splitlines()]
     return Dataset.from_dict({task.text[0]: [line for line in lines if line.strip()]})

@@ -14,6 +14,7 @@ import numpy as np
 from kdfeatures.errors import Diverged, UserError, nearest
 from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
+from kdfeatures.tasks.file_options import check_file_options
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Task:
              examples. Left empty with `files`, whose keys are the splits.
 
     reading  for text: how it becomes examples
-    delimiter, encoding  of the user's files: what separates the columns of CSV, None finds it; None is UTF-8
+    delimiter, quotes, encoding  of the user's files: what separates the columns of CSV ("tab" is one, too), and whether
+             quotes enclose fields or are text, None finds both; None is UTF-8
 
     Exactly one source: `dataset` (a Hub id, with `config` or None for its only config), `files` (split -> path of a
     user's own file, a pattern or a folder of them, or a list) or `embedded` (the name of a generated task). For text
@@ -94,6 +96,7 @@ class Task:
     reading: Reading | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    quotes: bool | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -157,6 +160,7 @@ class Task:
         splits, files = config.get("splits") or {}, config.get("files") or {}
         missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
         missing += [f"files.{split}" for split, file in files.items() if file == "???"]
+        check_file_options(config)
         named = {split: file for split, file in files.items() if file is not None}
         missing += ["files.train"] if files and not named else []
         if missing:
@@ -242,8 +246,6 @@ class Task:
                 f"task '{self.name}' needs exactly one source of data: dataset, files or embedded; "
                 f"it has {', '.join(sources) or 'none'}"
             )
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise UserError(f"task.delimiter='{self.delimiter}' must be one sign, such as ';'")
         if not self.splits:
             raise UserError(f"task '{self.name}' names no splits; give task.splits some of {', '.join(SPLITS)}")
         for split in self.splits:

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from datasets import Dataset, IterableDataset, load_dataset
+from datasets import Dataset, DatasetDict, IterableDataset, load_dataset
 from support.shared_data import task_config
 
 from kdfeatures.data import sources
@@ -138,3 +138,33 @@ def test_a_hub_dataset_gives_the_splits_of_the_task_and_its_text_column(tmp_path
         "train": [{"text": "one"}, {"text": "two"}],
         "validation": [{"text": "three"}],
     }
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_pattern_and_what_save_to_disk_wrote_are_text(folder, tmp_path, streaming):
+    def texts(path):
+        found = load_text(TASK, str(path), streaming=streaming)
+        return {split: [row["text"] for row in rows] for split, rows in found.items()}
+
+    assert texts(folder / "*.txt") == {"train": ["one", "two"], "validation": ["six"]}
+    assert texts(folder / "**" / "*.parquet") == {"train": ["four", "five"]}
+    one = Dataset.from_dict({"text": ["a", ""]})
+    one.save_to_disk(tmp_path / "one")
+    DatasetDict({"train": one, "test": one, "other": one}).save_to_disk(tmp_path / "several")
+    assert texts(tmp_path / "one") == {"train": ["a"]}
+    assert texts(tmp_path / "several") == {"train": ["a"], "test": ["a"]}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_encoding_is_found_or_asked_for_before_training(tmp_path, streaming):
+    (tmp_path / "a.txt").write_bytes("naïve\n".encode("utf-16"))
+    (tmp_path / "b.txt").write_bytes("café\n".encode())
+    found = load_text(TASK, str(tmp_path), streaming=streaming)["train"]
+    assert [row["text"] for row in found] == ["naïve", "café"]
+    (tmp_path / "c.txt").write_bytes("café\n".encode("cp1252"))
+    with pytest.raises(
+        UserError, match="c.txt' is not utf-8 text: byte 0xe9 in line 1; it may be cp1252: task.encoding"
+    ):
+        load_text(TASK, str(tmp_path), streaming=streaming)
+    named = Task.from_config(task_config("text") | {"encoding": "cp1252"})
+    assert [row["text"] for row in load_text(named, str(tmp_path / "c.txt"), streaming=streaming)["train"]] == ["café"]

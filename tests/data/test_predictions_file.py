@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from support.shared_data import glue_task
 
 from kdfeatures.data.predictions_file import read_answers, write_answers
@@ -89,6 +89,20 @@ def test_a_column_split_or_a_folder_holds_several_splits(tmp_path):
     for found in (answers(path), answers(folder)):
         assert list(found) == ["train", "validation"]
         assert [one.logits.tolist() for one in found.values()] == [logits[:1], logits[1:]]
+
+
+def test_a_pattern_and_what_save_to_disk_wrote_hold_answers(tmp_path):
+    for name, ids in (("a", ["1", "02"]), ("b", ["2"])):
+        saved(tmp_path / f"{name}.csv", id=ids, label=[0] * len(ids))
+    assert answers(tmp_path / "*.csv")["train"].ids == ["1", "02", "2"]
+    part = Dataset.from_dict({"id": [3, 4], "label": [1, 0]})
+    part.save_to_disk(tmp_path / "one")
+    DatasetDict({"train": part, "validation": part.select([0])}).save_to_disk(tmp_path / "several")
+    assert {split: found.ids for split, found in answers(tmp_path / "one").items()} == {"train": ["3", "4"]}
+    assert {split: found.ids for split, found in answers(tmp_path / "several").items()} == {
+        "train": ["3", "4"],
+        "validation": ["3"],
+    }
 
 
 def test_answers_that_were_written_belong_to_the_names_of_their_classes(tmp_path):

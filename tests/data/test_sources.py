@@ -135,8 +135,8 @@ def test_scores_may_be_whole_numbers(tmp_path):
     [
         (FILES, "a,b,lable\np,q,1\n", "has no column 'label'; did you mean 'lable'"),
         (FILES, "a,b,label\n", "split 'train' of task 'pairs' has no examples"),
-        (FILES, "", "is not a CSV file"),
-        (FILES, "a,b,label\np,q\n", "is not a CSV file"),
+        (FILES, "", "is not a CSV file with a header line: it is empty"),
+        (FILES, "a,b,label\np,q\n", "line 2 has 2 fields, the header 3"),
         (FILES, "a,b,label\np,q,0\np,q,2\n", "row 1 of split 'train' has the label '2'"),
         (FILES, "a,b,label\np,q,-2\n", "row 0 of split 'train' has the label '-2'"),
         (FILES, "a,b,label\np,q,matsch\n", "the label 'matsch'; .* did you mean 'match'"),

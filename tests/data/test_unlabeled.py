@@ -49,3 +49,19 @@ def test_what_cannot_be_a_pool_is_named(tmp_path):
     (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
     with pytest.raises(UserError, match="is not utf-8 text: byte 0xef in line 1; it may be cp1252"):
         read_pool(str(tmp_path / "latin.txt"), SST2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pool.csv", "sentence,id\na,007\nb,7\n"),
+        ("pool.jsonl", '{"sentence": "a", "id": "007"}\n{"sentence": "b", "id": "7"}\n'),
+    ],
+)
+def test_ids_of_a_pool_are_read_as_they_are_written(tmp_path, name, text):
+    assert read_pool(written(tmp_path / name, text), SST2, ("id",))["id"][:] == ["007", "7"]
+
+
+def test_a_pattern_means_all_its_texts(tmp_path):
+    written(tmp_path / "a.txt", "one\n"), written(tmp_path / "b.txt", "two\n")
+    assert read_pool(str(tmp_path / "*.txt"), SST2)["sentence"][:] == ["one", "two"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-from datasets import ClassLabel, Dataset, DatasetDict, load_from_disk
+from datasets import ClassLabel, Dataset, DatasetDict, Features, load_from_disk
 
 from kdfeatures.data.files.csv_tables import read_csv
 from kdfeatures.data.files.find import FILE_ENDINGS, ending_of, expand, is_saved_dataset
@@ -20,10 +20,11 @@ from kdfeatures.errors import UserError
 
 @dataclass(frozen=True)
 class FileFormat:
-    """delimiter: of CSV; None finds it. encoding: None is UTF-8 or what a byte order mark says."""
+    """delimiter, quotes: of CSV, None finds them. encoding: None is UTF-8 or what a byte order mark says."""
 
     delimiter: str | None = None
     encoding: str | None = None
+    quotes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,31 @@ def read_files(
     folder: Path,
     columns: Columns,
     option: str,
-    layout: FileFormat,
+    layout: FileFormat | None = None,
     split: str | None = None,
 ) -> Dataset:
     """Read what a user's value means, see `expand`; errors name it and the `option` it is from.
 
     split: of a saved DatasetDict the one that is read.
     """
-    parts = []
-    for path in expand(given, folder, option):
-        parts.append(_saved(path, split, option) if path.is_dir() else read_file(path, columns, option, layout))
-    return concatenated(parts, option)
+    return read_parts(expand(given, folder, option), columns, option, layout, split)
+
+
+def read_parts(
+    paths: Sequence[Path], columns: Columns, option: str, layout: FileFormat | None = None, split: str | None = None
+) -> Dataset:
+    """Return the rows of several files, or folders of save_to_disk, as one dataset.
+
+    Raises UserError for one that lacks a column that is read of others, and as `read_file` and `concatenated` do.
+    """
+    parts = {path: _saved(path, split, option) if path.is_dir() else read_file(path, columns, option, layout)
+             for path in paths}  # fmt: skip
+    for column in dict.fromkeys((*columns.text, *(columns.needed or ()))):
+        having = [path for path, part in parts.items() if column in part.column_names]
+        lacking = [path for path in parts if path not in having]
+        if having and lacking:
+            raise UserError(f"{option}: '{lacking[0]}' has no column '{column}', which '{having[0]}' has")
+    return concatenated(list(parts.values()), option)
 
 
 def read_file(path: Path, columns: Columns, option: str, layout: FileFormat | None = None) -> Dataset:
@@ -62,20 +77,41 @@ def read_file(path: Path, columns: Columns, option: str, layout: FileFormat | No
     if ending is None:
         raise UserError(f"'{path}' must end in {', '.join(FILE_ENDINGS)}; check {option}")
     if ending == ".parquet":
-        return read_parquet(path)
+        return read_parquet(path, columns)
     text = read_text(path, layout.encoding, "task.encoding")
     if ending.startswith((".csv", ".tsv")):
-        return Dataset(read_csv(path, text, columns.text, delimiter=layout.delimiter))
+        return Dataset(read_csv(path, text, columns.text, delimiter=layout.delimiter, quotes=layout.quotes))
     return Dataset(read_records(path, text, columns.needed))
 
 
-def read_parquet(path: Path) -> Dataset:
-    """Read a parquet file; raises UserError for a broken one."""
+def read_parquet(path: Path, columns: Columns) -> Dataset:
+    """Read a parquet file, without columns that are not read and of a type `datasets` has not, such as maps.
+
+    Raises UserError for a broken one, and for a column that is read and stands there twice.
+    """
     try:
-        table = pyarrow.parquet.read_table(path)
-        return Dataset(plain_types(table))
+        table = pyarrow.parquet.ParquetFile(path).read()
+        return Dataset(plain_types(table.select(_readable(table.schema, columns, path))))
+    except UserError:
+        raise
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
         raise UserError(f"'{path}' is not a parquet file: {str(error).splitlines()[0]}") from error
+
+
+def _readable(schema: pyarrow.Schema, columns: Columns, path: Path) -> list[int]:
+    wanted = {*columns.text, *(columns.needed or ())}
+    kept: dict[str, int] = {}
+    for n, field in enumerate(schema):
+        if field.name in kept and field.name in wanted:
+            raise UserError(f"'{path}' has the column '{field.name}' twice; rename one")
+        try:
+            Features.from_arrow_schema(pyarrow.schema([field.with_type(_plain(field.type))]))
+        except (ValueError, TypeError):
+            if field.name in wanted:
+                raise UserError(f"'{path}': column '{field.name}' holds {field.type}, which no task reads") from None
+            continue
+        kept.setdefault(field.name, n)
+    return list(kept.values())
 
 
 def plain_types(table: pyarrow.Table) -> pyarrow.Table:

@@ -42,15 +42,17 @@ def _records(path: Path, text: str) -> list[dict[str, Any]]:
     except ValueError as error:
         whole = _whole_object(text)
         if whole is not None:
-            raise UserError(whole.format(path=path)) from error
+            raise UserError(f"'{path}' {whole}") from error
         raise UserError(f"'{path}' is neither a JSON list nor JSON lines: {str(error).splitlines()[0]}") from error
+    if not records:
+        raise UserError(f"'{path}' holds no example: it is empty")
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise UserError(f"'{path}' must hold one object an example, but entry {number} is {record!r:.40}")
     if len(records) == 1 and any(
         isinstance(value, list) and value and isinstance(value[0], dict) for value in records[0].values()
     ):
-        raise UserError(_inside(records[0]).format(path=path))
+        raise UserError(f"'{path}' {_inside(records[0])}")
     return records
 
 
@@ -66,7 +68,7 @@ def _whole_object(text: str) -> str | None:
 def _inside(value: dict[str, Any]) -> str:
     lists = [key for key, inner in value.items() if isinstance(inner, list)]
     hint = f"; its examples may be the list '{lists[0]}'" if lists else ""
-    return f"'{{path}}' is one object and not one for each example{hint}: save that list alone"
+    return f"is one object and not one for each example{hint}: save that list alone"
 
 
 def _array(values: list[Any], name: str, path: Path) -> pyarrow.Array:
@@ -74,9 +76,11 @@ def _array(values: list[Any], name: str, path: Path) -> pyarrow.Array:
         return pyarrow.array(values)
     except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError, RecursionError) as error:
         for number, value in enumerate(values):
-            try:
-                pyarrow.array([*values[:1], value])
-            except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError, RecursionError):
+            if not _fits([value]):
+                raise UserError(
+                    f"'{path}': '{name}' of entry {number} is {value!r:.40}, which no column can hold"
+                ) from error
+            if not _fits([values[0], value]):
                 raise UserError(
                     f"'{path}': '{name}' of entry {number} is {value!r:.40}, which does not fit the others, such as "
                     f"{values[0]!r:.40}"
@@ -84,3 +88,11 @@ def _array(values: list[Any], name: str, path: Path) -> pyarrow.Array:
         raise UserError(
             f"'{path}': the values of '{name}' do not fit together: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _fits(values: list[Any]) -> bool:
+    try:
+        pyarrow.array(values)
+    except (pyarrow.ArrowException, OverflowError, UnicodeEncodeError, RecursionError):
+        return False
+    return True

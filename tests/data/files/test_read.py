@@ -62,59 +62,25 @@ def test_every_way_to_write_a_table_gives_its_rows(tmp_path, name, content):
     assert read(tmp_path / name) == ROWS
 
 
-def test_an_encoding_that_is_named_is_taken(tmp_path):
-    (tmp_path / "a.csv").write_bytes(CSV.encode("cp1252"))
-    assert "is not utf-8 text: byte 0xef in line 3; it may be cp1252: task.encoding=cp1252" in refused(
-        tmp_path / "a.csv"
-    )
-    assert read(tmp_path / "a.csv", encoding="cp1252") == ROWS
-    assert "task.encoding=nope is no encoding" in str(
-        pytest.raises(UserError, read, tmp_path / "a.csv", encoding="nope").value
-    )
-
-
-def test_a_delimiter_that_is_named_is_taken(tmp_path):
-    (tmp_path / "a.csv").write_text(CSV.replace(",", ":").replace("a: b", "a, b"))
-    assert read(tmp_path / "a.csv", delimiter=":") == ROWS
-
-
-def test_a_lone_quote_that_swallows_rows_is_refused_and_in_tsv_is_text(tmp_path):
-    rows = [
-        ("one", "a"),
-        ('two "quoted', "b"),
-        ("three", "a"),
-        ('"four', "b"),
-        ("five", "a"),
-        ('six"', "b"),
-        ("seven", "a"),
-    ]
-    for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
-        text = "".join(f"{delimiter.join(row)}\n" for row in [("text", "label"), *rows])
-        (tmp_path / name).write_text(text)
-    assert "a quote opens in row 3 and closes lines below: 7 lines give 5 rows" in refused(tmp_path / "a.csv")
-    assert [tuple(row.values()) for row in read(tmp_path / "a.tsv")] == rows
-
-
-def test_a_line_break_inside_a_field_is_kept_and_said(tmp_path, caplog):
-    (tmp_path / "a.csv").write_text('text,label\n"one\ntwo",x\nthree,y\n')
-    assert [row["text"] for row in read(tmp_path / "a.csv")] == ["one\ntwo", "three"]
-    assert "1 of 2 rows hold a line break inside a field, first row 0" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.csv", "text,label,label\na,b,c\n", "has the column 'label' twice"),
-        ("a.csv", "", "it is empty"),
-        ("a.csv", "text,label\na,b,c\n", "is not a CSV file with a header line"),
         ("a.csv.gz", "no gzip", "cannot be read"),
         ("a.jsonl", lines([ROWS[0], {"text": "b"}]), "entry 1 has no 'label', which others have"),
         (
             "a.jsonl",
             lines([ROWS[0], {"text": 3, "label": "x"}]),
-            "'text' of entry 1 is 3, which does not fit the others",
+            "'text' of entry 1 is 3, which does not fit the others, such as 'a, b'",
         ),
-        ("a.jsonl", '{"text": "\\ud800", "label": "x"}\n', "'text' of entry 0 is"),
+        ("a.jsonl", '{"text": "a", "label": 1' + "0" * 400 + "}\n", "'label' of entry 0 is 1"),
+        ("a.jsonl", "\n", "holds no example: it is empty"),
+        ("a.json", "[]", "holds no example: it is empty"),
+        ("a.jsonl", '{"text": "\\ud800", "label": "x"}\n', "which no column can hold"),
+        (
+            "a.json",
+            json.dumps({"{a}{0}": ROWS}),
+            "is one object and not one for each example; its examples may be the list '{a}{0}'",
+        ),
         (
             "a.json",
             json.dumps({"data": ROWS}),
@@ -168,16 +134,47 @@ def test_shards_are_read_whatever_their_widths_and_the_names_of_one_hold_for_all
     shard(folder, 1, [1], wide=True)
     for name in ("README.md", "_SUCCESS", ".hidden.parquet", "_part.parquet"):
         (folder / name).touch()
-    whole = read_files(given, tmp_path, COLUMNS, "task.files.train", FileFormat())
+    whole = read_files(given, tmp_path, COLUMNS, "task.files.train")
     assert whole["text"][:] == ["t0", "t1", "t1"] and whole["label"][:] == [0, 1, 1]
     assert whole.features["label"] == ClassLabel(names=["a", "b"])
+
+
+def test_columns_that_are_not_read_may_hold_anything(tmp_path):
+    table = pyarrow.table(
+        [
+            pyarrow.array(["x"]),
+            pyarrow.array([[("k", 1)]], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            ["a"],
+            ["b"],
+        ],
+        names=["text", "meta", "twice", "twice"],
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    columns = Columns(("text",), ("text",))
+    assert read_file(tmp_path / "a.parquet", columns, "o").to_list() == [{"text": "x", "twice": "a"}]
+    with pytest.raises(UserError, match="has the column 'twice' twice; rename one"):
+        read_file(tmp_path / "a.parquet", Columns(("text", "twice")), "o")
+    with pytest.raises(UserError, match="column 'meta' holds map<string, int64 .*>, which no task reads"):
+        read_file(tmp_path / "a.parquet", Columns(("meta",)), "o")
+
+
+@pytest.mark.parametrize("lacking", ["text", "label"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_part_without_a_column_that_others_have_is_refused_and_not_filled_up(tmp_path, lacking, ending):
+    for name, columns in (("a", ("text", "label")), ("b", tuple({"text", "label"} - {lacking}))):
+        part = Dataset.from_dict({column: ["x"] for column in (*columns, "other")})
+        {"csv": part.to_csv, "jsonl": part.to_json, "parquet": part.to_parquet}[ending](tmp_path / f"{name}.{ending}")
+    with pytest.raises(
+        UserError, match=rf"task.files.train: '.*b.{ending}' has no column '{lacking}', which '.*a.{ending}'"
+    ):
+        read_files(".", tmp_path, COLUMNS, "task.files.train")
 
 
 def test_shards_of_other_class_names_are_refused(tmp_path):
     shard(tmp_path, 0, [0, 1], names=["a", "b"])
     shard(tmp_path, 1, [0, 1], names=["b", "a"])
     with pytest.raises(UserError, match="the files have other class names in 'label': a, b and b, a; make them equal"):
-        read_files(".", tmp_path, COLUMNS, "task.files.train", FileFormat())
+        read_files(".", tmp_path, COLUMNS, "task.files.train")
 
 
 @pytest.mark.parametrize("given", ["none.csv", "none/*.csv", "empty", []])
@@ -185,7 +182,7 @@ def test_nothing_is_one_line(tmp_path, given):
     (tmp_path / "empty").mkdir()
     if given:
         with pytest.raises(UserError, match="check task.files.train"):
-            read_files(given, tmp_path, COLUMNS, "task.files.train", FileFormat())
+            read_files(given, tmp_path, COLUMNS, "task.files.train")
 
 
 def test_what_save_to_disk_wrote_is_read(tmp_path):
@@ -193,6 +190,6 @@ def test_what_save_to_disk_wrote_is_read(tmp_path):
     rows.save_to_disk(tmp_path / "one")
     DatasetDict({"train": rows, "dev": rows.select([1])}).save_to_disk(tmp_path / "several")
     for given, split, expected in (("one", "train", ROWS), ("several", "train", ROWS), ("several", "dev", ROWS[1:2])):
-        assert read_files(given, tmp_path, COLUMNS, "o", FileFormat(), split).to_list() == expected
+        assert read_files(given, tmp_path, COLUMNS, "o", split=split).to_list() == expected
     with pytest.raises(UserError, match="holds the splits train, dev, but not 'test'"):
-        read_files("several", tmp_path, COLUMNS, "task.files.test", FileFormat(), "test")
+        read_files("several", tmp_path, COLUMNS, "task.files.test", split="test")
