@@ -133,6 +133,20 @@ class AttentionStates(NamedTuple):
             states = states.transpose(1, 2).reshape(batch, length, heads, width).transpose(1, 2)
         return Relation(states, states, 1 / math.sqrt(width))
 
+    def probs(self, real: Tensor | None = None) -> Tensor:
+        """Return the attention probabilities (B, H, L, L): those that the model computed itself, or of its scores.
+
+        Args:
+            real: boolean, broadcastable to (B, H, L, L), keys that are left out beside those not `allowed`; read where
+                the model does not compute them itself.
+        """
+        if self.used is not None:
+            return self.used
+        keep = self.keep_mask()
+        if real is not None:
+            keep = real if keep is None else keep & real
+        return _masked_softmax(self.attention.scores(), keep)
+
     def keep_mask(self) -> Tensor | None:
         """Return `allowed` as a boolean tensor broadcastable to (B, H, L, L), or None when everything is allowed."""
         if self.allowed is None or self.allowed.dtype == torch.bool:
@@ -242,10 +256,7 @@ class Features:
         Raises:
             KeyError: for a layer that was not captured.
         """
-        states = self.attention[layer]
-        if states.used is not None:
-            return states.used
-        return _masked_softmax(states.attention.scores(), states.keep_mask())
+        return self.attention[layer].probs()
 
     def relation(self, layer: int, of: Operand, heads: int | None = None) -> Tensor:
         """Compute softmax(x x' / sqrt(d_r)) of queries, keys or values; see AttentionStates.relation.

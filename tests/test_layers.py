@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "kdfeatures"
 # from the lowest to the highest; a package may import those before it, and a module of its own package
 LAYERS = (
     "errors", "files", "hub", "features", "masking", "losses", "mapping", "capture", "alignment", "distillation",
-    "evaluation", "tasks", "data", "models", "analysis", "cache", "training", "runs", "config", "pipelines", "api",
+    "evaluation", "tasks", "tokenization", "data", "models", "analysis", "cache", "training", "runs", "config", "pipelines", "api",
     "benchmark", "cli",
 )  # fmt: skip
 WITH_HYDRA = ("config", "benchmark", "cli")

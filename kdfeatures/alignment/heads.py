@@ -34,6 +34,7 @@ class HeadAlignment(nn.Module):
     """
 
     rule: ClassVar[str]  # the name of its file in conf/heads/
+    by_groups: ClassVar[bool] = True  # whether it takes probabilities between groups of tokens (token_groups)
 
     def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes) -> None:
         super().__init__()
@@ -96,6 +97,7 @@ class RelationHeads(HeadAlignment):
     """
 
     rule = "relation"
+    by_groups: ClassVar[bool] = False
 
     def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes, *, count: int = 8) -> None:
         super().__init__(pairs, sizes)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from kdfeatures.alignment.tokens.groups import Side, TokenGroups
+from kdfeatures.alignment.tokens.teacher_inputs import groups_of, inputs_of_teacher
 from kdfeatures.errors import ConfigError, UserError
-from kdfeatures.models.batches import Batch
+from kdfeatures.features import AttentionStates
+from kdfeatures.models.batches import Batch, real_of
+from kdfeatures.tokenization.both_collator import BothCollator
+from kdfeatures.tokenization.teacher_columns import Tokenizers, column_of, without_teachers
 
 
 def text_batches(
@@ -28,27 +35,84 @@ def text_batches(
     two texts that a shuffle needs. max_length: tokens at which strings are cut; None does not cut.
     Raises UserError for fewer than 4 texts, and for a batch_size below 2.
     """
+    rows = _encoded(texts, tokenizer) if isinstance(texts, Dataset) else _tokenized(texts, tokenizer, max_length)
+    return [_padded(tokenizer, part) for part in _parts(rows, batch_size)]
+
+
+def _parts(rows: list[Any], batch_size: int) -> list[list[Any]]:
     if batch_size < 2:
         raise UserError(f"batch_size={batch_size} must be at least 2: the null shuffles the texts of a batch.")
-    if len(texts) < 4:
+    if len(rows) < 4:
         raise UserError(
-            f"there are {len(texts)} texts, but 4 are needed: two to match heads on, and two to report; give more."
+            f"there are {len(rows)} texts, but 4 are needed: two to match heads on, and two to report; give more."
         )
-    rows = _encoded(texts, tokenizer) if isinstance(texts, Dataset) else _tokenized(texts, tokenizer, max_length)
     count = max(2, -(-len(rows) // batch_size))
     if len(rows) < 2 * count:
         count = len(rows) // 2
-    parts = [rows[number * len(rows) // count : (number + 1) * len(rows) // count] for number in range(count)]
+    return [rows[number * len(rows) // count : (number + 1) * len(rows) // count] for number in range(count)]
+
+
+def _padded(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]]) -> Batch:
     # told what a tokenizer's own settings may leave out: padding that nobody marks would count as text
-    return [
-        dict(tokenizer.pad(part, return_tensors="pt", return_attention_mask=True, padding_side="right"))
-        for part in parts
-    ]
+    return dict(tokenizer.pad(rows, return_tensors="pt", return_attention_mask=True, padding_side="right"))
+
+
+class PairBatch(NamedTuple):
+    """The same texts for two models. groups: None where both read the same tokens."""
+
+    student: Batch
+    teacher: Batch
+    groups: TokenGroups | None
+
+    @property
+    def real(self) -> Tensor:
+        """Which tokens, or groups of them, are compared, boolean (B, L) or (B, G)."""
+        return real_of(self.student) if self.groups is None else self.groups.mask
+
+    def hidden(self, states: Tensor, side: Side) -> Tensor:
+        """Return hidden states of tokens, (B, L, D), as they are compared."""
+        return states if self.groups is None else self.groups.hidden(states, side)
+
+    def attention(self, states: AttentionStates, side: Side) -> AttentionStates:
+        """Return attention of tokens as it is compared."""
+        return states if self.groups is None else self.groups.attention(states, side, probabilities=True)
+
+
+def pair_of(batch: Batch | PairBatch) -> PairBatch:
+    """Return a batch that both models read, or one for each, as the latter."""
+    return batch if isinstance(batch, PairBatch) else PairBatch(batch, batch, None)
+
+
+def pair_batches(
+    examples: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: str,
+    others: Tokenizers,
+    *,
+    batch_size: int,
+) -> list[Batch] | list[PairBatch]:
+    """Return encoded examples as batches for the student and one teacher; as `text_batches`.
+
+    others: the tokenizers of the teachers that have their own, by name.
+    """
+    if teacher not in others:
+        return text_batches(without_teachers(examples), tokenizer, batch_size=batch_size)
+    names = [name for name in examples.column_names if name in tokenizer.model_input_names]
+    names += [name for name in examples.column_names if name.startswith(column_of(teacher, ""))]
+    collate = BothCollator(partial(_padded, tokenizer), {teacher: others[teacher]})
+    batches = []
+    for part in _parts(examples.select_columns(names).to_list(), batch_size):
+        batch = collate(part)
+        inputs = batch.pop("teacher_inputs")
+        groups = groups_of(inputs, batch["attention_mask"])
+        assert groups is not None  # as encoded for a teacher of another tokenizer
+        batches.append(PairBatch(batch, inputs_of_teacher(inputs[teacher]), groups[teacher]))
+    return batches
 
 
 def batches_of(
-    texts: Iterable[Batch] | Sequence[str], tokenizer: PreTrainedTokenizerBase | None, *, batch_size: int
-) -> Iterable[Batch]:
+    texts: Iterable[Batch | PairBatch] | Sequence[str], tokenizer: PreTrainedTokenizerBase | None, *, batch_size: int
+) -> Iterable[Batch | PairBatch]:
     """Return texts as batches; batches, which come without a tokenizer, as they are."""
     if tokenizer is not None:
         return text_batches(texts, tokenizer, batch_size=batch_size)

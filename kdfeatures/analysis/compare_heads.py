@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import batches_of
+from kdfeatures.analysis.batches import PairBatch, batches_of, pair_of
 from kdfeatures.analysis.head_matching import HeadMatching, match_heads
 from kdfeatures.analysis.head_similarity import HeadSimilarity, changed, shuffled
 from kdfeatures.capture.context import eval_pass
@@ -18,7 +18,7 @@ from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
 from kdfeatures.features import AttentionStates
 from kdfeatures.mapping.pairs import LayerPair
-from kdfeatures.models.batches import Batch, real_of, to_device
+from kdfeatures.models.batches import Batch, to_device
 
 
 class HeadComparison(NamedTuple):
@@ -55,7 +55,7 @@ class HeadComparison(NamedTuple):
 def compare_heads(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
-    texts: Iterable[Batch] | Sequence[str],
+    texts: Iterable[Batch | PairBatch] | Sequence[str],
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     measures: Sequence[str] = ("divergence",),
@@ -101,9 +101,17 @@ def compare_heads(
     ):
         count = 0
         for count, batch in enumerate(batches, 1):
-            real = real_of(batch)
-            attention_s = _on_cpu(see_student(to_device(batch, student)).attention)
-            attention_t = _on_cpu(see_teacher(to_device(batch, teacher)).attention)
+            both = pair_of(batch)
+            real = both.real.cpu()
+            if both.groups is not None and "correlation" in measures:
+                raise UserError(
+                    "the measure correlation compares scores before the softmax, which groups of tokens of two "
+                    "tokenizers have not; choose divergence or cka."
+                )
+            seen_s = _on_cpu(see_student(to_device(both.student, student)).attention)
+            seen_t = _on_cpu(see_teacher(to_device(both.teacher, teacher)).attention)
+            attention_s = {layer: both.attention(states, "student") for layer, states in seen_s.items()}
+            attention_t = {layer: both.attention(states, "teacher") for layer, states in seen_t.items()}
             others = {layer: shuffled(states, real) for layer, states in attention_t.items()}
             for measure, pair in keys:
                 states_s, states_t = attention_s[pair.student], attention_t[pair.teacher]

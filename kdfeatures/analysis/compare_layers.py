@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import batches_of
+from kdfeatures.analysis.batches import PairBatch, batches_of, pair_of
 from kdfeatures.analysis.hsic import kernels_of, unbiased_hsics
 from kdfeatures.capture.context import eval_pass
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.errors import UserError
-from kdfeatures.models.batches import Batch, real_of, to_device
+from kdfeatures.models.batches import Batch, to_device
 
 
 class LayerComparison(NamedTuple):
@@ -46,7 +46,7 @@ class LayerComparison(NamedTuple):
 def compare_layers(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
-    texts: Iterable[Batch] | Sequence[str],
+    texts: Iterable[Batch | PairBatch] | Sequence[str],
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     batch_size: int = 8,
@@ -65,7 +65,7 @@ def compare_layers(
     Args:
         student, teacher: encoders of one vocabulary.
         texts: strings, of which `batch_size` are compared at a time; or, without a tokenizer, batches that fit both
-            models (kdfeatures.analysis.batches), of two texts or more.
+            models (kdfeatures.analysis.batches), of two texts or more; a PairBatch has an encoding for each.
         tokenizer: of both models.
         batch_size: texts whose tokens are compared with each other.
 
@@ -87,12 +87,14 @@ def compare_layers(
     same, null = _Ratio(), _Ratio()
     with eval_pass(student, hidden=layers_s) as see_student, eval_pass(teacher, hidden=layers_t) as see_teacher:
         for batch in batches:
-            real = real_of(batch)
+            pair = pair_of(batch)
+            real = pair.real.cpu()
             if len(real) < 2:
                 raise UserError("a batch of one text cannot be shuffled; give two or more.")
-            features_s, features_t = see_student(to_device(batch, student)), see_teacher(to_device(batch, teacher))
-            states_s = [_checked(features_s.hidden[n], real) for n in layers_s]
-            states_t = [_checked(features_t.hidden[n], real) for n in layers_t]
+            features_s = see_student(to_device(pair.student, student))
+            features_t = see_teacher(to_device(pair.teacher, teacher))
+            states_s = [pair.hidden(_checked(features_s.hidden[n], pair.student), "student") for n in layers_s]
+            states_t = [pair.hidden(_checked(features_t.hidden[n], pair.teacher), "teacher") for n in layers_t]
             same.add([states[real] for states in states_s], [states[real] for states in states_t])
             mask = real & real.roll(1, 0)
             null.add([states[mask] for states in states_s], [states.roll(1, 0)[mask] for states in states_t])
@@ -122,10 +124,11 @@ class _Ratio:
         return cross / (norms_s[:, None] * norms_t[None]).clamp(min=torch.finfo(cross.dtype).tiny).sqrt()
 
 
-def _checked(states: Tensor, real: Tensor) -> Tensor:
-    if states.shape[1] != real.shape[1]:
+def _checked(states: Tensor, batch: Batch) -> Tensor:
+    length = batch["input_ids"].shape[1]
+    if states.shape[1] != length:
         raise UserError(
-            f"a layer has {states.shape[1]} states for {real.shape[1]} tokens (Funnel pools them), so layers cannot be "
+            f"a layer has {states.shape[1]} states for {length} tokens (Funnel pools them), so layers cannot be "
             "compared token by token; choose a model that keeps its length."
         )
     return states.cpu()

@@ -86,6 +86,14 @@ TEXTS = {
         "{option} compares the step from one mapped pair of layers to the next, but the student has one layer; give it "
         "another, for instance '+mapping@{option}.mapping=uniform'."
     ),
+    "term.groups": (
+        "{option} compares scores before the softmax, but student and teacher have other tokenizers and are compared "
+        "by groups of tokens, which have none; use attention_kl, or relation_kl."
+    ),
+    "term.groups_heads": (
+        "{option} splits queries and keys anew into heads, but student and teacher have other tokenizers, and groups "
+        "of tokens have probabilities alone; set heads=hungarian, mean or learned."
+    ),
     "term.positions": (
         "{option} compares attention scores derived from q and k, but '{model_type}' adds relative positions to them; "
         "use relation_kl or value_relation (recipe=minilmv2)."

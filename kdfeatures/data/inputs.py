@@ -19,6 +19,7 @@ from kdfeatures.data.text_inputs import OWN, TextData
 from kdfeatures.data.unlabeled import read_pool
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.teacher_columns import Tokenizers, comparable_words, with_teacher_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class TaskData:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     outputs: StoredOutputs | None = None
+    others: Tokenizers = field(default_factory=dict)
     truncated: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
@@ -50,6 +52,7 @@ class TaskData:
         data: DataSettings,
         tokenizer: PreTrainedTokenizerBase,
         outputs: StoredOutputs | None = None,
+        others: Tokenizers | None = None,
     ) -> TaskData:
         """Load the task's data; see kdfeatures.data.load.load_task and `hold_out` for what may be wrong with them."""
         id_column = None if outputs is None else outputs.id_column
@@ -67,7 +70,7 @@ class TaskData:
             raw = DatasetDict({**raw, train: remaining, SELECTION: held_out})
         counts = ", ".join(f"{split} {len(examples):,}" for split, examples in raw.items())
         logger.info(f"{task.name}: {counts} examples")
-        return cls(task, raw, tokenizer, data.max_length, outputs)
+        return cls(task, raw, tokenizer, data.max_length, outputs, others or {})
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split; raises UserError when it is missing."""
@@ -83,7 +86,7 @@ class TaskData:
                     f"{self.task.name} {split}: {cut:,} of {len(encoded):,} texts are longer than data.max_length="
                     f"{self.max_length} tokens and were cut; raise it where the model takes more."
                 )
-        return encoded
+        return with_teacher_inputs(raw, encoded, self.task, self.tokenizer, self.others, self.max_length)
 
     def validation(self) -> Dataset | None:
         """Return the encoded validation split, or None for data that have none."""
@@ -105,6 +108,8 @@ class TaskData:
             parts[POOL] = self._located(pool, POOL)
         if augment is not None:
             parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text), AUGMENTED))
+        if self.others and self.task.kind == "tokens":
+            parts = {name: comparable_words(part, list(self.others)) for name, part in parts.items()}
         return parts
 
     def _identified(self, raw: Dataset, split: str) -> Dataset:
@@ -162,10 +167,17 @@ def class_column(task: Task) -> str | None:
 
 
 def load_inputs(
-    task: Task, data: DataSettings, tokenizer: PreTrainedTokenizerBase, outputs: StoredOutputs | None = None
+    task: Task,
+    data: DataSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    outputs: StoredOutputs | None = None,
+    others: Tokenizers | None = None,
 ) -> TaskData | TextData:
-    """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect."""
+    """Load the data of a task; raises UserError for what may be wrong with them, and for settings without effect.
+
+    others: tokenizers of the teachers that have their own; see kdfeatures.tokenization.teacher_columns.
+    """
     check_data(task, data)
     if not task.has_labels:
-        return TextData.load(task, data, tokenizer)
-    return TaskData.load(task, data, tokenizer, outputs)
+        return TextData.load(task, data, tokenizer, others)
+    return TaskData.load(task, data, tokenizer, outputs, others)

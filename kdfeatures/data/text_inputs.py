@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from datasets import Dataset, IterableDataset
@@ -16,6 +16,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.tasks.mlm_masking import with_fixed_masks
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.teacher_columns import Tokenizers, with_teacher_inputs
 
 OWN = "own"  # of the training examples: those of the task
 
@@ -28,15 +29,27 @@ class TextData:
     raw: Mapping[str, Texts]
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    others: Tokenizers = field(default_factory=dict)
     truncated: ClassVar[dict[str, dict[str, int]]] = {}  # text is cut into blocks, and none of it lost
 
     @classmethod
-    def load(cls, task: Task, data: DataSettings, tokenizer: PreTrainedTokenizerBase) -> TextData:
-        """Load the text; see kdfeatures.data.corpus for what may be wrong with it."""
+    def load(
+        cls, task: Task, data: DataSettings, tokenizer: PreTrainedTokenizerBase, others: Tokenizers | None = None
+    ) -> TextData:
+        """Load the text; see kdfeatures.data.corpus for what may be wrong with it.
+
+        Raises UserError for teachers of other tokenizers where a text is not an example, or a stream.
+        """
+        if others and (task.text_reading.blocks or data.streaming):
+            wrong = "data.streaming=true" if data.streaming else "task.reading.blocks=true"
+            raise UserError(
+                f"{wrong} cuts text by the student's tokens, but the teacher has another tokenizer and needs whole "
+                f"texts; set {wrong.replace('true', 'false')}."
+            )
         raw = load_text(task, data.path, streaming=data.streaming)
         if task_type(task).scores:
             raw = held_out(raw, task)
-        return cls(task, raw, tokenizer, data.max_length)
+        return cls(task, raw, tokenizer, data.max_length, others or {})
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split for scoring, in memory and with the same masks in every run; UserError without it."""
@@ -77,4 +90,7 @@ class TextData:
         if not len(texts):
             raise UserError("the training text has no texts but blank ones.")
         chosen = subset(texts, data.train_examples, seed)
-        return {OWN: task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)}
+        encoded = task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+        if not self.others:
+            return {OWN: encoded}
+        return {OWN: with_teacher_inputs(chosen, encoded, self.task, self.tokenizer, self.others, self.max_length)}

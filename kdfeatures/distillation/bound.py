@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kdfeatures.alignment.heads import HeadAlignment
+from kdfeatures.alignment.tokens.groups import TokenGroups
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.layerwise import LayerwiseLosses
 from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
 from kdfeatures.distillation.teacher_outputs import BatchOutputs
-from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm
+from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm, loss_name
 from kdfeatures.errors import ConfigError
 from kdfeatures.features import Features
 from kdfeatures.losses.ensemble import averaged
@@ -112,6 +113,36 @@ class BoundObjective(nn.Module):
         on_layers = (term for term in self.terms.values() if term.pairs)
         return self.needs_logits_of(teacher) or any(term.teacher == teacher for term in on_layers)
 
+    def compared_by_layer(self, teachers: Collection[str]) -> list[str]:
+        """Return those of the teachers whose layers some term compares."""
+        return [name for name in teachers if any(term.pairs and term.teacher == name for term in self.terms.values())]
+
+    def check_other_tokenizers(self, teachers: Collection[str]) -> None:
+        """Raise ConfigError for a term that cannot be computed with a teacher that reads text by another tokenizer.
+
+        Scores before the softmax have no meaning for groups of tokens: what would be the score of two keys together
+        depends on the other keys of the row.
+        """
+        for name, term in self.terms.items():
+            if not term.pairs or term.teacher not in teachers:
+                continue
+            if not getattr(term.loss, "by_groups", True):
+                raise ConfigError(
+                    f"the term '{name}' is {loss_name(term.loss)}, which compares scores before the softmax, but "
+                    "student and teacher have other tokenizers and are compared by groups of tokens, which have none",
+                    hint="use AttentionKL, or RelationKL",
+                    key="term.groups",
+                    term=name,
+                )
+            if term.heads is not None and not term.heads.by_groups:
+                raise ConfigError(
+                    f"the term '{name}' splits queries and keys anew into heads, but student and teacher have other "
+                    "tokenizers, and groups of tokens have probabilities alone",
+                    hint="bring heads together by hungarian, mean or learned",
+                    key="term.groups_heads",
+                    term=name,
+                )
+
     @property
     def needs_teacher(self) -> bool:
         """False when every term compares with labels only."""
@@ -132,9 +163,14 @@ class BoundObjective(nn.Module):
         """False when no term sees the student's logits, so that its head gets no gradient."""
         return any(term.loss.inputs in ON_OUTPUTS for term in self.terms.values())
 
-    def layerwise(self, teacher: Features, mask: Tensor | None) -> LayerwiseLosses:
-        """Return the sink that compares the student's features, as they are recorded, with those of the teacher."""
-        return LayerwiseLosses(self.terms, self.projections, teacher, mask)
+    def layerwise(
+        self, teacher: Features, mask: Tensor | None, groups: Mapping[str, TokenGroups] | None = None
+    ) -> LayerwiseLosses:
+        """Return the sink that compares the student's features, as they are recorded, with those of the teacher.
+
+        groups: see LayerwiseLosses.
+        """
+        return LayerwiseLosses(self.terms, self.projections, teacher, mask, groups)
 
     def forward(
         self,
@@ -144,14 +180,15 @@ class BoundObjective(nn.Module):
         mask: Tensor | None,
         *,
         layerwise: LayerwiseLosses | None = None,
+        groups: Mapping[str, TokenGroups] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted total, a scalar, and the terms' unweighted values, without their graph.
 
         layerwise: what has compared the student's layers already, while they were recorded; None compares
-        `student.features` now.
+        `student.features` now, with `groups` as LayerwiseLosses takes them.
         """
         if layerwise is None:
-            layerwise = self.layerwise(Features() if teacher is None else teacher.features, mask)
+            layerwise = self.layerwise(Features() if teacher is None else teacher.features, mask, groups)
             layerwise.replay(student.features)
         values: dict[str, Tensor] = {}
         for name, term in self.terms.items():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import ModelOutput
 
+from kdfeatures.alignment.tokens.teacher_inputs import ROWS, check_same_ids, groups_of, inputs_of_teacher
 from kdfeatures.capture.recorder import Recorder
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.controls import features_of_other_texts
@@ -45,9 +46,13 @@ class Distiller(nn.Module):
             several teachers {name: columns}.
         permuted: names of teachers that read other texts of the batch (kdfeatures.distillation.controls).
         student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own.
+        same_ids: one tokenizer makes the ids of all models, whatever their configs say. Else the first batch without
+            `teacher_inputs` is refused where configs tell that a token has other ids.
 
-    A batch holds what the student's forward takes, beside `labels`. With `rows`, (B, L), models give logits for tokens,
-    and losses see those of these rows only, (rows, C); without them `token_rows` chooses.
+    A batch holds what the student's forward takes, beside `labels`. A teacher with another tokenizer reads what
+    `teacher_inputs` has under its name, and is compared by groups of tokens (kdfeatures.alignment.tokens). With `rows`,
+    (B, L), models give logits for tokens, and losses see those of these rows only, (rows, C); without them `token_rows`
+    chooses.
     """
 
     # the Trainer asks for it when a checkpoint lacks a tensor, as it does one that is tied to another
@@ -64,8 +69,10 @@ class Distiller(nn.Module):
         permuted: Collection[str] = (),
         student_encoder: str | None = None,
         teacher_encoder: str | None = None,
+        same_ids: bool = False,
     ) -> None:
         super().__init__()
+        self.same_ids = same_ids
         teachers = dict(teacher) if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
         if isinstance(objective, Objective):
             check_outputs(student, teachers, objective)
@@ -146,6 +153,7 @@ class Distiller(nn.Module):
         labels: Tensor | None = None,
         rows: Tensor | None = None,
         teacher_features: Mapping[str, Any] | None = None,
+        teacher_inputs: Mapping[str, Mapping[str, Tensor]] | None = None,
         **inputs: Any,
     ) -> ModelOutput:
         """Return the loss in training, and what the student returns in eval mode."""
@@ -154,11 +162,13 @@ class Distiller(nn.Module):
         mask = attention_mask_of(inputs)
         labels, inputs = split_labels(labels, inputs)
         with torch.no_grad():
-            teacher = self._teacher_outputs(inputs, mask, labels, rows, teacher_features)
+            teacher = self._teacher_outputs(inputs, mask, labels, rows, teacher_features, teacher_inputs)
+        groups = groups_of(teacher_inputs, mask)
+        self.objective.check_other_tokenizers(groups or ())
         # checkpointing runs layers again in the backward pass, and whatever was computed inside them
         layerwise, features = None, Features()
         if not getattr(self.student, "is_activation_checkpointing", False):
-            layerwise = self.objective.layerwise(teacher.features, mask)
+            layerwise = self.objective.layerwise(teacher.features, mask, groups)
             teacher = teacher._replace(features=Features())  # those compared are dropped one by one
         with self._student_recorder.recording(features if layerwise is None else layerwise):
             output = self.student(**self._accepted[0](inputs))
@@ -166,7 +176,7 @@ class Distiller(nn.Module):
         chosen = self._rows(student.logits, mask, labels, rows)
         if chosen is not None:
             student, labels = student.at(chosen), None if labels is None else labels[chosen]
-        total, self.parts = self.objective(student, teacher, labels, mask, layerwise=layerwise)
+        total, self.parts = self.objective(student, teacher, labels, mask, layerwise=layerwise, groups=groups)
         # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
         return ModelOutput(loss=total)
 
@@ -176,11 +186,13 @@ class Distiller(nn.Module):
         labels: Tensor | None = None,
         rows: Tensor | None = None,
         teacher_features: Mapping[str, Any] | None = None,
+        teacher_inputs: Mapping[str, Mapping[str, Tensor]] | None = None,
         **inputs: Any,
     ) -> BatchOutputs:
         """Return what the teachers give for a batch, as training sees it."""
         labels, inputs = split_labels(labels, inputs)
-        return self._teacher_outputs(inputs, attention_mask_of(inputs), labels, rows, teacher_features)
+        mask = attention_mask_of(inputs)
+        return self._teacher_outputs(inputs, mask, labels, rows, teacher_features, teacher_inputs)
 
     def _evaluate(self, labels: Tensor | None, inputs: Mapping[str, Any]) -> ModelOutput:
         accepted = self._accepted[0](inputs)
@@ -197,6 +209,7 @@ class Distiller(nn.Module):
         labels: Tensor | None,
         rows: Tensor | None,
         teacher_features: Mapping[str, Any] | None,
+        teacher_inputs: Mapping[str, Mapping[str, Tensor]] | None,
     ) -> BatchOutputs:
         """Return the outputs of the default teacher, or of all that some term learns from."""
         if not self.objective.needs_teacher:
@@ -209,11 +222,17 @@ class Distiller(nn.Module):
         for name, columns in self.columns.items():
             if several and not self.objective.needs(name):
                 continue
-            output = self._ask(name, inputs, mask) if stored is None else restore(stored[name], columns)
-            chosen = self._rows(output.logits, mask, labels, rows)
+            read, its_mask, its_rows = inputs, mask, rows
+            if teacher_inputs is not None and name in teacher_inputs:
+                read = inputs_of_teacher(teacher_inputs[name])
+                its_mask, its_rows = attention_mask_of(read), teacher_inputs[name].get(ROWS)
+            elif not self.same_ids and name in self.teachers and stored is None:
+                check_same_ids(self.student, self.teachers[name], name)
+            output = self._ask(name, read, its_mask) if stored is None else restore(stored[name], columns)
+            chosen = self._rows(output.logits, its_mask, labels, its_rows)
             outputs[name] = output if chosen is None else output.at(chosen)
             if name in self.permuted:
-                features = features_of_other_texts(outputs[name].features, _ones_if_none(mask, inputs))
+                features = features_of_other_texts(outputs[name].features, _ones_if_none(its_mask, read))
                 outputs[name] = outputs[name]._replace(features=features)
         return merge_teachers(outputs) if several else outputs[DEFAULT_TEACHER]
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdfeatures.alignment.per_teacher import projections_for
 from kdfeatures.alignment.projections import LinearProjections
+from kdfeatures.alignment.tokens.groups import TokenGroups
 from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.distillation.teacher_outputs import Source
 from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm
@@ -35,15 +36,22 @@ class LayerwiseLosses:
         teacher: the teacher's features of the same batch. Each is dropped here after its last comparison; who wants the
             memory back keeps no other reference.
         mask: (B, L), True for real tokens, or None.
+        groups: by the name of a teacher of another tokenizer, what its tokens and the student's have in common; both
+            are compared group by group.
 
     States of terms that take the flow between pairs of layers are kept until all are there, as are those of a map that
     weighs pairs by the costs of all; a map that weighs a student layer's candidates does so as soon as it is there.
     """
 
     def __init__(
-        self, terms: Mapping[str, BoundTerm], projections: nn.Module, teacher: Features, mask: Tensor | None
+        self,
+        terms: Mapping[str, BoundTerm],
+        projections: nn.Module,
+        teacher: Features,
+        mask: Tensor | None,
+        groups: Mapping[str, TokenGroups] | None = None,
     ) -> None:
-        self.projections, self.mask = projections, mask
+        self.projections, self.mask, self.groups = projections, mask, groups or {}
         self._hidden = _Awaited(_by_student(terms, *ON_HIDDEN), teacher.hidden)
         self._attention = _Awaited(_by_student(terms, "attention"), teacher.attention)
         self._values: dict[str, list[Tensor]] = {}
@@ -56,12 +64,20 @@ class LayerwiseLosses:
     def on_hidden(self, layer: int | str, states: Tensor) -> None:
         """Compare a layer's hidden states, (B, L, D_s), in all terms that take them."""
         for name, term, pairs in self._hidden.due(layer):
-            self._compare_hidden(name, term, pairs, states, self._hidden.taken(term, pairs))
+            own, teachers = states, self._hidden.taken(term, pairs)
+            if (groups := self.groups.get(term.teacher)) is not None:
+                own, teachers = groups.hidden(own, "student"), [groups.hidden(one, "teacher") for one in teachers]
+            self._compare_hidden(name, term, pairs, own, teachers)
 
     def on_attention(self, layer: int, states: AttentionStates) -> None:
         """Compare a layer's attention in all terms that take it."""
         for name, term, pairs in self._attention.due(layer):
-            self._compare_attention(name, term, pairs, states, self._attention.taken(term, pairs))
+            own, teachers = states, self._attention.taken(term, pairs)
+            if (groups := self.groups.get(term.teacher)) is not None:
+                scores = term.loss.compares_scores
+                own = groups.attention(own, "student", probabilities=scores)
+                teachers = [groups.attention(one, "teacher", probabilities=scores) for one in teachers]
+            self._compare_attention(name, term, pairs, own, teachers)
 
     def on_module(self, path: str, output: Any) -> None:
         """No term compares the outputs of submodules."""
@@ -84,7 +100,11 @@ class LayerwiseLosses:
             return self._values[name]
         steps = ((self._flows[name, start], self._flows[name, end]) for start, end in pairwise(term.active_pairs))
         # the two student states of a pair and the next one, and the two teacher states
-        return [term.loss(*zip(start, end, strict=True), self.mask) for start, end in steps]
+        return [term.loss(*zip(start, end, strict=True), self._mask(term)) for start, end in steps]
+
+    def _mask(self, term: BoundTerm) -> Tensor | None:
+        """Return which of the tokens that a term compares are real: those of the student, or common groups."""
+        return self.groups[term.teacher].mask if term.teacher in self.groups else self.mask
 
     def _compare_hidden(
         self, name: str, term: BoundTerm, pairs: Sequence[LayerPair], student: Tensor, teachers: Sequence[Tensor]
@@ -93,7 +113,7 @@ class LayerwiseLosses:
         if type(term.loss) is HiddenMSE and isinstance(projections, LinearProjections) and not _weighed(term, pairs[0]):
             linear = projections.of(pairs[0])
             if isinstance(linear, nn.Linear) and can_project(student, linear, teachers[0]):
-                self._add(name, projected_mse(student, linear, teachers[0], self.mask))
+                self._add(name, projected_mse(student, linear, teachers[0], self._mask(term)))
                 return
 
         def projected(states: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -129,7 +149,8 @@ class LayerwiseLosses:
         if term.heads is not None:
             # of each pair both sides: what brings their heads together may differ from pair to pair
             matched = zip(pairs, teachers, strict=True)
-            aligned = [_Aligned(*term.heads(pair, student, teacher, self.mask)) for pair, teacher in matched]
+            mask = self._mask(term)
+            aligned = [_Aligned(*term.heads(pair, student, teacher, mask)) for pair, teacher in matched]
         # these losses keep no more than gradients by themselves: kdfeatures.losses.kernels.pairwise
         self._compare(name, term, pairs, lambda compare: compare(student, aligned))
 
@@ -145,9 +166,11 @@ class LayerwiseLosses:
         evaluated: calls a function of the student's states and those of each pair's teacher layer, in one space.
         """
 
+        mask = self._mask(term)
+
         def loss(student: Any, teacher: Any) -> Tensor:
             operands = teacher if isinstance(teacher, _Aligned) else (student, teacher)
-            return term.loss(*operands, self.mask)
+            return term.loss(*operands, mask)
 
         def losses(student: Any, teachers: Sequence[Any]) -> Tensor:
             return torch.stack([loss(student, teacher) for teacher in teachers])
@@ -162,9 +185,7 @@ class LayerwiseLosses:
         dynamic = term.map
         if dynamic.granularity == "student layer":
             layer = pairs[0].student
-            self._add(
-                name, evaluated(lambda student, teachers: dynamic.compare(layer, student, teachers, loss, self.mask))
-            )
+            self._add(name, evaluated(lambda student, teachers: dynamic.compare(layer, student, teachers, loss, mask)))
         else:
             with torch.no_grad():
                 costs = evaluated(losses)

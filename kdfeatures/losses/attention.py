@@ -25,6 +25,7 @@ class AttentionLoss(nn.Module):
     reduction: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
     positions: ClassVar[str]  # which positions do
     compares_scores: ClassVar[bool] = False
+    by_groups: ClassVar[bool] = True  # whether it means something between groups of tokens of two tokenizers
     operands: Sequence[Operand] = OPERANDS
 
     def check(self, student_heads: int, student_width: int, teacher_heads: int, teacher_width: int) -> None:
@@ -87,6 +88,7 @@ class AttentionScoreMSE(AttentionLoss):
     reduction = "mean over H, L x L, then B"
     positions = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
+    by_groups: ClassVar[bool] = False
     operands: Sequence[Operand] = ("query", "key")
 
     def __init__(self, *, centered: bool = False) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
+logger = logging.getLogger(__name__)
+
+PROBE = "It's 3.5% Naïve — kdfeatures, isn't it?"  # what tokenizers of one vocabulary may split differently
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -64,8 +68,8 @@ class OtherTeacherSettings:
 class Teacher:
     """A teacher of a run: where it is from, the model, and the columns that put its logits into the task's label order.
 
-    model: None for stored outputs. columns: None for a task without labels.
-    shuffled: see shuffle_weights. permuted: see kdfeatures.distillation.controls.
+    model: None for stored outputs. columns: None for a task without labels. tokenizer: its own; None where the
+    student's gives the same tokens. shuffled: see shuffle_weights. permuted: see kdfeatures.distillation.controls.
     """
 
     path: str
@@ -73,6 +77,7 @@ class Teacher:
     columns: list[int] | None
     shuffled: bool = False
     permuted: bool = False
+    tokenizer: PreTrainedTokenizerBase | None = None
 
     @property
     def loaded(self) -> PreTrainedModel:
@@ -183,37 +188,56 @@ def check_tokenizers(
 
     path and option: where the other is from. than: what errors call the teacher.
     """
-    if teacher.get_vocab() != other.get_vocab():
+    difference = tokenizer_difference(teacher, other)
+    if difference is not None:
         raise UserError(
-            f"{option}={path} has another tokenizer than {than} ({len(other)} against {len(teacher)} entries, or other "
-            "ids); models are compared token by token, so choose one with the same tokenizer."
+            f"{option}={path} has another tokenizer than {than} ({difference}); models are compared token by token "
+            "here, so choose one with the same tokenizer."
         )
-    probe = "It's 3.5% Naïve — kdfeatures, isn't it?"
-    if teacher(probe)["input_ids"] != other(probe)["input_ids"]:
-        raise UserError(
-            f"{option}={path} shares the vocabulary of {than} but splits text differently (casing or special tokens); "
-            "choose one with the same tokenizer."
+
+
+def tokenizer_difference(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> str | None:
+    """Return what tells two tokenizers apart, or None where they give the same ids."""
+    if one.get_vocab() != other.get_vocab():
+        return f"{len(other):,} against {len(one):,} entries, or other ids"
+    if one(PROBE)["input_ids"] != other(PROBE)["input_ids"]:
+        return "the same vocabulary, but other casing or special tokens"
+    return None
+
+
+def with_student_tokenizer(teachers: Mapping[str, Teacher], tokenizer: PreTrainedTokenizerBase) -> dict[str, Teacher]:
+    """Return the teachers, of which those keep a tokenizer that differs from the student's, which is said."""
+    known = {}
+    for name, teacher in teachers.items():
+        difference = None if teacher.tokenizer is None else tokenizer_difference(tokenizer, teacher.tokenizer)
+        if difference is None:
+            known[name] = replace(teacher, tokenizer=None)
+            continue
+        known[name] = teacher
+        logger.info(
+            f"{option_of(name)}={teacher.path} has another tokenizer than the student ({difference}): each reads the "
+            "text with its own, and layers are compared by the tokens that cover the same characters."
         )
+    return known
 
 
 def load_teachers(
     settings: TeacherSettings, others: Mapping[str, OtherTeacherSettings], task: Task
-) -> tuple[dict[str, Teacher], PreTrainedTokenizerBase]:
-    """Return all teachers by name, the main one first and in float32, and their tokenizer.
+) -> dict[str, Teacher]:
+    """Return all teachers by name with their tokenizers, the main one first and in float32.
 
-    Raises UserError as `load_teacher` does, and for a teacher with another tokenizer.
+    Raises UserError as `load_teacher` does.
     """
     assert settings.path is not None  # what has stored outputs or is trained first, does not come here
     model, tokenizer, columns = load_teacher(settings.path, task, force=settings.force)
-    loaded = {DEFAULT_TEACHER: Teacher(settings.path, model, columns)}
+    loaded = {DEFAULT_TEACHER: Teacher(settings.path, model, columns, tokenizer=tokenizer)}
     for name, other in others.items():
         option = option_of(name)
-        model, other_tokenizer, columns = load_teacher(other.path, task, force=settings.force, option=option)
-        check_tokenizers(tokenizer, other_tokenizer, other.path, option=option, than=f"teacher.path={settings.path}")
+        model, tokenizer, columns = load_teacher(other.path, task, force=settings.force, option=option)
         if other.shuffled:
             shuffle_weights(model)
-        loaded[name] = Teacher(other.path, model, columns, shuffled=other.shuffled, permuted=other.permuted)
-    return loaded, tokenizer
+        loaded[name] = Teacher(other.path, model, columns, other.shuffled, other.permuted, tokenizer)
+    return loaded
 
 
 def option_of(name: str) -> str:

@@ -47,6 +47,8 @@ from kdfeatures.runs.publishing.upload import check_upload, push_finished
 from kdfeatures.runs.results import FILE, describe_model, retained
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.runs.stage_configs import merged
+from kdfeatures.tokenization.both_collator import BothCollator
+from kdfeatures.tokenization.teacher_columns import of_teacher
 from kdfeatures.training.build import make_trainer, train
 from kdfeatures.training.calibration import fit_pca, heads_of
 from kdfeatures.training.callbacks import maps_of
@@ -209,7 +211,8 @@ def trainer_of(
                 raise UserError(
                     "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
                 )
-            fit_pca(projections, teacher.loaded, examples, setup.tokenizer, stage.seed)
+            its_tokenizer = teacher.tokenizer or setup.tokenizer
+            fit_pca(projections, teacher.loaded, of_teacher(examples, name), its_tokenizer, stage.seed)
     learned_from = [name for name in setup.teachers if objective.needs(name)]
     cached: Any = None
     if setup.outputs is not None and learned_from:
@@ -217,7 +220,9 @@ def trainer_of(
     elif caches and learned_from:
         logits = logits_for(setup.task)
         features = {
-            name: caches[name].features(examples, needed(objective, name, logits=logits), **ranks_of(setup))
+            name: caches[name].features(
+                of_teacher(examples, name), needed(objective, name, logits=logits), **ranks_of(setup)
+            )
             for name in learned_from
         }
         cached = CachedTeachers(features) if len(setup.teachers) > 1 else features[DEFAULT_TEACHER]
@@ -227,7 +232,7 @@ def trainer_of(
     models = {name: None if cached is not None else teacher.model for name, teacher in setup.teachers.items()}
     columns = {name: teacher.columns for name, teacher in setup.teachers.items()}
     permuted = [name for name, teacher in setup.teachers.items() if teacher.permuted]
-    distiller = Distiller(setup.student, models, objective, columns, permuted=permuted)
+    distiller = Distiller(setup.student, models, objective, columns, permuted=permuted, same_ids=True)
     trainer = make_trainer(
         distiller,
         setup.arguments,
@@ -239,6 +244,8 @@ def trainer_of(
         on_first_batch,
     )
     assert isinstance(trainer, DistillationTrainer)
+    if setup.other_tokenizers:
+        trainer.data_collator = BothCollator(trainer.data_collator, setup.other_tokenizers)
     if cached is not None:
         trainer.data_collator = CachedCollator(trainer.data_collator, cached)
     return trainer

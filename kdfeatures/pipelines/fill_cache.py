@@ -16,10 +16,12 @@ from kdfeatures.data.inputs import joined, load_inputs
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import move
-from kdfeatures.models.teachers import load_teachers, make_all_ready
+from kdfeatures.models.teachers import load_teachers, make_all_ready, with_student_tokenizer
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.pipelines.plan import Plan, plan_stages
+from kdfeatures.pipelines.prepare import student_tokenizer
 from kdfeatures.pipelines.scores import cached_logits
+from kdfeatures.tokenization.teacher_columns import of_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +48,26 @@ def _fill(plan: Plan, settings: CacheSettings, more: Sequence[Quantity]) -> dict
     quantities[DEFAULT_TEACHER] |= set(more)
     if not any(quantities.values()):
         return None
-    teachers, tokenizer = load_teachers(stage.teacher, stage.others, task)
+    teachers = load_teachers(stage.teacher, stage.others, task)
+    tokenizer = student_tokenizer(stage.student, teachers[DEFAULT_TEACHER])
+    teachers = with_student_tokenizer(teachers, tokenizer)
+    others = {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_all_ready(teachers, stage.teacher)
-    inputs = load_inputs(task, data, tokenizer)
-    main = teachers[DEFAULT_TEACHER].loaded
-    augment = augmenter(stage.augmentation, main, tokenizer, max_length=data.max_length, seed=stage.seed)
+    inputs = load_inputs(task, data, tokenizer, None, others)
+    main = teachers[DEFAULT_TEACHER]
+    its_tokenizer = main.tokenizer or tokenizer
+    augment = augmenter(stage.augmentation, main.loaded, its_tokenizer, max_length=data.max_length, seed=stage.seed)
     examples, reported = joined(inputs.train(data, stage.seed, augment)), inputs.reported(stage.split)
     folders = {}
     for name, teacher in teachers.items():
         move(teacher.loaded, processes.device)
-        cache = FeatureCache(settings, teacher.loaded, tokenizer)
+        cache = FeatureCache(settings, teacher.loaded, teacher.tokenizer or tokenizer)
         if quantities[name]:
-            cache.features(examples, quantities[name], **ranks)
-        cached_logits(task, cache, reported, teacher.columns, **ranks)
+            cache.features(of_teacher(examples, name), quantities[name], **ranks)
+        of_splits = {split: of_teacher(encoded, name) for split, encoded in reported.items()}
+        cached_logits(task, cache, of_splits, teacher.columns, **ranks)
         move(teacher.loaded, "cpu")
         folders[name] = str(cache.folder)
         logger.info(f"{cache.folder} holds all {len(examples):,} training examples.")

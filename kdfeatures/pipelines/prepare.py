@@ -16,10 +16,12 @@ from transformers import (
     set_seed,
 )
 
+from kdfeatures.alignment.tokens.spans import check_offsets
 from kdfeatures.analysis.batches import text_batches
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
+from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.settings import StageSettings
 from kdfeatures.data.class_weights import set_class_weights
 from kdfeatures.data.inputs import TaskData, check_scored, joined, load_inputs
@@ -28,17 +30,18 @@ from kdfeatures.data.subsets import is_labelled, sample
 from kdfeatures.data.text_inputs import OWN
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
-from kdfeatures.errors import UserError
+from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses import HardLabel
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.limits import check_inputs, check_unseen_inputs, cut_padding
-from kdfeatures.models.students import build_student, prune_student
-from kdfeatures.models.teachers import Teacher, check_tokenizers, load_teachers, make_all_ready, option_of
+from kdfeatures.models.students import StudentSpec, build_student, prune_student
+from kdfeatures.models.teachers import Teacher, load_teachers, make_all_ready, option_of, with_student_tokenizer
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.teacher_columns import Tokenizers, of_teacher
 
 PRUNING_BATCH = 32  # texts a forward pass, so that a measurement is always the same
 
@@ -77,9 +80,9 @@ class DistillationSetup:
         assert stage.trainer is not None
         if stage.teacher.outputs is None:
             outputs = None
-            teachers, tokenizer = load_teachers(stage.teacher, stage.others, task)
-            if stage.student.path is not None:
-                check_tokenizers(tokenizer, load_tokenizer(stage.student.path, "student.path"), stage.student.path)
+            teachers = load_teachers(stage.teacher, stage.others, task)
+            tokenizer = student_tokenizer(stage.student, teachers[DEFAULT_TEACHER])
+            teachers = with_student_tokenizer(teachers, tokenizer)
         else:
             outputs = StoredOutputs.read(stage.teacher.outputs, task, stage.teacher.id_column)
             teachers = {DEFAULT_TEACHER: Teacher(stage.teacher.outputs, None, list(range(task.num_labels)))}
@@ -88,6 +91,13 @@ class DistillationSetup:
         main = teachers[DEFAULT_TEACHER]
         set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
         student = build_student(stage.student, main.model, main.columns, task)
+        others = {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
+        if others and task.kind == "text":
+            raise UserError(
+                "the teacher has another tokenizer than the student, and a masked language model predicts the pieces "
+                "of its own, so their outputs cannot be compared; use a recipe without terms on outputs, such as "
+                "recipe=tinybert_general."
+            )
         if task.kind == "text":
             cut_padding([student, *(teacher.loaded for teacher in teachers.values())], tokenizer)
         configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
@@ -95,6 +105,13 @@ class DistillationSetup:
         objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
         if outputs is not None:
             outputs.check(objective)
+        try:
+            objective.check_other_tokenizers(others)
+        except ConfigError as error:
+            raise UserError(option_line(error)) from error
+        for name in objective.compared_by_layer(others):
+            check_offsets(tokenizer.is_fast, "the student")
+            check_offsets(others[name].is_fast, f"{option_of(name)}={teachers[name].path}")
         frozen = freeze_below(student, stage.freeze_below)
         arguments = stage.trainer.training_arguments(
             output_dir,
@@ -102,11 +119,13 @@ class DistillationSetup:
             seed=stage.seed,
             find_unused_parameters=frozen or not objective.reaches_the_head,
         )
-        inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None)
+        inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None, others)
         augmentation = stage.augmentation
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
-        augment = augmenter(augmentation, main.model, tokenizer, max_length=data.max_length, seed=stage.seed)
+        augment = augmenter(
+            augmentation, main.model, main.tokenizer or tokenizer, max_length=data.max_length, seed=stage.seed
+        )
         reported, parts = inputs.reported(stage.split), inputs.train(data, stage.seed, augment)
         examples, validation = joined(parts), inputs.validation()
         evaluates = arguments.eval_strategy != "no"
@@ -118,19 +137,16 @@ class DistillationSetup:
         for name, term in objective.terms.items():
             if isinstance(term.loss, HardLabel) and not is_stream:
                 set_class_weights(term.loss, task, examples, f"losses.{name}.class_weights")
-        models = {
-            f"{option_of(name)}={teacher.path}": teacher.model
-            for name, teacher in teachers.items()
-            if teacher.model is not None
-        }
-        for option, model in {**models, "the student": student}.items():
-            if is_stream:
+        splits = [examples, validation, *reported.values()]
+        models = [(option_of(name) + f"={teacher.path}", teacher.model, name) for name, teacher in teachers.items()]
+        for option, model, name in [*models, ("the student", student, "")]:
+            if model is not None and is_stream:
                 check_unseen_inputs(model, option, tokenizer, data.max_length)
-            else:
-                check_inputs(model, option, [examples, validation, *reported.values()])
+            elif model is not None:
+                check_inputs(model, option, [None if split is None else of_teacher(split, name) for split in splits])
         if stage.student.path is None and stage.student.init == "pruned":
             chosen = _sample(examples, stage.student.init_examples, stage.seed)
-            batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)
+            batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)  # the teacher's, as it is cut from it
             prune_student(stage.student, student, main.loaded, main.columns, batches)
         make_all_ready(teachers, stage.teacher)  # not before: what is copied from a teacher shall not be rounded
         stored = None
@@ -155,6 +171,15 @@ class DistillationSetup:
             truncated=inputs.truncated,
         )
 
+    @property
+    def other_tokenizers(self) -> Tokenizers:
+        """The tokenizers of the teachers that have another one than the student, by name."""
+        return {name: teacher.tokenizer for name, teacher in self.teachers.items() if teacher.tokenizer is not None}
+
+    def reported_by(self, teacher: str) -> dict[str, Dataset]:
+        """Return the reported splits as a teacher reads them."""
+        return {name: of_teacher(split, teacher) for name, split in self.reported.items()}
+
     def maps_text(self) -> str:
         """Return pictures of the layer maps (kdfeatures.mapping.diagram)."""
         terms = {name: describe_layers(term) for name, term in self.objective.terms.items()}
@@ -172,6 +197,14 @@ class DistillationSetup:
             others={name: teacher.loaded.config for name, teacher in self.teachers.items() if name != DEFAULT_TEACHER},
             **outputs_of(self.task, self.student.config),
         )
+
+
+def student_tokenizer(student: StudentSpec, main: Teacher) -> PreTrainedTokenizerBase:
+    """Return what the student reads text with: its folder's tokenizer, or for one made anew the main teacher's."""
+    if student.path is not None:
+        return load_tokenizer(student.path, "student.path")
+    assert main.tokenizer is not None
+    return main.tokenizer
 
 
 def _sample(examples: Dataset | IterableDataset, count: int, seed: int) -> Dataset:

@@ -36,7 +36,16 @@ def fit_maps_of(setup: DistillationSetup, seed: int, checkpoint: str | None) -> 
     models = {name: teacher.model for name, teacher in setup.teachers.items()}
     folder = None if checkpoint is None else Path(checkpoint)
     for fit in (fit_maps, fit_heads):
-        fit(setup.objective, setup.student, models, setup.examples, setup.tokenizer, seed, folder)
+        fit(
+            setup.objective,
+            setup.student,
+            models,
+            setup.examples,
+            setup.tokenizer,
+            seed,
+            folder,
+            setup.other_tokenizers,
+        )
 
 
 def caches_of(setup: DistillationSetup) -> dict[str, FeatureCache]:
@@ -44,7 +53,10 @@ def caches_of(setup: DistillationSetup) -> dict[str, FeatureCache]:
     if setup.cache is None:
         return {}
     teachers = setup.teachers.items()
-    return {name: FeatureCache(setup.cache, teacher.loaded, setup.tokenizer) for name, teacher in teachers}
+    return {
+        name: FeatureCache(setup.cache, teacher.loaded, teacher.tokenizer or setup.tokenizer)
+        for name, teacher in teachers
+    }
 
 
 def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache]) -> Logits:
@@ -53,7 +65,9 @@ def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache])
         return {DEFAULT_TEACHER: setup.stored}
     if caches:
         return {
-            name: cached_logits(setup.task, cache, setup.reported, setup.teachers[name].columns, **ranks_of(setup))
+            name: cached_logits(
+                setup.task, cache, setup.reported_by(name), setup.teachers[name].columns, **ranks_of(setup)
+            )
             for name, cache in caches.items()
         }
     if not is_first():
@@ -63,8 +77,8 @@ def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache])
         name: predict_splits(
             setup.task,
             teacher.loaded,
-            setup.reported,
-            setup.tokenizer,
+            setup.reported_by(name),
+            teacher.tokenizer or setup.tokenizer,
             teacher.columns,
             batch_size=batch_size,
             title="teacher" if name == DEFAULT_TEACHER else f"teacher {name}",
@@ -83,19 +97,22 @@ def check_teachers(logits_of_teachers: Logits, setup: DistillationSetup, split: 
 
     Unless it is shuffled, and meant to be.
     """
-    reported, task = setup.reported, setup.task
+    task = setup.task
     for name, logits in logits_of_teachers.items():
         if split in logits and not setup.teachers[name].shuffled:
             whose = "the teacher" if name == DEFAULT_TEACHER else f"the teacher {name}"
-            check_teacher(logits[split], task_type(task).labels(reported[split]), task, split, whose=whose)
+            check_teacher(
+                logits[split], task_type(task).labels(setup.reported_by(name)[split]), task, split, whose=whose
+            )
 
 
 def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> dict[str, Any]:
     """Return what results.json says of the teachers."""
     entries = {}
     for name, teacher in setup.teachers.items():
+        reported = setup.reported_by(name)
         scores = scores_of(
-            logits_of_teachers[name], {split: setup.reported[split] for split in logits_of_teachers[name]}, setup.task
+            logits_of_teachers[name], {split: reported[split] for split in logits_of_teachers[name]}, setup.task
         )
         entries[name] = (
             describe_outputs(teacher.path, scores)

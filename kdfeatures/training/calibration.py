@@ -15,7 +15,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 
 from kdfeatures.alignment.hungarian import HeadMatches, HungarianHeads
 from kdfeatures.alignment.pca import PcaProjections
-from kdfeatures.analysis.batches import text_batches
+from kdfeatures.analysis.batches import pair_batches
 from kdfeatures.analysis.compare_heads import compare_heads
 from kdfeatures.analysis.compare_layers import compare_layers
 from kdfeatures.capture.context import capture
@@ -24,6 +24,7 @@ from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import CkaMap
 from kdfeatures.models.batches import to_device
+from kdfeatures.tokenization.teacher_columns import Tokenizers
 from kdfeatures.training.checkpoints import HEADS, MAPS, saved_part
 
 MAPS_BATCH, HEADS_BATCH, PCA_BATCH = 32, 16, 32  # texts a forward pass, so that a measurement is always the same
@@ -37,12 +38,13 @@ def fit_maps(
     tokenizer: PreTrainedTokenizerBase,
     seed: int,
     checkpoint: Path | None,
+    others: Tokenizers | None = None,
 ) -> None:
     """Fit, in place, the objective's CkaMaps, and leave in their terms the pairs that they chose.
 
-    examples: encoded training examples, of which `seed` chooses those to measure. checkpoint: of the run that goes
-    on, whose maps are taken instead. All processes take what the first has found. Raises UserError for a checkpoint of
-    other maps, and where a similarity is not finite.
+    examples: encoded training examples, of which `seed` chooses those to measure. checkpoint: of the run that goes on,
+    whose maps are taken instead. others: tokenizers of the teachers that have their own. All processes take what the
+    first has found. Raises UserError for a checkpoint of other maps, and where a similarity is not finite.
     """
     measured: dict[tuple[str, int], Tensor] = {}
     for name, fitted in objective.maps.items():
@@ -53,7 +55,8 @@ def fit_maps(
         else:
             key = objective.terms[name].teacher, fitted.examples
             if key not in measured:
-                batches = text_batches(sample(examples, fitted.examples, seed), tokenizer, batch_size=MAPS_BATCH)
+                chosen = sample(examples, fitted.examples, seed)
+                batches = pair_batches(chosen, tokenizer, key[0], others or {}, batch_size=MAPS_BATCH)
                 measured[key] = compare_layers(student, _model(teachers, key[0]), batches).similarity[1:, 1:]
             similarity = measured[key]
             if not similarity.isfinite().all():
@@ -75,6 +78,7 @@ def fit_heads(
     tokenizer: PreTrainedTokenizerBase,
     seed: int,
     checkpoint: Path | None,
+    others: Tokenizers | None = None,
 ) -> None:
     """Fit, in place, the HungarianHeads of the terms of the objective; arguments as for `fit_maps`."""
     if checkpoint is not None:
@@ -82,7 +86,8 @@ def fit_heads(
         return
     for term in objective.terms.values():
         if isinstance(term.heads, HungarianHeads):
-            batches = text_batches(sample(examples, term.heads.examples, seed), tokenizer, batch_size=HEADS_BATCH)
+            chosen = sample(examples, term.heads.examples, seed)
+            batches = pair_batches(chosen, tokenizer, term.teacher, others or {}, batch_size=HEADS_BATCH)
             measure = term.heads.measure
             teacher = _model(teachers, term.teacher)
             compared = compare_heads(student, teacher, batches, measures=[measure], pairs=term.pairs)

@@ -1,0 +1,59 @@
+"""Pad examples for a student and for teachers with other tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from kdfeatures.alignment.tokens.spans import NO_GROUP
+from kdfeatures.alignment.tokens.teacher_inputs import GROUP_MASK, ROWS, STUDENT_GROUPS, TEACHER_GROUPS
+from kdfeatures.tasks.columns import IGNORE_INDEX
+from kdfeatures.tokenization.teacher_columns import LABELS, PREFIX, Tokenizers, column_of
+
+
+class BothCollator:
+    """Pads the student's columns by another collator, and those of each teacher by its tokenizer."""
+
+    def __init__(self, pad: Callable[[list[dict[str, Any]]], dict[str, Any]], tokenizers: Tokenizers) -> None:
+        self.pad, self.tokenizers = pad, dict(tokenizers)
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        own = [{name: x for name, x in example.items() if not name.startswith(PREFIX)} for example in examples]
+        batch = self.pad(own)
+        inputs = {}
+        for name, tokenizer in self.tokenizers.items():
+            start = column_of(name, "")
+            rows = [
+                {column.removeprefix(start): x for column, x in example.items() if column.startswith(start)}
+                for example in examples
+            ]
+            if rows[0]:  # an evaluation has no need of them
+                inputs[name] = self._padded(rows, tokenizer, batch["input_ids"].shape[1])
+        if inputs:
+            batch["teacher_inputs"] = inputs
+        return batch
+
+    def _padded(
+        self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, student_length: int
+    ) -> dict[str, torch.Tensor]:
+        names = [name for name in tokenizer.model_input_names if name in rows[0]]
+        batch = dict(tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt"))
+        length = batch["input_ids"].shape[1]
+        if LABELS in rows[0]:
+            batch[ROWS] = _filled([row[LABELS] for row in rows], length, IGNORE_INDEX) != IGNORE_INDEX
+        if STUDENT_GROUPS in rows[0]:
+            batch[STUDENT_GROUPS] = _filled([row[STUDENT_GROUPS] for row in rows], student_length, NO_GROUP)
+            batch[TEACHER_GROUPS] = _filled([row[TEACHER_GROUPS] for row in rows], length, NO_GROUP)
+            counts = batch[STUDENT_GROUPS].amax(1, keepdim=True) + 1
+            batch[GROUP_MASK] = torch.arange(int(counts.max())) < counts
+        return batch
+
+
+def _filled(rows: Sequence[Sequence[int]], length: int, value: int) -> torch.Tensor:
+    filled = torch.full((len(rows), length), value)
+    for number, row in enumerate(rows):
+        filled[number, : len(row)] = torch.as_tensor(row)
+    return filled
