@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from kdfeatures.runs.comparison import compare_runs as compare_runs
     from kdfeatures.runs.run_results import RunResults as RunResults
     from kdfeatures.tasks.task import Task as Task
+    from kdfeatures.tokenization.encode_for_both import encode_for_both as encode_for_both
     from kdfeatures.training.trainer import DistillationTrainer as DistillationTrainer
 
     __version__: str
@@ -72,6 +73,7 @@ _HOMES = {
     "compare_layers": "analysis.compare_layers",
     "compare_runs": "runs.comparison",
     "distill": "api.distill",
+    "encode_for_both": "tokenization.encode_for_both",
     "evaluate": "api.evaluate",
     "extract": "capture.context",
     "finetune": "api.finetune",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from datasets import Dataset
 from torch import Tensor
@@ -14,9 +14,10 @@ from kdfeatures.alignment.tokens.groups import Side, TokenGroups
 from kdfeatures.alignment.tokens.teacher_inputs import groups_of, inputs_of_teacher
 from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.features import AttentionStates
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.batches import Batch, real_of
 from kdfeatures.tokenization.both_collator import BothCollator
-from kdfeatures.tokenization.teacher_columns import Tokenizers, column_of, without_teachers
+from kdfeatures.tokenization.teacher_columns import Tokenizers, column_of, teacher_inputs_of, without_teachers
 
 
 def text_batches(
@@ -97,23 +98,42 @@ def pair_batches(
     """
     if teacher not in others:
         return text_batches(without_teachers(examples), tokenizer, batch_size=batch_size)
-    names = [name for name in examples.column_names if name in tokenizer.model_input_names]
-    names += [name for name in examples.column_names if name.startswith(column_of(teacher, ""))]
-    collate = BothCollator(partial(_padded, tokenizer), {teacher: others[teacher]})
-    batches = []
-    for part in _parts(examples.select_columns(names).to_list(), batch_size):
-        batch = collate(part)
-        inputs = batch.pop("teacher_inputs")
-        groups = groups_of(inputs, batch["attention_mask"])
-        assert groups is not None  # as encoded for a teacher of another tokenizer
-        batches.append(PairBatch(batch, inputs_of_teacher(inputs[teacher]), groups[teacher]))
-    return batches
+    return [pair_batch(part, tokenizer, teacher, others) for part in _parts(examples.to_list(), batch_size)]
+
+
+def pair_batch(
+    rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, teacher: str, others: Tokenizers
+) -> PairBatch:
+    """Return encoded examples, which hold the teacher's inputs where it is one of `others`, as one batch for both."""
+    start = column_of(teacher, "")
+    kept = [
+        {name: x for name, x in row.items() if name in tokenizer.model_input_names or name.startswith(start)}
+        for row in rows
+    ]
+    if teacher not in others:
+        return pair_of(_padded(tokenizer, kept))
+    batch = BothCollator(partial(_padded, tokenizer), {teacher: others[teacher]})(kept)
+    inputs = batch.pop("teacher_inputs")
+    groups = groups_of(inputs, batch["attention_mask"])
+    assert groups is not None  # as encoded for a teacher of another tokenizer
+    return PairBatch(batch, inputs_of_teacher(inputs[teacher]), groups[teacher])
 
 
 def batches_of(
-    texts: Iterable[Batch | PairBatch] | Sequence[str], tokenizer: PreTrainedTokenizerBase | None, *, batch_size: int
+    texts: Iterable[Batch | PairBatch] | Sequence[str],
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    batch_size: int,
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Iterable[Batch | PairBatch]:
     """Return texts as batches; batches, which come without a tokenizer, as they are."""
+    if tokenizer is not None and teacher_tokenizer is not None:
+        rows = [(text,) if isinstance(text, str) else tuple(text) for text in cast("Sequence[Any]", texts)]
+        own = tokenizer(*([list(column) for column in zip(*rows, strict=True)]))
+        its = teacher_inputs_of(rows, tokenizer, DEFAULT_TEACHER, teacher_tokenizer)
+        examples = [{name: values[n] for name, values in {**own, **its}.items()} for n in range(len(rows))]
+        others = {DEFAULT_TEACHER: teacher_tokenizer}
+        return [pair_batch(part, tokenizer, DEFAULT_TEACHER, others) for part in _parts(examples, batch_size)]
     if tokenizer is not None:
         return text_batches(texts, tokenizer, batch_size=batch_size)
     if isinstance(texts, Sequence) and any(isinstance(text, str) for text in texts):

@@ -58,6 +58,7 @@ def compare_heads(
     texts: Iterable[Batch | PairBatch] | Sequence[str],
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None,
     measures: Sequence[str] = ("divergence",),
     pairs: Iterable[tuple[int, int]] | None = None,
     batch_size: int = 8,
@@ -71,8 +72,8 @@ def compare_heads(
     counts may differ.
 
     Args:
-        student, teacher: encoders of one vocabulary.
-        texts, tokenizer, batch_size: as for compare_layers.
+        student, teacher: encoders.
+        texts, tokenizer, teacher_tokenizer, batch_size: as for compare_layers.
         measures: of kdfeatures.analysis.head_similarity.MEASURES.
         pairs: (student layer, teacher layer), from 1; None compares all layers with all.
 
@@ -89,7 +90,7 @@ def compare_heads(
     >>> heads["divergence"][1, 2].similarity.shape  # heads of student layer 1 and teacher layer 2
     torch.Size([2, 2])
     """
-    batches = batches_of(texts, tokenizer, batch_size=batch_size)
+    batches = batches_of(texts, tokenizer, batch_size=batch_size, teacher_tokenizer=teacher_tokenizer)
     depths = [len(encoder_of(model).layers) for model in (student, teacher)]
     chosen = [LayerPair(*pair) for pair in (product(*(range(1, n + 1) for n in depths)) if pairs is None else pairs)]
     layers_s, layers_t = ({pair[side] for pair in chosen} for side in (0, 1))

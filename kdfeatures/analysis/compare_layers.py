@@ -49,6 +49,7 @@ def compare_layers(
     texts: Iterable[Batch | PairBatch] | Sequence[str],
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
+    teacher_tokenizer: PreTrainedTokenizerBase | None = None,
     batch_size: int = 8,
 ) -> LayerComparison:
     """Return debiased linear CKA between the hidden states of all layers, HSIC(S, T) / sqrt(HSIC(S, S) HSIC(T, T)).
@@ -63,10 +64,12 @@ def compare_layers(
     depths may differ. Takes 8 (M + N + 2) n^2 bytes for batches of n tokens.
 
     Args:
-        student, teacher: encoders of one vocabulary.
+        student, teacher: encoders.
         texts: strings, of which `batch_size` are compared at a time; or, without a tokenizer, batches that fit both
             models (kdfeatures.analysis.batches), of two texts or more; a PairBatch has an encoding for each.
-        tokenizer: of both models.
+        tokenizer: of both models, or of the student.
+        teacher_tokenizer: where the teacher has another one; the samples are then the groups of tokens that cover the
+            same characters (kdfeatures.alignment.tokens).
         batch_size: texts whose tokens are compared with each other.
 
     Raises:
@@ -81,7 +84,7 @@ def compare_layers(
     >>> compare_layers(student, teacher, texts, tokenizer()).similarity.shape  # embeddings and layers of both
     torch.Size([3, 5])
     """
-    batches = batches_of(texts, tokenizer, batch_size=batch_size)
+    batches = batches_of(texts, tokenizer, batch_size=batch_size, teacher_tokenizer=teacher_tokenizer)
     depth_s, depth_t = (len(encoder_of(model).layers) for model in (student, teacher))
     layers_s, layers_t = range(depth_s + 1), range(depth_t + 1)
     same, null = _Ratio(), _Ratio()

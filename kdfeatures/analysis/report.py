@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kdfeatures.analysis.batches import PairBatch
 from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
 from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
 from kdfeatures.analysis.heatmaps import Panel, heat_maps
@@ -46,7 +47,7 @@ def measure(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     before: PreTrainedModel | None,
-    batches: Sequence[Batch],
+    batches: Sequence[Batch] | Sequence[PairBatch],
     *,
     measures: Sequence[str],
     pairs: Sequence[LayerPair],

@@ -8,31 +8,38 @@ from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kdfeatures.alignment.tokens.groups import Side
+from kdfeatures.analysis.batches import PairBatch, pair_batch
+from kdfeatures.analysis.head_similarity import changed
 from kdfeatures.capture.context import eval_pass
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import token_counts
-from kdfeatures.models.batches import Batch, to_device
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+from kdfeatures.models.batches import to_device
+from kdfeatures.tokenization.teacher_columns import Tokenizers, teacher_inputs_of
 
 FIGURE_MIB = 0.1  # of a figure, with 12 x 12 heads in three panels
 STEPS = 255  # of a byte; it keeps the square root of a probability, so that small ones are told apart
 
 
 class ShownSentence(NamedTuple):
-    """text: without special tokens. tokens: as a reader knows them, (L,). inputs: of both models, (1, L)."""
+    """text: without special tokens. tokens: as a reader knows them, (L,), or groups of them. inputs: a batch of one."""
 
     text: str
     tokens: tuple[str, ...]
-    inputs: Batch
+    inputs: PairBatch
 
 
 def example_sentences(
-    examples: Dataset, tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int
+    examples: Dataset, tokenizer: PreTrainedTokenizerBase, others: Tokenizers, *, count: int, longest: int
 ) -> list[ShownSentence]:
     """Return the first `count` of the encoded examples that have at most `longest` tokens.
 
-    Raises UserError when sentences are asked for and none is so short.
+    others: the teacher's tokenizer by its name, where it is another; see `pair_batch`. Raises UserError when sentences
+    are asked for and none is so short.
     """
     lengths = token_counts(examples)
     short = [row for row, length in enumerate(lengths.tolist()) if length <= longest][:count]
@@ -40,11 +47,13 @@ def example_sentences(
         raise UserError(
             f"no example has at most inspect.sentence_tokens={longest} tokens; the shortest has {int(lengths.min())}."
         )
-    names = [name for name in examples.column_names if name in tokenizer.model_input_names]
-    return [_sentence(row, tokenizer) for row in examples.select_columns(names).select(short).to_list()]
+    rows = examples.select(short).to_list()
+    return [_sentence(pair_batch([row], tokenizer, DEFAULT_TEACHER, others), tokenizer) for row in rows]
 
 
-def own_sentences(texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> list[ShownSentence]:
+def own_sentences(
+    texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, others: Tokenizers, *, max_length: int
+) -> list[ShownSentence]:
     """Return the user's own texts or pairs of texts. Raises UserError for what is no text, or too long."""
     sentences = []
     for number, text in enumerate(texts):
@@ -53,19 +62,21 @@ def own_sentences(texts: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, m
             raise UserError(
                 f"inspect.texts holds {text!r} where a text, or a list of two, should be; put it in quotes."
             )
-        row = dict(tokenizer(*parts))
-        if len(row["input_ids"]) > max_length:
+        longest = max(len(one(*parts)["input_ids"]) for one in (tokenizer, *others.values()))
+        if longest > max_length:
             raise UserError(
-                f"inspect.texts[{number}] has {len(row['input_ids'])} tokens, more than data.max_length={max_length}; "
-                "shorten it."
+                f"inspect.texts[{number}] has {longest} tokens, more than data.max_length={max_length}; shorten it."
             )
-        sentences.append(_sentence(row, tokenizer))
+        row = {name: values[0] for name, values in tokenizer(*([part] for part in parts)).items()}
+        for name, other in others.items():
+            row |= {column: values[0] for column, values in teacher_inputs_of([parts], tokenizer, name, other).items()}
+        sentences.append(_sentence(pair_batch([row], tokenizer, DEFAULT_TEACHER, others), tokenizer))
     return sentences
 
 
 @torch.no_grad()
 def attention_maps(
-    model: PreTrainedModel, sentences: Sequence[ShownSentence], layers: Sequence[int]
+    model: PreTrainedModel, sentences: Sequence[ShownSentence], layers: Sequence[int], side: Side
 ) -> dict[int, list[str]]:
     """Return for every layer the maps of all its heads, a string for each sentence.
 
@@ -74,9 +85,11 @@ def attention_maps(
     maps: dict[int, list[str]] = {layer: [] for layer in layers}
     with eval_pass(model, attention=layers) as see:
         for sentence in sentences:
-            features = see(to_device(sentence.inputs, model))
+            both = sentence.inputs
+            features = see(to_device(both.student if side == "student" else both.teacher, model))
             for layer in layers:
-                steps = features.attention_probs(layer)[0].float().sqrt().mul(STEPS).round().byte()
+                states = changed(features.attention[layer], Tensor.cpu)
+                steps = both.attention(states, side).probs()[0].float().sqrt().mul(STEPS).round().byte()
                 maps[layer].append(b64encode(steps.cpu().numpy().tobytes()).decode())
     return maps
 
@@ -93,11 +106,16 @@ def check_page(sentences: Sequence[ShownSentence], heads: int, *, figures: int, 
         )
 
 
-def _sentence(row: dict[str, list[int]], tokenizer: PreTrainedTokenizerBase) -> ShownSentence:
-    ids = row["input_ids"]
+def _sentence(inputs: PairBatch, tokenizer: PreTrainedTokenizerBase) -> ShownSentence:
+    ids = inputs.student["input_ids"][0].tolist()
+    shown = [[id_] for id_ in ids]
+    if inputs.groups is not None:
+        groups = inputs.groups.student.groups[0].tolist()
+        shown = [[id_ for id_, of in zip(ids, groups, strict=True) if of == group] for group in range(max(groups) + 1)]
     # a byte-level piece is readable only when it is decoded
-    tokens = [_text(tokenizer.decode([id_])).strip() or _text(tokenizer.convert_ids_to_tokens(id_)) for id_ in ids]
-    inputs = {name: torch.tensor([values]) for name, values in row.items()}
+    tokens = [
+        _text(tokenizer.decode(group)).strip() or "".join(tokenizer.convert_ids_to_tokens(group)) for group in shown
+    ]
     return ShownSentence(_text(tokenizer.decode(ids, skip_special_tokens=True)), tuple(tokens), inputs)
 
 

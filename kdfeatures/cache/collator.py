@@ -12,6 +12,7 @@ from kdfeatures.cache.key import MASK
 from kdfeatures.cache.reader import CachedFeatures
 from kdfeatures.data.stored_predictions import ROW
 from kdfeatures.evaluation.encoded import no_progress_bars
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 
 def with_rows(examples: Dataset) -> Dataset:
@@ -26,9 +27,10 @@ class CachedTeachers:
     def __init__(self, cached: Mapping[str, CachedFeatures]) -> None:
         self.cached = dict(cached)
 
-    def batch(self, rows: Sequence[int], mask: Tensor) -> dict[str, Any]:
-        """Return what `CachedFeatures.batch` gives, for each teacher."""
-        return {name: features.batch(rows, mask) for name, features in self.cached.items()}
+    def batch(self, rows: Sequence[int], mask: Tensor, masks: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Return what `CachedFeatures.batch` gives, for each teacher. masks: of those that read their own tokens."""
+        masks = masks or {}
+        return {name: features.batch(rows, masks.get(name, mask)) for name, features in self.cached.items()}
 
 
 class Batches(Protocol):
@@ -46,6 +48,11 @@ class CachedCollator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         rows = [example[ROW] for example in examples if ROW in example]
         batch = self.pad([{name: value for name, value in example.items() if name != ROW} for example in examples])
-        if rows:
-            batch["teacher_features"] = self.cached.batch(rows, batch[MASK])
+        if not rows:
+            return batch
+        masks = {name: its[MASK] for name, its in batch.get("teacher_inputs", {}).items()}
+        if isinstance(self.cached, CachedTeachers):
+            batch["teacher_features"] = self.cached.batch(rows, batch[MASK], masks)
+        else:
+            batch["teacher_features"] = self.cached.batch(rows, masks.get(DEFAULT_TEACHER, batch[MASK]))
         return batch

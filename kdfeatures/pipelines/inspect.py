@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.analysis.batches import text_batches
+from kdfeatures.alignment.tokens.spans import check_offsets
+from kdfeatures.analysis.batches import pair_batches
 from kdfeatures.analysis.html_page import write_page
 from kdfeatures.analysis.report import (
     MEANINGS,
@@ -24,11 +25,12 @@ from kdfeatures.analysis.report import (
 )
 from kdfeatures.analysis.sentences import ShownSentence, attention_maps, check_page, example_sentences, own_sentences
 from kdfeatures.config.settings import InspectRunSettings
-from kdfeatures.mapping.pairs import LayerPair
+from kdfeatures.errors import UserError
+from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.limits import check_inputs
 from kdfeatures.models.load import load_trained, move
-from kdfeatures.models.teachers import check_tokenizers
+from kdfeatures.models.teachers import check_tokenizers, tokenizer_difference
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.inspected import check_scores, head_count, inspected_examples, inspected_pairs
 from kdfeatures.pipelines.rebuild_student import Before, rebuilt
@@ -36,6 +38,7 @@ from kdfeatures.runs.environment import versions
 from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.masked_lm import PlainTextTask
+from kdfeatures.tokenization.teacher_columns import Tokenizers, of_teacher, without_teachers
 
 logger = logging.getLogger(__name__)
 
@@ -56,30 +59,40 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     configs = {name: load_config(path, f"{name}.path") for name, path in paths.items()}
     pairs = inspected_pairs(settings, configs)
     check_scores(shown, configs)
-    tokenizer = load_tokenizer(paths["teacher"], "teacher.path")
-    for name in paths.keys() - {"teacher"}:
-        option = f"{name}.path"
-        check_tokenizers(tokenizer, load_tokenizer(paths[name], option), paths[name], option=option)
-    examples = inspected_examples(task, data, settings.split, tokenizer, count=shown.examples, seed=settings.seed)
+    tokenizer, others = _tokenizers(paths)
+    if others and "correlation" in shown.measures:
+        raise UserError(
+            "inspect.measures holds correlation, which compares scores before the softmax, but student and teacher "
+            "have other tokenizers and are compared by groups of tokens, which have none; set "
+            "inspect.measures=[divergence,cka]."
+        )
+    examples = inspected_examples(
+        task, data, settings.split, tokenizer, others, count=shown.examples, seed=settings.seed
+    )
     sentences = [
-        *own_sentences(shown.texts, tokenizer, max_length=data.max_length),
-        *example_sentences(examples, tokenizer, count=shown.sentences, longest=shown.sentence_tokens),
+        *own_sentences(shown.texts, tokenizer, others, max_length=data.max_length),
+        *example_sentences(examples, tokenizer, others, count=shown.sentences, longest=shown.sentence_tokens),
     ]
-    batches = text_batches(examples, tokenizer, batch_size=shown.batch_size)
+    batches = pair_batches(examples, tokenizer, DEFAULT_TEACHER, others, batch_size=shown.batch_size)
     layers = {side: sorted({getattr(pair, side) for pair in pairs}) for side in ("teacher", "student")}
     heads = sum(len(of_side) * head_count(configs[side]) for side, of_side in layers.items())
     check_page(sentences, heads, figures=1 + len(pairs) * len(shown.measures), max_mib=shown.max_page_mib)
     models = {name: load_trained(path, f"{name}.path", PlainTextTask(), force=False) for name, path in paths.items()}
-    ids = Dataset.from_list([{"input_ids": sentence.inputs["input_ids"][0].tolist()} for sentence in sentences])
     for name, model in models.items():
-        check_inputs(model, f"{name}.path={paths[name]}", [examples, ids])
+        is_teacher = name == "teacher"
+        ids = [(of.inputs.teacher if is_teacher else of.inputs.student)["input_ids"][0].tolist() for of in sentences]
+        read = of_teacher(examples, DEFAULT_TEACHER) if is_teacher else without_teachers(examples)
+        check_inputs(model, f"{name}.path={paths[name]}", [read, Dataset.from_dict({"input_ids": ids})])
     before = _before(settings, models)
     _ready([*models.values(), before.model])
     logger.info(f"Comparing layers and heads on {len(examples)} texts of {task.name} {settings.split}")
     measured = measure(
         models["student"], models["teacher"], before.model, batches, measures=shown.measures, pairs=pairs
     )
-    maps = {side: attention_maps(models[side], sentences, of_side) for side, of_side in layers.items()}
+    maps = {
+        "teacher": attention_maps(models["teacher"], sentences, layers["teacher"], "teacher"),
+        "student": attention_maps(models["student"], sentences, layers["student"], "student"),
+    }
     facts = {name: _described(paths[name], models[name]) for name in ("teacher", "student")}
     facts |= {
         "before": before.note,
@@ -93,6 +106,24 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     results = _results(measured, before) | {"config": settings.record}
     write_results(output_dir, results)
     return results
+
+
+def _tokenizers(paths: Mapping[str, str]) -> tuple[PreTrainedTokenizerBase, Tokenizers]:
+    """Return the student's tokenizer, and by its name that of the teacher if it is another."""
+    loaded = {name: load_tokenizer(path, f"{name}.path") for name, path in paths.items()}
+    own, its = loaded["student"], loaded["teacher"]
+    if "before" in loaded:
+        check_tokenizers(own, loaded["before"], paths["before"], option="before.path", than="the student")
+    difference = tokenizer_difference(own, its)
+    if difference is None:
+        return own, {}
+    for name in ("student", "teacher"):
+        check_offsets(loaded[name].is_fast, f"{name}.path={paths[name]}")
+    logger.info(
+        f"teacher.path={paths['teacher']} has another tokenizer than the student ({difference}): layers and heads are "
+        "compared by the tokens that cover the same characters."
+    )
+    return own, {DEFAULT_TEACHER: its}
 
 
 def _before(settings: InspectRunSettings, models: Mapping[str, PreTrainedModel]) -> Before:

@@ -20,6 +20,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.mapping.resolve import resolve_map
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.teacher_columns import Tokenizers, with_teacher_inputs
 
 
 def inspected_pairs(settings: InspectRunSettings, configs: Mapping[str, PreTrainedConfig]) -> tuple[LayerPair, ...]:
@@ -70,9 +71,19 @@ def head_count(config: PreTrainedConfig) -> int:
 
 
 def inspected_examples(
-    task: Task, data: DataSettings, split: str, tokenizer: PreTrainedTokenizerBase, *, count: int, seed: int
+    task: Task,
+    data: DataSettings,
+    split: str,
+    tokenizer: PreTrainedTokenizerBase,
+    others: Tokenizers,
+    *,
+    count: int,
+    seed: int,
 ) -> Dataset:
-    """Return at most `count` examples of a split, chosen by the seed, encoded. Of unlabelled text each is one text."""
+    """Return at most `count` examples of a split, chosen by the seed, encoded for both models.
+
+    Of unlabelled text each is one text. others: the teacher's tokenizer by its name, where it is another.
+    """
     check_data(task, data)
     if data.streaming:
         raise UserError("data.streaming=true has no use here: a few texts are chosen from all; leave it out.")
@@ -81,4 +92,6 @@ def inspected_examples(
     else:
         task = replace(task.without_outputs, reading=replace(task.text_reading, blocks=False))
         raw = split_of(load_text(task, data.path, streaming=False), task, split)
-    return encode(sample(raw, count, seed), tokenizer, task, data.max_length)
+    chosen = sample(raw, count, seed)
+    encoded = encode(chosen, tokenizer, task, data.max_length)
+    return with_teacher_inputs(chosen, encoded, task, tokenizer, others, data.max_length)

@@ -8,12 +8,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.alignment.tokens.spans import check_offsets
-from kdfeatures.alignment.tokens.teacher_inputs import STUDENT_GROUPS, TEACHER_GROUPS
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.tokenization.both_collator import BothCollator
-from kdfeatures.tokenization.teacher_columns import column_of, groups_of_row
-
-OFFSETS = "offset_mapping"
+from kdfeatures.tokenization.teacher_columns import teacher_inputs_of
 
 
 def encode_for_both(
@@ -46,16 +43,9 @@ def encode_for_both(
     check_offsets(teacher_tokenizer.is_fast, "the teacher")
     rows: list[tuple[str, ...]] = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    cut = {"truncation": max_length is not None, "max_length": max_length}
-    own, its = (one(*columns, return_offsets_mapping=True, **cut) for one in (tokenizer, teacher_tokenizer))
-    examples = []
-    for row, of_row in enumerate(rows):
-        example = {name: values[row] for name, values in own.items() if name != OFFSETS}
-        example |= {column_of(DEFAULT_TEACHER, name): values[row] for name, values in its.items() if name != OFFSETS}
-        groups = groups_of_row([own, its], row, of_row)
-        for name, of_tokens in zip((STUDENT_GROUPS, TEACHER_GROUPS), groups, strict=True):
-            example[column_of(DEFAULT_TEACHER, name)] = of_tokens
-        examples.append(example)
+    own = tokenizer(*columns, truncation=max_length is not None, max_length=max_length)
+    its = teacher_inputs_of(rows, tokenizer, DEFAULT_TEACHER, teacher_tokenizer, max_length=max_length)
+    examples = [{name: values[row] for name, values in {**own, **its}.items()} for row in range(len(rows))]
 
     def pad(own_inputs: list[dict[str, Any]]) -> dict[str, Any]:
         return dict(tokenizer.pad(own_inputs, return_tensors="pt"))

@@ -14,12 +14,13 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from kdfeatures.alignment.tokens.spans import Text, group_tokens, token_spans
 from kdfeatures.alignment.tokens.teacher_inputs import STUDENT_GROUPS, TEACHER_GROUPS
+from kdfeatures.errors import UserError
 from kdfeatures.tasks.columns import IGNORE_INDEX
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 PREFIX = "teacher_inputs."
-LABELS = "labels"
+LABELS, OFFSETS = "labels", "offset_mapping"
 Tokenizers = Mapping[str, PreTrainedTokenizerBase]  # by the names of the teachers that have their own
 
 
@@ -46,8 +47,10 @@ def with_teacher_inputs(
         if task.kind == "tokens":
             columns[column_of(name, LABELS)] = own[LABELS][:]
         if tokenizer.is_fast and other.is_fast:
-            groups = _groups(raw, task, tokenizer, other, max_length)
-            columns[column_of(name, STUDENT_GROUPS)], columns[column_of(name, TEACHER_GROUPS)] = groups
+            rows = list(zip(*(raw[column][:] for column in task.text), strict=True))
+            aligned = teacher_inputs_of(rows, tokenizer, name, other, max_length=max_length)
+            columns |= {column_of(name, of): aligned[column_of(name, of)] for of in (STUDENT_GROUPS, TEACHER_GROUPS)}
+            _check_lengths(columns, encoded, name)
         for column, values in columns.items():
             encoded = encoded.add_column(column, values)
     return encoded
@@ -86,27 +89,43 @@ def without_teachers(examples: Dataset) -> Dataset:
     return examples.remove_columns(others) if others else examples
 
 
-def _groups(
-    raw: Dataset, task: Task, tokenizer: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[list[int]], list[list[int]]]:
-    columns = [raw[column][:] for column in task.text]
-    options = {"is_split_into_words": True} if task.kind == "tokens" else {}
-    both: list[BatchEncoding] = [
-        one(*columns, truncation=True, max_length=max_length, return_offsets_mapping=True, **options)
-        for one in (tokenizer, other)
-    ]
-    of_student, of_teacher = [], []
-    for row, texts in enumerate(zip(*columns, strict=True)):
-        groups = groups_of_row(both, row, texts)
-        of_student.append(groups[0])
-        of_teacher.append(groups[1])
-    return of_student, of_teacher
+def teacher_inputs_of(
+    rows: Sequence[Sequence[Text]],
+    tokenizer: PreTrainedTokenizerBase,
+    teacher: str,
+    other: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None = None,
+) -> dict[str, list[Any]]:
+    """Return the columns of a teacher's inputs, with groups, for texts, or pairs of them, or lists of words."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    options: dict[str, Any] = {"truncation": max_length is not None, "max_length": max_length}
+    if not isinstance(rows[0][0], str):
+        options["is_split_into_words"] = True
+    both: list[BatchEncoding] = [one(*columns, return_offsets_mapping=True, **options) for one in (tokenizer, other)]
+    groups = [groups_of_row(both, row, texts) for row, texts in enumerate(rows)]
+    made = {column_of(teacher, name): values for name, values in both[1].items() if name != OFFSETS}
+    made[column_of(teacher, STUDENT_GROUPS)] = [of_row[0] for of_row in groups]
+    made[column_of(teacher, TEACHER_GROUPS)] = [of_row[1] for of_row in groups]
+    return made
 
 
 def groups_of_row(both: Sequence[BatchEncoding], row: int, texts: Sequence[Text]) -> tuple[list[int], list[int]]:
     """Return the groups of one row of what two tokenizers made of the same texts."""
     spans = [token_spans(encoding, row, texts) for encoding in both]
     return group_tokens(spans[0], spans[1], texts)
+
+
+def _check_lengths(columns: Mapping[str, list[Any]], encoded: Dataset, name: str) -> None:
+    """Raise UserError for a word that a tokenizer drops, so that its tokens cannot be told from others."""
+    own, its = encoded["input_ids"][:], columns[column_of(name, "input_ids")]
+    groups_s, groups_t = columns[column_of(name, STUDENT_GROUPS)], columns[column_of(name, TEACHER_GROUPS)]
+    for row, of_row in enumerate(zip(own, groups_s, its, groups_t, strict=True)):
+        if len(of_row[0]) != len(of_row[1]) or len(of_row[2]) != len(of_row[3]):
+            raise UserError(
+                f"row {row} holds a word of which a tokenizer makes no token, such as a control character, so that "
+                "layers of two tokenizers cannot be compared; leave it out."
+            )
 
 
 def _first_words(labels: Sequence[int], count: int) -> list[int]:

@@ -56,6 +56,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         train_dataset, eval_dataset, processing_class, and more: as for transformers' Trainer.
         student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own; needed
             where layers are compared.
+        same_ids: see Distiller; a teacher with another tokenizer reads what kdfeatures.encode_for_both makes.
         tokens_per_batch: see LengthBatchedTrainer.
         projection_learning_rate, projection_weight_decay: None takes the student's.
         on_first_batch: called once with kdfeatures.distillation.summary.first_batch of the first batch, in every
@@ -94,6 +95,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         objective: Objective | Recipe | None = None,
         student_encoder: str | None = None,
         teacher_encoder: str | None = None,
+        same_ids: bool = False,
         projection_learning_rate: float | None = None,
         projection_weight_decay: float | None = None,
         on_first_batch: Callable[[dict[str, Any]], None] | None = None,
@@ -102,7 +104,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         if isinstance(model, Distiller):
             distiller = model
         else:
-            distiller = _distiller(model, teacher_model, objective, student_encoder, teacher_encoder)
+            distiller = _distiller(model, teacher_model, objective, student_encoder, teacher_encoder, same_ids)
         if args is not None and args.label_smoothing_factor:
             raise ConfigError(
                 "has no effect here",
@@ -322,6 +324,7 @@ def _distiller(
     objective: Objective | Recipe | BoundObjective | None,
     student_encoder: str | None,
     teacher_encoder: str | None,
+    same_ids: bool,
 ) -> Distiller:
     if objective is None:
         raise ConfigError(
@@ -344,5 +347,11 @@ def _distiller(
     teachers = teacher if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
     columns = {name: columns_of(model, student) for name, model in teachers.items() if model is not None}
     return Distiller(
-        student, teachers, objective, columns, student_encoder=student_encoder, teacher_encoder=teacher_encoder
+        student,
+        teachers,
+        objective,
+        columns,
+        student_encoder=student_encoder,
+        teacher_encoder=teacher_encoder,
+        same_ids=same_ids,
     )

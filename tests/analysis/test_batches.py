@@ -1,8 +1,13 @@
 import pytest
 import torch
 from datasets import Dataset
+from support.tiny import decided, tiny_classifier
+from support.tokenizer_kinds import TEXTS as KINDS_TEXTS
+from support.tokenizer_kinds import tokenizer_of
 
 from kdfeatures.analysis.batches import text_batches
+from kdfeatures.analysis.compare_heads import compare_heads
+from kdfeatures.analysis.compare_layers import compare_layers
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
 
@@ -48,3 +53,32 @@ def test_too_few_texts_are_refused():
         text_batches(TEXTS[:3], tokenizer(), batch_size=2)
     with pytest.raises(UserError, match="batch_size=1 must be at least 2"):
         text_batches(TEXTS, tokenizer(), batch_size=1)
+
+
+def test_two_tokenizers_of_the_same_pieces_give_the_comparison_of_one():
+    models = [decided(tiny_classifier(layers=layers)) for layers in (2, 3)]  # of 99 tokens, more than it has
+    texts = [*TEXTS, "no bird sang"]
+    layers = [
+        compare_layers(*models, texts, tokenizer(), **more).similarity
+        for more in ({}, {"teacher_tokenizer": tokenizer()})
+    ]
+    torch.testing.assert_close(*layers, atol=1e-9, rtol=1e-9)
+    heads = [
+        compare_heads(*models, texts, tokenizer(), measures=("divergence", "cka"), pairs=[(1, 2)], batch_size=2, **more)
+        for more in ({}, {"teacher_tokenizer": tokenizer()})
+    ]
+    for measure in ("divergence", "cka"):
+        one, two = (compared[measure][1, 2] for compared in heads)
+        torch.testing.assert_close(one.similarity, two.similarity, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(one.null, two.null, atol=1e-6, rtol=1e-5)
+
+
+def test_other_tokenizers_are_compared_by_groups():
+    students, teachers = tokenizer_of("wordpiece cased"), tokenizer_of("byte-bpe")
+    models = [decided(tiny_classifier(layers=layers)) for layers in (2, 3)]
+    for model in models:
+        model.resize_token_embeddings(400)
+    compared = compare_layers(*models, KINDS_TEXTS, students, teacher_tokenizer=teachers, batch_size=5)
+    assert compared.similarity.shape == (3, 4) and compared.similarity.isfinite().all()
+    with pytest.raises(UserError, match="choose divergence or cka"):
+        compare_heads(*models, KINDS_TEXTS, students, teacher_tokenizer=teachers, measures=("correlation",))

@@ -95,10 +95,11 @@ def by_hand(distiller, teacher, student, texts=SHOWN):
         values["hidden"].append(hidden_mse(hidden_s, hidden_t, groups, projection))
         both = [grouped_probabilities(probs, groups, side) for side, probs in enumerate((probs_s, probs_t))]
         values["attention"].append(kl_of(*both))
-        values["relations"].append(sum(
-            kl_of(*(relations(getattr(states, of)[0], groups, side, 6) for side, states in enumerate((states_s, states_t))))
+        related = [
+            [relations(getattr(states, of)[0], groups, side, 6) for side, states in enumerate((states_s, states_t))]
             for of in ("query", "key", "value")
-        ))  # fmt: skip
+        ]
+        values["relations"].append(sum(kl_of(*both) for both in related))
     return {name: torch.stack(of_texts).mean() for name, of_texts in values.items()}
 
 

@@ -6,14 +6,17 @@ import json
 import pyarrow.parquet
 import pytest
 import torch
+from support.byte_students import byte_tagger
 from support.shared_data import SHARED, task_config
 from support.tagged import TAGS, pieces_tokenizer, sentences, write_sentences
+from support.tokenizer_kinds import tokenizer_of
 from transformers import BertConfig, BertForTokenClassification, BertModel, pipeline
 
 from kdfeatures.cli.main import main
 from kdfeatures.data.load import encode, load_task
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.teacher_columns import comparable_words, with_teacher_inputs
 
 QUICK = ["trainer.disable_tqdm=true", "data.max_length=24", "trainer.per_device_train_batch_size=16"]
 
@@ -160,3 +163,32 @@ def test_the_treebank_has_the_tags_of_its_task():
     raw = pyarrow.parquet.read_table(data / "validation.parquet").slice(0, 50).to_pylist()
     encoded = encode(loaded["validation"].select(range(50)), pieces_tokenizer(), task, 512)
     assert task_type(task).labels(encoded).tolist() == [tag for row in raw for tag in row["upos"]]
+
+
+@pytest.mark.parametrize("recipe", ["logits", "hidden_joint"])
+def test_a_tagger_of_another_tokenizer_learns_words_by_their_first_pieces(folder, recipe):
+    student = byte_tagger(folder / "byte_tagger")
+    results = distil(
+        folder, f"other_pieces_{recipe}", f"recipe={recipe}", f"student.path={student}", "student.layers=null",
+        "trainer.num_train_epochs=10", "data.max_length=48",
+    )  # fmt: skip
+    assert results["teacher"]["metrics"]["validation"]["entity_f1"] > 0.9
+    assert results["student"]["metrics"]["validation"]["accuracy"] > 0.75  # 0.4 are O
+
+
+def test_words_that_one_tokenizer_cuts_off_teach_nothing(folder):
+    task = Task.from_config(task_config("token_files") | {
+        "name": "names", "text": ["tokens"], "label": "tags", "labels": TAGS, "metrics": ["accuracy"],
+        "files": {"train": "train.jsonl"},
+    })  # fmt: skip
+    raw = load_task(task, str(folder))["train"]
+    own, its = tokenizer_of("byte-bpe", 400), pieces_tokenizer()
+    encoded = with_teacher_inputs(raw, encode(raw, own, task, 12), task, own, {"main": its}, 12)
+    cut = comparable_words(encoded, ["main"])
+    fewer = 0
+    for before, after in zip(encoded, cut, strict=True):
+        counts = [sum(label != -100 for label in after[name]) for name in ("labels", "teacher_inputs.main.labels")]
+        all_words = [sum(label != -100 for label in before[name]) for name in ("labels", "teacher_inputs.main.labels")]
+        assert counts[0] == counts[1] == min(all_words)
+        fewer += counts[0] < max(all_words)
+    assert fewer > 10

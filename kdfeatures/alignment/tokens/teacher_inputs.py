@@ -27,7 +27,7 @@ from kdfeatures.errors import ConfigError
 
 STUDENT_GROUPS, TEACHER_GROUPS, GROUP_MASK, ROWS = "student_groups", "teacher_groups", "group_mask", "rows"
 NOT_OF_A_MODEL = (STUDENT_GROUPS, TEACHER_GROUPS, GROUP_MASK, ROWS)
-SPECIAL = ("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
+SPECIAL = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
 LARGEST_PADDING = 128  # rows by which tables are filled up, to a multiple of at most so many
 
 

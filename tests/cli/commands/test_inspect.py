@@ -101,7 +101,8 @@ def test_words_with_labels_and_text_without_can_be_inspected_too(folder):
     [
         (["student.path=null"], "give student.path=FOLDER_OR_HUB_ID"),
         (["student.path={folder}/nowhere"], "no such folder"),
-        (["student.path={folder}/words"], "has another tokenizer than the teacher"),
+        (["before.path={folder}/words"], "has another tokenizer than the student"),
+        (["student.path={folder}/words", "inspect.measures=[correlation]"], "set inspect.measures=[divergence,cka]"),
         (["student.path={folder}/short"], "has 8 positions, but an example has"),
         (["before.path={folder}/deep"], "has 3 layers, but the student has 2"),
         (["mapping=explicit", "mapping.pairs=[[1,9]]"], "student layer 1 with teacher layer 9, but the teacher has 4"),
