@@ -9,7 +9,7 @@ Legend for shapes, used in the whole package:
     hidden["final"]        (B, L, D)     the base model's last hidden state, after any final norm
     attention[n].query     (B, H, L, d)  after bias and rotary embedding; key and value likewise, heads that
                                          several queries share (grouped-query attention) repeated for each
-    attention_scores(n)    (B, H, L, L)  scale * q k', before softmax, no mask applied, no dropout
+    attention_scores(n)    (B, H, L, L)  scale * q k' + bias, before softmax, no mask applied, no dropout
     attention_probs(n)     (B, H, L, L)  softmax of the scores over the keys the model may attend to, no dropout
     relation(n, "value")   (B, R, L, L)  softmax(v v' / sqrt(d_r)) over the same keys
     modules["path"]                      what the submodule of this dotted path returned, as it is
@@ -35,7 +35,7 @@ Value = TypeVar("Value")
 
 
 class Relation(NamedTuple):
-    """Two operands whose scores are `scale * left @ right.mT`, (B, H, L, L).
+    """Two operands whose scores are `scale * left @ right.mT + bias`, (B, H, L, L).
 
     Losses take this instead of the L x L scores, so that a sum over token pairs need not hold them.
 
@@ -43,6 +43,7 @@ class Relation(NamedTuple):
         left: (B, H, L, d).
         right: (B, H, L, d); the same tensor as `left` for a self-relation.
         scale: what the inner products are multiplied by.
+        bias: (B or 1, H, L, L), or None for 0.
 
     Example:
         >>> import torch
@@ -54,10 +55,12 @@ class Relation(NamedTuple):
     left: Tensor
     right: Tensor
     scale: float
+    bias: Tensor | None = None
 
     def scores(self) -> Tensor:
         """Return the scores before softmax, (B, H, L, L)."""
-        return (self.left * self.scale) @ self.right.mT
+        scores = (self.left * self.scale) @ self.right.mT
+        return scores if self.bias is None else scores + self.bias
 
 
 class AttentionStates(NamedTuple):
@@ -72,8 +75,10 @@ class AttentionStates(NamedTuple):
             (B, H, L, L): None (everything), boolean with True = attend, or additive float.
         used: the probabilities (B, H, L, L) that the model computed itself, before dropout; None when it leaves them
             to a kernel.
-        positional: the model adds terms for relative positions to scale * q k' (DeBERTa, MPNet, Funnel), so that its
-            scores do not follow from q and k.
+        bias: what the model adds to scale * q k' for the tokens' relative positions (MPNet, DeBERTa),
+            (B or 1, H, L, L); None for nothing.
+        positional: the model does more than that to scale * q k' (Funnel, DeBERTa's talking heads), so that its scores
+            do not follow from q, k and bias.
 
     Example:
         >>> import torch
@@ -91,6 +96,7 @@ class AttentionStates(NamedTuple):
     allowed: Tensor | None = None
     used: Tensor | None = None
     positional: bool = False
+    bias: Tensor | None = None
 
     @property
     def attention(self) -> Relation:
@@ -101,11 +107,12 @@ class AttentionStates(NamedTuple):
         """
         if self.positional:
             raise ConfigError(
-                "this model adds relative positions to q k', so its attention scores do not follow from q and k",
+                "this model's attention scores are not known: they do not follow from q, k and a bias alone, or the "
+                "bias was not kept",
                 hint="use features.attention_probs(layer), which are the model's own, or a relation loss (RelationKL)",
                 key="loss.positional",
             )
-        return Relation(self.query, self.key, self.scale)
+        return Relation(self.query, self.key, self.scale, self.bias)
 
     def relation(self, of: Operand, heads: int | None = None) -> Relation:
         """Return the self-relation of queries, keys or values, MiniLMv2 eq. 3 (arXiv:2012.15828).
@@ -239,7 +246,7 @@ class Features:
             (B, H, L, L).
 
         Raises:
-            ConfigError: for a model whose scores do not follow from q and k; its probabilities are captured.
+            ConfigError: for a model whose scores do not follow from q, k and a bias; its probabilities are captured.
             KeyError: for a layer that was not captured.
         """
         return self.attention[layer].attention.scores()

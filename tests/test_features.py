@@ -60,7 +60,7 @@ def test_scores_that_do_not_follow_from_the_operands_are_refused_but_not_the_mod
     used = torch.rand(2, 4, 5, 5)
     features.on_attention(1, states()._replace(positional=True, used=used))
     assert features.attention_probs(1) is used
-    with pytest.raises(ConfigError, match="adds relative positions to q k'.*features.attention_probs") as refused:
+    with pytest.raises(ConfigError, match="attention scores are not known.*features.attention_probs") as refused:
         features.attention_scores(1)
     assert refused.value.key == "loss.positional"
 

@@ -35,6 +35,7 @@ class HeadAlignment(nn.Module):
 
     rule: ClassVar[str]  # the name of its file in conf/heads/
     by_groups: ClassVar[bool] = True  # whether it takes probabilities between groups of tokens (token_groups)
+    takes_bias: ClassVar[bool] = True  # whether it takes scores with position terms
 
     def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes) -> None:
         super().__init__()
@@ -84,8 +85,8 @@ class MeanHeads(HeadAlignment):
     ) -> tuple[AttentionStates, AttentionStates]:
         student_heads, teacher_heads = self.heads
         return (
-            resplit(student, 1)._replace(scale=student.scale / student_heads),
-            resplit(teacher, 1)._replace(scale=teacher.scale / teacher_heads),
+            resplit(student, 1)._replace(scale=student.scale / student_heads, bias=_mean_bias(student)),
+            resplit(teacher, 1)._replace(scale=teacher.scale / teacher_heads, bias=_mean_bias(teacher)),
         )
 
 
@@ -98,6 +99,7 @@ class RelationHeads(HeadAlignment):
 
     rule = "relation"
     by_groups: ClassVar[bool] = False
+    takes_bias: ClassVar[bool] = False
 
     def __init__(self, pairs: Sequence[LayerPair], sizes: HeadSizes, *, count: int = 8) -> None:
         super().__init__(pairs, sizes)
@@ -122,7 +124,7 @@ class RelationHeads(HeadAlignment):
 
 
 def resplit(states: AttentionStates, heads: int) -> AttentionStates:
-    """Return states whose heads, concatenated, are split again into so many."""
+    """Return states whose heads, concatenated, are split again into so many; without their bias."""
 
     def split(x: Tensor) -> Tensor:
         batch, _, length, _ = x.shape
@@ -130,6 +132,10 @@ def resplit(states: AttentionStates, heads: int) -> AttentionStates:
 
     operands = (split(states.query), split(states.key), split(states.value))
     return AttentionStates(*operands, states.scale, for_all_heads(states.allowed), positional=states.positional)
+
+
+def _mean_bias(states: AttentionStates) -> Tensor | None:
+    return None if states.bias is None else states.bias.mean(1, keepdim=True)
 
 
 def for_all_heads(allowed: Tensor | None) -> Tensor | None:

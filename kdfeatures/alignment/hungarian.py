@@ -92,4 +92,5 @@ def _chosen(states: AttentionStates, order: Tensor) -> AttentionStates:
     if allowed is not None and allowed.ndim == 4 and allowed.shape[1] > 1:
         allowed = allowed[:, order]
     query, key, value = (x[:, order] for x in (states.query, states.key, states.value))
-    return AttentionStates(query, key, value, states.scale, allowed, positional=states.positional)
+    bias = None if states.bias is None else states.bias[:, order]
+    return AttentionStates(query, key, value, states.scale, allowed, positional=states.positional, bias=bias)

@@ -52,4 +52,5 @@ class LearnedHeads(HeadAlignment):
         query = torch.einsum("ts,bsld->btlsd", mix.to(blank.dtype), blank).flatten(3)
         key = student.key.transpose(1, 2).flatten(2)[:, None].expand(-1, len(mix), -1, -1)
         allowed = for_all_heads(student.allowed)
-        return student._replace(query=query, key=key, value=key, allowed=allowed, used=None), teacher
+        bias = None if student.bias is None else torch.einsum("ts,bsij->btij", mix.to(student.bias.dtype), student.bias)
+        return student._replace(query=query, key=key, value=key, allowed=allowed, used=None, bias=bias), teacher

@@ -81,8 +81,8 @@ def shuffled(states: AttentionStates, mask: Tensor) -> tuple[AttentionStates, Te
 def changed(states: AttentionStates, change: Callable[[Tensor], Tensor]) -> AttentionStates:
     """Return the states with all of their tensors changed."""
     query, key, value = (change(x) for x in (states.query, states.key, states.value))
-    allowed, used = (None if x is None else change(x) for x in (states.allowed, states.used))
-    return states._replace(query=query, key=key, value=value, allowed=allowed, used=used)
+    allowed, used, bias = (None if x is None else change(x) for x in (states.allowed, states.used, states.bias))
+    return states._replace(query=query, key=key, value=value, allowed=allowed, used=used, bias=bias)
 
 
 def _probabilities(states: AttentionStates, real: Tensor) -> Tensor:

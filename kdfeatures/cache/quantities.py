@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from transformers import PreTrainedConfig
+
+from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.errors import UserError
 from kdfeatures.features import OPERANDS
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.tasks.registry import task_type
@@ -58,6 +62,22 @@ def needed(
         if term.loss.inputs == "attention" and term.teacher == teacher:
             quantities |= {Quantity(of, pair.teacher) for of in term.loss.operands for pair in term.pairs}
     return in_order(quantities)
+
+
+def check_scores_kept(objective: BoundObjective, teacher: str, config: PreTrainedConfig) -> None:
+    """Raise UserError where a term compares scores to which a teacher adds position terms: a cache keeps q and k alone.
+
+    config: the teacher's.
+    """
+    terms = objective.terms.items()
+    on_scores = [
+        name for name, term in terms if term.teacher == teacher and getattr(term.loss, "compares_scores", False)
+    ]
+    if on_scores and EncoderSizes.of(config).adds_positions:
+        raise UserError(
+            f"losses.{on_scores[0]} compares attention scores, of which a cache keeps queries and keys, but "
+            f"'{config.model_type}' adds relative positions to them; set cache=off, or use relation_kl."
+        )
 
 
 def in_order(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:

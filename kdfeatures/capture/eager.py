@@ -2,11 +2,13 @@
 
 Each function below reads the operands of one family off the outputs of its projections and off the arguments of the
 attention module (`call`). The probabilities are the model's own, after softmax and before dropout, which a pre-hook
-on the dropout sees; nothing is computed anew but the rotation of RoFormer's q and k.
+on the dropout sees; position terms are what the model's own method returns, which is noted in passing. Nothing is
+computed anew but the rotation of RoFormer's q and k.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,11 +29,45 @@ class AttentionProjections:
 
     operands: (attention module, outputs of the projections, arguments of its forward) -> AttentionStates. What it reads
         off the module is in the type of its first argument.
+    bias: the name of the module's method that returns what is added to the scores; None without such.
     """
 
     names: tuple[str, ...]
     operands: Operands
     dropout: str = "dropout"
+    bias: str | None = None
+
+
+class _NotedMethod:
+    """A method of one attention module that hands what it returns to whoever listens."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self.module, self.name = module, name
+        self.listeners: list[Callable[[Tensor], None]] = []
+
+    @classmethod
+    def on(cls, module: nn.Module, name: str) -> _NotedMethod:
+        """Return the one that stands in the place of a module's method, put there if there is none yet."""
+        if name not in module.__dict__:
+            module.__dict__[name] = cls(module, name)
+        noted: _NotedMethod = module.__dict__[name]
+        return noted
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        returned: Tensor = getattr(type(self.module), self.name)(self.module, *args, **kwargs)
+        for listener in self.listeners:
+            listener(returned)
+        return returned
+
+    def leave(self, listener: Callable[[Tensor], None]) -> None:
+        """Forget a listener, and give the module its method back when it was the last."""
+        self.listeners.remove(listener)
+        if not self.listeners:
+            del self.module.__dict__[self.name]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _NotedMethod:
+        # a copied model must not write into the recorder of the original
+        return _NotedMethod(copy.deepcopy(self.module, memo), self.name)
 
 
 class EagerTap:
@@ -45,6 +81,11 @@ class EagerTap:
         self.outputs: dict[str, Tensor] = {}
         self.names = projections.names
         self.call: dict[str, Any] = {}
+        self.bias: Tensor | None = None
+        self.noted: _NotedMethod | None = None
+        if projections.bias is not None and hasattr(module, projections.bias):
+            self.noted = _NotedMethod.on(module, projections.bias)
+            self.noted.listeners.append(self._note_bias)
         self.handles = [
             module.register_forward_pre_hook(self._open, with_kwargs=True),
             module.get_submodule(projections.dropout).register_forward_pre_hook(partial(self._close, module)),
@@ -55,10 +96,13 @@ class EagerTap:
     def remove(self) -> None:
         while self.handles:
             self.handles.pop().remove()
+        if self.noted is not None:
+            self.noted.leave(self._note_bias)
+            self.noted = None
 
     def _open(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         # also drops what a call that was cut short has left: re-computation under checkpointing stops midway
-        self.outputs = {}
+        self.outputs, self.bias = {}, None
         self.call = dict(zip(self.parameters, args, strict=False)) | kwargs
 
     def _note(self, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
@@ -66,9 +110,14 @@ class EagerTap:
         if name not in self.outputs:
             self.outputs[name] = output
 
+    def _note_bias(self, bias: Tensor) -> None:
+        self.bias = bias
+
     def _close(self, attention: nn.Module, dropout: nn.Module, args: tuple) -> None:
         states = self.operands(attention, [self.outputs[name] for name in self.names], self.call)
-        self.outputs, self.call = {}, {}
+        if self.bias is not None:  # DeBERTa-v2 has heads in the batch
+            states = states._replace(bias=self.bias.view(*states.query.shape[:3], -1))
+        self.outputs, self.call, self.bias = {}, {}, None
         self.keep(states._replace(used=args[0]))
 
 
@@ -87,7 +136,6 @@ class _RoFormer(_WithHeads, Protocol):
 
 
 class _DebertaV2(_WithHeads, Protocol):
-    relative_attention: bool
     pos_att_type: Sequence[str]
 
 
@@ -109,8 +157,9 @@ def separate(module: _WithHeads, outputs: Sequence[Tensor], call: dict[str, Any]
 
 
 def position_bias(module: _WithHeads, outputs: Sequence[Tensor], call: dict[str, Any]) -> AttentionStates:
-    """MPNet: a learned bias per head and distance is added to the scores."""
-    return separate(module, outputs, call)._replace(positional=call.get("position_bias") is not None)
+    """MPNet: a learned bias per head and distance is added to the scores, the same for all texts."""
+    bias: Tensor | None = call.get("position_bias")
+    return separate(module, outputs, call)._replace(bias=None if bias is None else bias[:1])
 
 
 def roformer(module: _RoFormer, outputs: Sequence[Tensor], call: dict[str, Any]) -> AttentionStates:
@@ -131,9 +180,8 @@ def deberta(module: _Deberta, outputs: Sequence[Tensor], call: dict[str, Any]) -
     query = query + _heads(module.q_bias[None, None], module.num_attention_heads)
     value = value + _heads(module.v_bias[None, None], module.num_attention_heads)
     terms = 1 + len(module.pos_att_type)
-    positional = module.relative_attention or module.talking_head
     scale = (query.shape[-1] * terms) ** -0.5
-    return AttentionStates(query, key, value, scale, call["attention_mask"].bool(), positional=positional)
+    return AttentionStates(query, key, value, scale, call["attention_mask"].bool(), positional=module.talking_head)
 
 
 def deberta_v2(module: _DebertaV2, outputs: Sequence[Tensor], call: dict[str, Any]) -> AttentionStates:
@@ -141,7 +189,7 @@ def deberta_v2(module: _DebertaV2, outputs: Sequence[Tensor], call: dict[str, An
     query, key, value = (_heads(x, module.num_attention_heads) for x in outputs)
     terms = 1 + ("c2p" in module.pos_att_type) + ("p2c" in module.pos_att_type)
     scale, allowed = (query.shape[-1] * terms) ** -0.5, call["attention_mask"].bool()
-    return AttentionStates(query, key, value, scale, allowed, positional=module.relative_attention)
+    return AttentionStates(query, key, value, scale, allowed)
 
 
 def funnel(module: _Funnel, outputs: Sequence[Tensor], call: dict[str, Any]) -> AttentionStates:

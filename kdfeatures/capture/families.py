@@ -50,7 +50,8 @@ class Family:
     module's own code projects q, k, v and drops out probabilities.
     outputs: the modules whose outputs are those of the layers, where these are not the layers themselves.
     heads, width: the config's number of attention heads and their total width H * d.
-    positional: whether attention adds position terms to q k', so that its scores do not follow from q and k.
+    positional: whether attention adds position terms to q k'.
+    hides_scores: why scores before softmax are not compared; None where they follow from q, k and position terms.
     resizable: whether a student's config follows from a teacher's by new sizes, with layers that can be copied one by
     one (kdfeatures.models.students).
     """
@@ -63,6 +64,7 @@ class Family:
     heads: Callable[[PreTrainedConfig], int] = lambda config: config.num_attention_heads
     width: Callable[[PreTrainedConfig], int] = lambda config: config.hidden_size
     positional: Callable[[PreTrainedConfig], bool] = lambda config: False
+    hides_scores: Callable[[PreTrainedConfig], str | None] = lambda config: None
     resizable: bool = True
 
 
@@ -105,12 +107,15 @@ FAMILIES: dict[str, Family] = {
         positional=lambda config: True,
     ),
     "deberta": _bert(
-        eager=AttentionProjections(("in_proj",), eager.deberta),
+        eager=AttentionProjections(("in_proj",), eager.deberta, bias="disentangled_att_bias"),
         positional=lambda config: config.relative_attention,
+        hides_scores=lambda config: "mixes its heads' scores" if getattr(config, "talking_head", False) else None,
         resizable=False,
     ),
     "deberta-v2": _bert(
-        eager=AttentionProjections(("query_proj", "key_proj", "value_proj"), eager.deberta_v2),
+        eager=AttentionProjections(
+            ("query_proj", "key_proj", "value_proj"), eager.deberta_v2, bias="disentangled_attention_bias"
+        ),
         outputs=_after_convolution,
         positional=lambda config: config.relative_attention,
         resizable=False,
@@ -131,6 +136,7 @@ FAMILIES: dict[str, Family] = {
         heads=lambda config: config.n_head,
         width=lambda config: config.n_head * config.d_head,
         positional=lambda config: True,
+        hides_scores=lambda config: "pools tokens between its blocks",
         resizable=False,
     ),
 }

@@ -15,7 +15,8 @@ from kdfeatures.capture.locate import locate_encoder
 class EncoderSizes:
     """The sizes of one encoder. Those of its attention are not always the config's: MobileBERT, ConvBERT.
 
-    Reading `heads`, `attention_width` or `adds_positions` raises UserError for a family without a row in FAMILIES.
+    Reading `heads`, `attention_width`, `adds_positions` or `hides_scores` raises UserError for a family without a row
+    in FAMILIES.
     """
 
     config: PreTrainedConfig
@@ -53,5 +54,10 @@ class EncoderSizes:
 
     @property
     def adds_positions(self) -> bool:
-        """Whether attention adds position terms to q k', so that its scores do not follow from q and k."""
+        """Whether attention adds position terms to q k'."""
         return family_of(self.config).positional(self.config)
+
+    @property
+    def hides_scores(self) -> str | None:
+        """Why scores before softmax are not compared; None where they follow from q, k and position terms."""
+        return family_of(self.config).hides_scores(self.config)

@@ -95,12 +95,17 @@ TEXTS = {
         "of tokens have probabilities alone; set heads=hungarian, mean or learned."
     ),
     "term.positions": (
-        "{option} compares attention scores derived from q and k, but '{model_type}' adds relative positions to them; "
-        "use relation_kl or value_relation (recipe=minilmv2)."
+        "{option} compares attention scores, but '{model_type}' {reason}; use relation_kl or value_relation "
+        "(recipe=minilmv2)."
+    ),
+    "term.positions_heads": (
+        "{option} splits queries and keys anew into heads, but '{model_type}' adds relative positions to the scores of "
+        "its own; set heads=hungarian, mean or learned."
     ),
     "loss.positional": (
-        "this model adds relative positions to q k', so its attention scores do not follow from q and k; use "
-        "features.attention_probs(layer), which are the model's own, or a relation loss (recipe=minilmv2)."
+        "this model's attention scores are not known: they do not follow from q, k and a bias alone, or the bias was "
+        "not kept; use features.attention_probs(layer), which are the model's own, or a relation loss "
+        "(recipe=minilmv2)."
     ),
     "loss.heads": (
         "{loss} needs equal head counts, but the student has {student_heads} heads and the teacher {teacher_heads}; "

@@ -13,8 +13,9 @@ from kdfeatures.features import AttentionStates
 
 
 class AttentionForm(NamedTuple):
-    """heads, scale, positional: as in AttentionStates. window: real tokens attend at most so far; None without limit.
+    """heads, scale: as in AttentionStates. positional: also where there was a bias, which is not kept.
 
+    window: real tokens attend at most so far; None without limit.
     Probabilities that a model computed itself (`used`) are not kept: no loss reads them.
     """
 
@@ -44,7 +45,7 @@ def form_of(states: AttentionStates, mask: Tensor, layer: int) -> AttentionForm:
 
     Raises ConfigError when real tokens may attend neither to all real tokens nor to all within a distance.
     """
-    form = AttentionForm(states.query.shape[1], float(states.scale), bool(states.positional), None)
+    form = AttentionForm(states.query.shape[1], float(states.scale), states.positional or states.bias is not None, None)
     keep = states.keep_mask()
     if keep is None:
         return form

@@ -26,7 +26,10 @@ def features_of_other_texts(features: Features, mask: Tensor) -> Features:
         moved.hidden[layer] = _gather_tokens(hidden, source, 1)
     for number, states in features.attention.items():
         query, key, value = (_gather_tokens(x, source, 2) for x in (states.query, states.key, states.value))
-        moved.attention[number] = states._replace(query=query, key=key, value=value, allowed=None, used=None)
+        bias = states.bias
+        if bias is not None and len(bias) > 1:  # of content; one for all texts is of positions alone
+            bias = _gather_tokens(_gather_tokens(bias, source, 2).mT.roll(-1, 0), source, 2).mT
+        moved.attention[number] = states._replace(query=query, key=key, value=value, allowed=None, used=None, bias=bias)
     return moved
 
 

@@ -283,19 +283,29 @@ def _heads(
 ) -> HeadAlignment | None:
     """Make what brings heads together, for a loss that compares scores, and check that the loss can compare them."""
     for sizes in (student, teacher) if loss.compares_scores else ():
-        if sizes.adds_positions:
+        if sizes.hides_scores is not None:
             raise ConfigError(
-                f"the term '{name}' compares attention scores derived from q and k, but '{sizes.model_type}' adds "
-                "relative positions to them",
+                f"the term '{name}' compares attention scores, but '{sizes.model_type}' {sizes.hides_scores}",
                 hint="use RelationKL or ValueRelation",
                 key="term.positions",
                 term=name,
                 model_type=sizes.model_type,
+                reason=sizes.hides_scores,
             )
     heads, alignment = (student.heads, teacher.heads), None
     if loss.compares_scores:
         head_sizes = HeadSizes(student.heads, student.attention_width, teacher.heads, teacher.attention_width)
         alignment = heads_maker(term.heads)(pairs, head_sizes)
+        if not alignment.takes_bias and (student.adds_positions or teacher.adds_positions):
+            positional = student if student.adds_positions else teacher
+            raise ConfigError(
+                f"the term '{name}' splits queries and keys anew into heads, but '{positional.model_type}' adds "
+                "relative positions to the scores of its own",
+                hint="bring heads together by hungarian, mean or learned",
+                key="term.positions_heads",
+                term=name,
+                model_type=positional.model_type,
+            )
         heads = alignment.compared_heads
     loss.check(
         student_heads=heads[0],

@@ -76,6 +76,7 @@ class FunctionLoss(nn.Module):
     # of a loss on attention, as AttentionLoss has them
     operands: Sequence[Operand] = OPERANDS
     compares_scores: bool = True
+    by_groups: bool = True
 
     def __init__(
         self,

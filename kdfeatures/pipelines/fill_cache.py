@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import PartialState
 
 from kdfeatures.cache import FeatureCache, Quantity, logits_for, needed
+from kdfeatures.cache.quantities import check_scores_kept
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.config.settings import CacheRunSettings
 from kdfeatures.data.inputs import joined, load_inputs
@@ -52,6 +53,8 @@ def _fill(plan: Plan, settings: CacheSettings, more: Sequence[Quantity]) -> dict
     tokenizer = student_tokenizer(stage.student, teachers[DEFAULT_TEACHER])
     teachers = with_student_tokenizer(teachers, tokenizer)
     others = {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
+    for name, teacher in teachers.items():
+        check_scores_kept(plan.objective, name, teacher.loaded.config)
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_all_ready(teachers, stage.teacher)

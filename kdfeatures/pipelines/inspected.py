@@ -54,13 +54,14 @@ def _fixed(settings: InspectRunSettings, student_layers: int, teacher_layers: in
 
 
 def check_scores(settings: InspectSettings, configs: Mapping[str, PreTrainedConfig]) -> None:
-    """Raise UserError when scores are to be compared that do not follow from q and k."""
+    """Raise UserError when scores are to be compared that are not known."""
     for name, config in configs.items():
         family = FAMILIES.get(config.model_type)
-        if "correlation" in settings.measures and family is not None and family.positional(config):
+        reason = None if family is None else family.hides_scores(config)
+        if "correlation" in settings.measures and reason is not None:
             raise UserError(
-                f"inspect.measures holds correlation, but {name}.path is a '{config.model_type}', which adds relative "
-                "positions to its scores; set inspect.measures=[divergence,cka]."
+                f"inspect.measures holds correlation, but {name}.path is a '{config.model_type}', which {reason}; set "
+                "inspect.measures=[divergence,cka]."
             )
 
 

@@ -18,6 +18,7 @@ from transformers import (
 
 from kdfeatures.alignment.tokens.spans import check_offsets
 from kdfeatures.analysis.batches import text_batches
+from kdfeatures.cache.quantities import check_scores_kept
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
@@ -103,6 +104,10 @@ class DistillationSetup:
         configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
         of_main = configs.pop(DEFAULT_TEACHER)
         objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
+        if stage.cache is not None:
+            for name, teacher in teachers.items():
+                if teacher.model is not None:
+                    check_scores_kept(objective, name, teacher.model.config)
         if outputs is not None:
             outputs.check(objective)
         try:

@@ -242,26 +242,15 @@ def test_scores_of_eager_only_families_lead_to_the_probabilities_the_model_used(
     torch.testing.assert_close(real_rows(scores.softmax(-1), mask), real_rows(states.used, mask), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet", "funnel"])
-def test_scores_that_do_not_follow_from_q_and_k_are_refused(family):
-    model = tiny_classifier(family)
+def test_scores_of_funnel_are_refused_but_not_its_probabilities():
+    model = tiny_classifier("funnel")
     with capture(model, attention=[1]) as features:
         model(**tiny_batch())
-    with pytest.raises(UserError, match="adds relative positions to q k'.*features.attention_probs"):
+    with pytest.raises(UserError, match="attention scores are not known.*features.attention_probs"):
         features.attention_scores(1)
     assert features.relation(1, "value").shape == features.attention[1].value.shape[:3] + (
         features.attention[1].value.shape[2],
     )
-
-
-def test_positions_enter_mpnets_scores_by_the_bias_alone():
-    model = decided(tiny_classifier("mpnet"))
-    torch.nn.init.zeros_(model.base_model.encoder.relative_attention_bias.weight)
-    with capture(model, attention=[2]) as features:
-        model(**tiny_batch((6, 6)))
-    states = features.attention[2]
-    scores = states._replace(positional=False).attention.scores()
-    torch.testing.assert_close(scores.softmax(-1), states.used)
 
 
 @pytest.mark.parametrize(("groups", "inner"), [(1, 1), (2, 1), (1, 2)])

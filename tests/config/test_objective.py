@@ -184,11 +184,19 @@ def test_a_mapping_is_validated_against_both_depths():
 
 
 @pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet"])
-def test_scores_of_a_model_with_relative_positions_are_refused_before_training_and_relations_are_not(family):
+def test_scores_of_a_model_with_relative_positions_are_compared(family):
     teacher = tiny_config(family, layers=12, width=48, heads=3)
+    assert "attention" in build(TINYBERT, teacher=teacher).terms and "attention" in build(MINILM, teacher=teacher).terms
+
+
+@pytest.mark.parametrize(("family", "options", "reason"), [
+    ("deberta", {"talking_head": True}, "mixes its heads' scores"), ("funnel", {}, "pools tokens between its blocks"),
+])  # fmt: skip
+def test_scores_that_are_not_known_are_refused_before_training_and_relations_are_not(family, options, reason):
+    teacher = tiny_config(family, layers=12, width=48, heads=3, **options)
     for cfg, term in ((TINYBERT, "attention"), (MINILM, "attention")):
         message = refused(cfg, teacher=teacher)
-        assert f"losses.{term} compares attention scores" in message and f"'{family}' adds relative" in message
+        assert f"losses.{term} compares attention scores, but '{family}' {reason}" in message
     assert "relations" in build(MINILM2, teacher=teacher, losses__relations__relation_heads=24).terms
 
 

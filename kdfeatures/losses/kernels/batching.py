@@ -18,17 +18,22 @@ CPU_BLOCK, DEVICE_BLOCK = 2**16, 2**22
 
 
 class Gradients(NamedTuple):
-    """What the student's operands get, (B, H, L, d) each; the same tensor twice for a self-relation."""
+    """What the student's operands get, (B, H, L, d) each; the same tensor twice for a self-relation.
+
+    bias: (B, H, L, L), for one that is learned; or None.
+    """
 
     left: Tensor
     right: Tensor
+    bias: Tensor | None = None
 
 
 class Part(NamedTuple):
     """Some sequences of the batch, cut to the longest of them: b sequences of n tokens.
 
     left_s ... right_t: (b, H, n, d), in full precision, padding blanked. real: (b, n), or None when nothing is
-    padded. allowed: boolean (b, 1 or H, n, n) each; none when they allow every pair of real tokens.
+    padded. allowed: boolean (b, 1 or H, n, n) each; none when they allow every pair of real tokens. bias_s, bias_t:
+    (b or 1, H, n, n) or None.
     """
 
     batch: slice
@@ -41,6 +46,8 @@ class Part(NamedTuple):
     scale_t: float
     real: Tensor | None
     allowed: tuple[Tensor, ...]
+    bias_s: Tensor | None
+    bias_t: Tensor | None
 
     def keep(self, heads: slice, rows: slice) -> Tensor | None:
         """Return which pairs count, boolean (b, 1 or h, r, n), or None for all."""
@@ -79,7 +86,8 @@ def parts(
         if all(_allows_all(mask, part_real) for mask in restricting):
             restricting = []
         scales = student.scale, teacher.scale
-        yield Part(batch, length, left_s, right_s, left_t, right_t, *scales, part_real, tuple(restricting))
+        biases = (_cut_bias(relation.bias, batch, length, dtype) for relation in (student, teacher))
+        yield Part(batch, length, left_s, right_s, left_t, right_t, *scales, part_real, tuple(restricting), *biases)
 
 
 def sum_parts(
@@ -105,6 +113,12 @@ def sum_parts(
 
 def _cut(states: Tensor, real: Tensor | None, dtype: torch.dtype) -> Tensor:
     return (states if real is None else blank_padding(states, real)).to(dtype)
+
+
+def _cut_bias(bias: Tensor | None, batch: slice, length: int, dtype: torch.dtype) -> Tensor | None:
+    if bias is None:
+        return None
+    return (bias if len(bias) == 1 else bias[batch])[:, :, :length, :length].to(dtype)
 
 
 def _block_size(device: torch.device) -> int:

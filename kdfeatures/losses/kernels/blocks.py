@@ -26,12 +26,18 @@ def add_blocks(
         left, right = part.left_s[:, heads, rows] * part.scale_s, part.right_s[:, heads]
         scores_s = _product(left, right.mT)
         scores_t = _product(part.left_t[:, heads, rows] * part.scale_t, part.right_t[:, heads].mT)
+        if part.bias_s is not None:
+            scores_s = scores_s + part.bias_s[:, heads, rows]
+        if part.bias_t is not None:
+            scores_t = scores_t + part.bias_t[:, heads, rows]
         block_totals, block_counts, by_scores = compare(scores_s, scores_t, part.keep(heads, rows))
         totals += block_totals
         counts += block_counts
         if gradients is not None:
             gradients.left[part.batch, heads, : part.length][:, :, rows] += _product(by_scores, right) * part.scale_s
             gradients.right[part.batch, heads, : part.length] += _product(by_scores.mT, left)
+            if gradients.bias is not None:
+                gradients.bias[part.batch, heads, : part.length, : part.length][:, :, rows] += by_scores
     return totals, counts
 
 

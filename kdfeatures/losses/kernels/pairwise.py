@@ -83,18 +83,23 @@ def _mean(
             "relations are compared head by head on the same tokens, but (batch, heads, tokens) is "
             f"{of_student} for the student and {of_teacher} for the teacher."
         )
-    if torch.is_grad_enabled() and (teacher.left.requires_grad or teacher.right.requires_grad):
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in _operands(teacher)):
         raise UserError(
             "relations are differentiated by the student only, but the teacher's operands require gradients; run the "
             "teacher under torch.no_grad() or detach its operands."
         )
     totals, counts, gradients = _with_gradients(sums, student, teacher, real_tokens(mask, student.left), allowed)
     if gradients is not None:
-        by_left, by_right = gradients
+        by_left, by_right, by_bias = gradients
         by_right_alone = None if by_right is by_left else by_right
         apply: Callable[..., Tensor] = _Differentiable.apply
-        totals = apply(student.left, student.right, totals, by_left, by_right_alone)
+        bias = None if by_bias is None else student.bias
+        totals = apply(student.left, student.right, bias, totals, by_left, by_right_alone, by_bias)
     return mean_of_sums(totals, counts)
+
+
+def _operands(relation: Relation) -> tuple[Tensor | None, ...]:
+    return relation.left, relation.right, relation.bias
 
 
 def _with_gradients(
@@ -129,9 +134,12 @@ def _compute(
 ) -> tuple[Tensor, Tensor, Gradients | None]:
     """Return what each sequence sums up to, the number of values in it, (B,), and the gradients, None if not needed."""
     gradients = None
-    if torch.is_grad_enabled() and (student.left.requires_grad or student.right.requires_grad):
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in _operands(student)):
         left = torch.zeros_like(student.left, dtype=torch.promote_types(student.left.dtype, torch.float32))
-        gradients = Gradients(left, left if student.right is student.left else torch.zeros_like(left))
+        bias = None
+        if student.bias is not None and student.bias.requires_grad:
+            bias = left.new_zeros(len(left), *student.bias.shape[1:])
+        gradients = Gradients(left, left if student.right is student.left else torch.zeros_like(left), bias)
     # autocast would run the matmuls in half precision although their operands are float32
     with torch.no_grad(), torch.autocast(real.device.type, enabled=False):
         return *sums(student, teacher, real, allowed, gradients), gradients
@@ -140,15 +148,24 @@ def _compute(
 class _Differentiable(torch.autograd.Function):
     """Sums (B,) whose derivatives by the student's operands are given; sequence b depends on its own operands only.
 
-    by_right is None where `by_left` holds both operands' share.
+    But for a bias that all sequences share, (1, H, L, L), whose derivatives `by_bias` holds by sequence. by_right is
+    None where `by_left` holds both operands' share.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, left: Tensor, right: Tensor, totals: Tensor, by_left: Tensor, by_right: Tensor | None
+        ctx: Any,
+        left: Tensor,
+        right: Tensor,
+        bias: Tensor | None,
+        totals: Tensor,
+        by_left: Tensor,
+        by_right: Tensor | None,
+        by_bias: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(by_left, by_right)
-        ctx.dtypes = left.dtype, right.dtype
+        ctx.save_for_backward(by_left, by_right, by_bias)
+        ctx.dtypes = left.dtype, right.dtype, None if bias is None else bias.dtype
+        ctx.shares_bias = bias is not None and len(bias) == 1
         return totals.clone()
 
     @staticmethod
@@ -158,7 +175,9 @@ class _Differentiable(torch.autograd.Function):
             None if by is None or not needed else (by * gradient[:, None, None, None]).to(dtype)
             for by, needed, dtype in zip(ctx.saved_tensors, ctx.needs_input_grad, ctx.dtypes, strict=False)
         ]
-        return *by_operands, None, None, None
+        if ctx.shares_bias and by_operands[2] is not None:
+            by_operands[2] = by_operands[2].sum(0, keepdim=True)
+        return *by_operands, None, None, None, None
 
 
 def _divergence_sums(
@@ -168,7 +187,8 @@ def _divergence_sums(
     allowed: tuple[Tensor | None, ...],
     gradients: Gradients | None,
 ) -> tuple[Tensor, Tensor]:
-    if _kernel_fits(student.left, teacher.left):
+    has_bias = student.bias is not None or teacher.bias is not None
+    if not has_bias and _kernel_fits(student.left, teacher.left):
         from kdfeatures.losses.kernels.triton import divergence_sums
 
         return divergence_sums(student, teacher, real, allowed, gradients)
@@ -185,6 +205,7 @@ def _kernel_fits(*operands: Tensor) -> bool:
 
 def _add_squares(part: Part, gradients: Gradients | None, *, centered: bool) -> tuple[Tensor, Tensor]:
     widths = part.left_s.shape[-1], part.left_t.shape[-1]
-    if not part.allowed and gram_pays(part.length, *widths):
+    has_bias = part.bias_s is not None or part.bias_t is not None
+    if not part.allowed and not has_bias and gram_pays(part.length, *widths):
         return add_squares(part, gradients, centered)
     return add_blocks(part, gradients, partial(squares, centered=centered))
