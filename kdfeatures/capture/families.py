@@ -26,6 +26,14 @@ def _albert_layers(base: PreTrainedModel) -> list[nn.Module]:
     return [layer for n in range(depth) for layer in groups[int(n / (depth / len(groups)))].albert_layers]
 
 
+def _albert_groups(config: PreTrainedConfig) -> str | None:
+    if config.num_hidden_groups == 1 and config.inner_group_num == 1:
+        return None
+    return (
+        f"its {config.num_hidden_groups} groups of {config.inner_group_num} layers are spread anew over another depth"
+    )
+
+
 def _funnel_layers(base: PreTrainedModel) -> list[nn.Module]:
     encoder: Any = base.encoder
     repeats = base.config.block_repeats
@@ -52,8 +60,10 @@ class Family:
     heads, width: the config's number of attention heads and their total width H * d.
     positional: whether attention adds position terms to q k'.
     hides_scores: why scores before softmax are not compared; None where they follow from q, k and position terms.
-    resizable: whether a student's config follows from a teacher's by new sizes, with layers that can be copied one by
-    one (kdfeatures.models.students).
+    resizable: whether a student's config follows from a teacher's by other widths (kdfeatures.models.students).
+    uncuttable: why no student of fewer layers follows from a config; None where one does, layers copied one by one.
+    first_stays: whether the first layer is of another make than all others, so that a student begins with it.
+    by_depth: parts whose sizes follow from the number of layers, which no student takes over.
     """
 
     layers: str | Callable[[PreTrainedModel], list[nn.Module]]
@@ -66,6 +76,9 @@ class Family:
     positional: Callable[[PreTrainedConfig], bool] = lambda config: False
     hides_scores: Callable[[PreTrainedConfig], str | None] = lambda config: None
     resizable: bool = True
+    uncuttable: Callable[[PreTrainedConfig], str | None] = lambda config: None
+    first_stays: bool = False
+    by_depth: tuple[str, ...] = ()
 
 
 def _bert(**more: Any) -> Family:
@@ -92,14 +105,14 @@ FAMILIES: dict[str, Family] = {
     "roberta-prelayernorm": _bert(),
     "electra": _bert(),
     "distilbert": Family(layers="transformer.layer", attention="attention", intermediate_size="hidden_dim"),
-    "albert": Family(layers=_albert_layers, attention="attention", resizable=False),
+    "albert": Family(layers=_albert_layers, attention="attention", resizable=False, uncuttable=_albert_groups),
     "mobilebert": _bert(width=lambda config: config.true_hidden_size, resizable=False),
-    "modernbert": Family(layers="layers", attention="attn", resizable=False),
+    "modernbert": Family(layers="layers", attention="attn", resizable=False, first_stays=True),
     "nomic_bert": ROTARY,
     "gte": ROTARY,
     "jina_embeddings_v3": ROTARY,
     "eurobert": GROUPED,
-    "esm": _bert(resizable=False),
+    "esm": _bert(resizable=False, by_depth=("contact_head",)),
     "mpnet": Family(
         layers="encoder.layer",
         attention="attention.attn",
@@ -138,6 +151,7 @@ FAMILIES: dict[str, Family] = {
         positional=lambda config: True,
         hides_scores=lambda config: "pools tokens between its blocks",
         resizable=False,
+        uncuttable=lambda config: "its layers form blocks between which tokens are pooled",
     ),
 }
 

@@ -171,8 +171,8 @@ TEXTS = {
         "student.{name}=null, or leave out the path."
     ),
     "student.family": (
-        "kdfeatures cannot derive a student from the config of a '{model_type}' teacher; make the student yourself, or "
-        "take one of another family, and give student.path=FOLDER."
+        "kdfeatures cannot derive a student from the config of a '{model_type}' teacher: {reason}; make the student "
+        "yourself, or take one of another family, and give student.path=FOLDER."
     ),
     "student.heads": (
         "student.hidden_size={hidden_size} is not a multiple of student.heads={heads}; choose student.heads so that it "

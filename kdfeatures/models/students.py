@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kdfeatures.capture.families import encoder_of, family_of
+from kdfeatures.capture.families import family_of
 from kdfeatures.errors import ConfigError, nearest
-from kdfeatures.mapping.rules import uniform
 from kdfeatures.models.batches import Batch
 from kdfeatures.models.heads import select_outputs
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.pca_init import narrow_embeddings
-from kdfeatures.models.pruning import PRUNABLE, prune_into
+from kdfeatures.models.pruning import MEASURED, PRUNABLE, RULES, chosen_by, most_influential, prune_into
+from kdfeatures.models.pruning.copying import copy_head, copy_layers
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -33,10 +34,13 @@ class StudentSpec:
             most important heads, neurons and directions (kdfeatures.models.pruning); "pca" starts a narrower one from
             the teacher's embeddings along their leading principal directions; "random" draws all weights.
         layers: None is as many as `layers_from`, or `layer_share` of the teacher's, rounded up.
-        layers_from: the teacher layers to copy, from 1; None spreads them evenly.
+        layers_from: the teacher layers to copy, from 1; None chooses them by `layers_by`.
+        layers_by: "uniform" (None), "lower", "upper" or "alternating" (kdfeatures.models.pruning.layer_choice), or
+            "importance": those that change most what passes through them, measured on init_examples.
         hidden_size, heads, intermediate_size: None takes the teacher's (for another width 4 hidden_size).
         seed: of random weights; None is the run's.
-        init_examples: how many training examples init="pruned" measures importance on.
+        init_examples: how many training examples importance is measured on.
+        freeze_head: whether the head is the teacher's, copied, and never trained (SimKD, arXiv:2203.14001).
     """
 
     path: str | None = None
@@ -49,6 +53,13 @@ class StudentSpec:
     intermediate_size: int | None = None
     seed: int | None = None
     init_examples: int = 512
+    layers_by: str | None = None
+    freeze_head: bool = False
+
+    @property
+    def measures(self) -> bool:
+        """Whether its start is known only once the teacher has read texts."""
+        return self.path is None and (self.init == "pruned" or self.init == "teacher" and self.layers_by == MEASURED)
 
 
 def build_student(
@@ -57,11 +68,11 @@ def build_student(
     """Return the student described by `spec`, with the task's labels. Random weights follow torch's global seed.
 
     teacher: None, as stored outputs are, only for a student with a path. teacher_columns: the teacher's outputs in the
-    task's label order, or None; a copied head is put into that order. With init="pruned" the weights are random until
-    `prune_student` has seen texts.
+    task's label order, or None; a copied head is put into that order. Where the spec `measures`, the weights are random
+    until `start_measured` has seen texts.
     """
     if spec.path is not None:
-        for name in ("layers", "layers_from", "hidden_size", "heads", "intermediate_size"):
+        for name in ("layers", "layers_from", "layers_by", "hidden_size", "heads", "intermediate_size"):
             value = getattr(spec, name)
             if value is not None:
                 raise ConfigError(
@@ -72,51 +83,75 @@ def build_student(
                     name=name,
                     size=value,
                 )
-        return load_for_task(spec.path, "student.path", task)
+        student = load_for_task(spec.path, "student.path", task)
+        if spec.freeze_head:
+            copy_head(student, teacher, teacher_columns)
+        return student
     assert teacher is not None
     student = task_type(task).auto.from_config(planned_config(spec, teacher.config, task))
-    if spec.init == "teacher":
-        _copy_layers(spec, student, teacher, teacher_columns)
+    if spec.init == "teacher" and not spec.measures:
+        layers = copied_layers(spec, student.config.num_hidden_layers, teacher.config)
+        copy_layers(student, teacher, layers, teacher_columns)
     elif spec.init == "pca":
         narrow_embeddings(student, teacher)
+    if spec.freeze_head and not spec.measures:
+        copy_head(student, teacher, teacher_columns)
     return student
 
 
-def prune_student(
+def start_measured(
     spec: StudentSpec,
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     teacher_columns: list[int] | None,
     batches: Iterable[Batch],
-) -> None:
-    """Give a student of init="pruned", in place, what it keeps of the teacher, measured on batches of model inputs."""
-    layers = copied_layers(spec, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
-    prune_into(student, teacher, batches, layers)
-    if teacher_columns is not None:
-        select_outputs(student, teacher_columns, len(teacher_columns))
+) -> list[int]:
+    """Give a student whose spec `measures` what it keeps of the teacher, in place; return the layers, from 1.
+
+    batches: of model inputs, of real texts.
+    """
+    depth, batches = student.config.num_hidden_layers, list(batches)
+    if spec.layers_by == MEASURED:
+        layers = most_influential(teacher, batches, depth)
+    else:
+        layers = copied_layers(spec, depth, teacher.config)
+    if spec.init == "pruned":
+        prune_into(student, teacher, batches, layers)
+        if teacher_columns is not None:
+            select_outputs(student, teacher_columns, len(teacher_columns))
+    else:
+        copy_layers(student, teacher, layers, teacher_columns)
+    if spec.freeze_head:
+        copy_head(student, teacher, teacher_columns)
+    return layers
 
 
-def copied_layers(spec: StudentSpec, student_layers: int, teacher_layers: int) -> list[int]:
-    """The teacher layers (from 1) that a student with init=teacher or pruned starts from."""
+def copied_layers(spec: StudentSpec, depth: int, teacher: PreTrainedConfig) -> list[int]:
+    """The teacher layers (from 1) that a student of `depth` layers starts from, where they need no measurement."""
+    teacher_layers, first_stays = teacher.num_hidden_layers, family_of(teacher).first_stays
     if spec.layers_from is None:
-        return [pair.teacher for pair in uniform(student_layers, teacher_layers, embeddings=False)]
-    if len(spec.layers_from) != student_layers:
-        raise ConfigError(
-            f"names {len(spec.layers_from)} teacher layers, but the student has {student_layers} layers",
-            argument="layers_from",
-            value=list(spec.layers_from),
-            hint="name one for each",
-            section="student",
+        rule = "uniform" if spec.layers_by in (None, MEASURED) else str(spec.layers_by)
+        return chosen_by(rule, depth, teacher_layers, first_stays=first_stays)
+    if len(spec.layers_from) != depth:
+        raise _wrong_layers(
+            spec,
+            f"names {len(spec.layers_from)} teacher layers, but the student has {depth} layers",
+            "name one for each",
         )
     for n in spec.layers_from:
         if not 1 <= n <= teacher_layers:
-            raise ConfigError(
-                f"names layer {n}, but the teacher has layers 1 to {teacher_layers}",
-                argument="layers_from",
-                value=list(spec.layers_from),
-                section="student",
-            )
+            raise _wrong_layers(spec, f"names layer {n}, but the teacher has layers 1 to {teacher_layers}")
+    if first_stays and (spec.layers_from[0] != 1 or 1 in spec.layers_from[1:]):
+        raise _wrong_layers(
+            spec,
+            f"must begin with layer 1, and hold it once: the first layer of a '{teacher.model_type}' lacks the norm "
+            "that all others begin with",
+        )
     return list(spec.layers_from)
+
+
+def _wrong_layers(spec: StudentSpec, problem: str, hint: str = "") -> ConfigError:
+    return ConfigError(problem, argument="layers_from", value=spec.layers_from, hint=hint, section="student")
 
 
 def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> PreTrainedConfig:
@@ -129,22 +164,29 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
             hint=f"choose from {', '.join(INITS)}",
             section="student",
         )
-    if not family_of(teacher).resizable:
+    family = family_of(teacher)
+    reason = family.uncuttable(teacher)
+    if reason is not None:
         raise ConfigError(
-            f"kdfeatures cannot derive a student from the config of a '{teacher.model_type}' teacher",
+            f"kdfeatures cannot derive a student from the config of a '{teacher.model_type}' teacher: {reason}",
             hint="make the student yourself, or take one of another family, and give its path",
             key="student.family",
             model_type=teacher.model_type,
+            reason=reason,
         )
-    config = type(teacher).from_dict(teacher.to_dict() | label_settings(task))
-    config.dtype = torch.float32  # whatever the teacher runs in
     if not 0 < spec.layer_share <= 1:
         raise ConfigError(
             "must be above 0 and at most 1", argument="layer_share", value=spec.layer_share, section="student"
         )
     share = math.ceil(spec.layer_share * teacher.num_hidden_layers)
-    usual_depth = len(spec.layers_from) if spec.layers_from else share
-    config.num_hidden_layers = _positive(spec.layers, "layers", usual_depth)
+    depth = _positive(spec.layers, "layers", len(spec.layers_from) if spec.layers_from else share)
+    _check_choice(spec, depth, teacher)
+    config = _of_depth(spec, depth, teacher, task)
+    config.dtype = torch.float32  # whatever the teacher runs in
+    if not family.resizable:
+        _check_widths(spec, teacher)
+        _check_init(spec, config, teacher)
+        return config
     config.hidden_size = _positive(spec.hidden_size, "hidden_size", teacher.hidden_size)
     config.num_attention_heads = _positive(spec.heads, "heads", teacher.num_attention_heads)
     if config.hidden_size % config.num_attention_heads:
@@ -159,6 +201,65 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
     same_width = config.hidden_size == teacher.hidden_size
     usual = getattr(teacher, name) if same_width else 4 * config.hidden_size
     setattr(config, name, _positive(spec.intermediate_size, "intermediate_size", usual))
+    _check_init(spec, config, teacher)
+    return config
+
+
+def _of_depth(spec: StudentSpec, depth: int, teacher: PreTrainedConfig, task: Task) -> PreTrainedConfig:
+    """Return the teacher's config with another depth, and what it says of each layer of those that are kept."""
+    changes: dict[str, Any] = {"num_hidden_layers": depth}
+    types = getattr(teacher, "layer_types", None)
+    if types is not None:
+        if spec.layers_by == MEASURED:
+            raise _wrong_choice(
+                spec,
+                f"is not for a '{teacher.model_type}', whose layers are of several types, which must be known before "
+                "any text is read",
+                "choose another, or name layers_from",
+            )
+        changes["layer_types"] = [types[n - 1] for n in copied_layers(spec, depth, teacher)]
+    return type(teacher).from_dict(teacher.to_dict() | label_settings(task) | changes)
+
+
+def _check_widths(spec: StudentSpec, teacher: PreTrainedConfig) -> None:
+    """Raise ConfigError for other widths than the teacher's, of a family whose config does not tell what they mean."""
+    names = {
+        "hidden_size": "hidden_size",
+        "heads": "num_attention_heads",
+        "intermediate_size": family_of(teacher).intermediate_size,
+    }
+    for name, of_config in names.items():
+        value, its = getattr(spec, name), getattr(teacher, of_config)
+        if value not in (None, its):
+            raise ConfigError(
+                f"is not the teacher's {its}, and students of a '{teacher.model_type}' keep its widths",
+                argument=name,
+                value=value,
+                hint="leave it out, or make the student yourself and give its path",
+                section="student",
+            )
+
+
+def _check_choice(spec: StudentSpec, depth: int, teacher: PreTrainedConfig) -> None:
+    if spec.layers_by is None:
+        return
+    if spec.layers_by not in RULES:
+        raise _wrong_choice(spec, f"is unknown{nearest(spec.layers_by, RULES)}", f"choose from {', '.join(RULES)}")
+    if spec.layers_from is not None:
+        raise _wrong_choice(spec, f"chooses layers that layers_from={list(spec.layers_from)} names already")
+    if spec.init not in ("teacher", "pruned"):
+        raise _wrong_choice(spec, f"chooses layers to copy, but init={spec.init} copies none")
+    if depth > teacher.num_hidden_layers and spec.layers_by != "uniform":
+        raise _wrong_choice(
+            spec, f"chooses each layer once, but the student has {depth} and the teacher {teacher.num_hidden_layers}"
+        )
+
+
+def _wrong_choice(spec: StudentSpec, problem: str, hint: str = "leave out one of them") -> ConfigError:
+    return ConfigError(problem, argument="layers_by", value=spec.layers_by, hint=hint, section="student")
+
+
+def _check_init(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
     if spec.init == "teacher":
         _check_copy(spec, config, teacher)
     elif spec.init == "pruned":
@@ -171,6 +272,8 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
             layers_from=list(spec.layers_from),
             init=spec.init,
         )
+    if spec.measures and spec.init_examples < 4:
+        raise ConfigError("must be at least 4", argument="init_examples", value=spec.init_examples, section="student")
     if spec.init == "pca" and config.hidden_size >= teacher.hidden_size:
         raise ConfigError(
             f"init=pca makes embeddings narrower, but hidden_size={config.hidden_size} is not below the teacher's "
@@ -180,7 +283,6 @@ def planned_config(spec: StudentSpec, teacher: PreTrainedConfig, task: Task) -> 
             hidden_size=config.hidden_size,
             teacher_size=teacher.hidden_size,
         )
-    return config
 
 
 def _check_pruning(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
@@ -201,9 +303,7 @@ def _check_pruning(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrai
             hidden_size=config.hidden_size,
             teacher_size=teacher.hidden_size,
         )
-    if spec.init_examples < 4:
-        raise ConfigError("must be at least 4", argument="init_examples", value=spec.init_examples, section="student")
-    copied_layers(spec, config.num_hidden_layers, teacher.num_hidden_layers)
+    copied_layers(spec, config.num_hidden_layers, teacher)
 
 
 def _check_copy(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
@@ -222,25 +322,10 @@ def _check_copy(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrained
                 student_size=student_size,
                 teacher_size=teacher_size,
             )
-    copied_layers(spec, config.num_hidden_layers, teacher.num_hidden_layers)
+    copied_layers(spec, config.num_hidden_layers, teacher)
 
 
 def _positive(value: int | None, name: str, otherwise: int) -> int:
     if value is not None and value < 1:
         raise ConfigError("must be at least 1", argument=name, value=value, section="student")
     return otherwise if value is None else value
-
-
-def _copy_layers(
-    spec: StudentSpec, student: PreTrainedModel, teacher: PreTrainedModel, teacher_columns: list[int] | None
-) -> None:
-    student_layers, teacher_layers = encoder_of(student).layers, encoder_of(teacher).layers
-    for layer, source in zip(
-        student_layers, copied_layers(spec, len(student_layers), len(teacher_layers)), strict=True
-    ):
-        layer.load_state_dict(teacher_layers[source - 1].state_dict())
-    inside = {id(parameter) for layer in teacher_layers for parameter in layer.parameters()}
-    other_weights = {key: value for key, value in teacher.state_dict(keep_vars=True).items() if id(value) not in inside}
-    student.load_state_dict(other_weights, strict=False)
-    if teacher_columns is not None:
-        select_outputs(student, teacher_columns, len(teacher_columns))

@@ -178,6 +178,7 @@ def distill_stage(
         augmented_examples=setup.added.get(AUGMENTED, 0),
         examples=counts_of(setup.reported),
         truncated=setup.truncated,
+        copied_layers=setup.copied_layers,
         **teachers,
         report=report,
         **of_training(trainer, seconds),
@@ -291,7 +292,7 @@ def _run_stages(settings: DistillSettings, output_dir: Path) -> RunResults | Non
 
 def _continue_from(stage: StageSettings, folder: Path) -> StageSettings:
     """Return a stage that begins with the student in `folder`."""
-    inherited = {name: stage.record["student"][name] for name in ("init", "layer_share")}
+    inherited = {name: stage.record["student"][name] for name in ("init", "layer_share", "freeze_head")}
     student = dict.fromkeys(stage.record["student"]) | {"path": str(folder)} | inherited
     return replace(stage, student=StudentSpec(**student), record=merged(stage.record, {"student": student}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,15 @@ from kdfeatures.losses import HardLabel
 from kdfeatures.mapping.diagram import maps_text
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.limits import check_inputs, check_unseen_inputs, cut_padding
-from kdfeatures.models.students import StudentSpec, build_student, prune_student
+from kdfeatures.models.students import StudentSpec, build_student, start_measured
 from kdfeatures.models.teachers import Teacher, load_teachers, make_all_ready, option_of, with_student_tokenizer
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.tokenization.teacher_columns import Tokenizers, of_teacher
+
+logger = logging.getLogger(__name__)
 
 PRUNING_BATCH = 32  # texts a forward pass, so that a measurement is always the same
 
@@ -55,7 +58,7 @@ class DistillationSetup:
     the task's, by POOL and AUGMENTED. reported: {split: encoded examples}.
     outputs: what the main teacher answered when it is no model here, and stored: its logits (examples, C) on those of
     the reported splits that it has answered; both are None otherwise.
-    truncated: see kdfeatures.data.inputs.
+    truncated: see kdfeatures.data.inputs. copied_layers: of the teacher, where they were measured.
     """
 
     task: Task
@@ -73,6 +76,7 @@ class DistillationSetup:
     outputs: StoredOutputs | None
     stored: dict[str, np.ndarray] | None
     truncated: dict[str, dict[str, int]]
+    copied_layers: list[int] | None
 
     @classmethod
     def prepare(cls, stage: StageSettings, output_dir: Path) -> DistillationSetup:
@@ -117,7 +121,7 @@ class DistillationSetup:
         for name in objective.compared_by_layer(others):
             check_offsets(tokenizer.is_fast, "the student")
             check_offsets(others[name].is_fast, f"{option_of(name)}={teachers[name].path}")
-        frozen = freeze_below(student, stage.freeze_below)
+        frozen = freeze_below(student, stage.freeze_below) or stage.student.freeze_head
         arguments = stage.trainer.training_arguments(
             output_dir,
             metric=task.main_metric,
@@ -149,10 +153,12 @@ class DistillationSetup:
                 check_unseen_inputs(model, option, tokenizer, data.max_length)
             elif model is not None:
                 check_inputs(model, option, [None if split is None else of_teacher(split, name) for split in splits])
-        if stage.student.path is None and stage.student.init == "pruned":
+        copied = None
+        if stage.student.measures:
             chosen = _sample(examples, stage.student.init_examples, stage.seed)
             batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)  # the teacher's, as it is cut from it
-            prune_student(stage.student, student, main.loaded, main.columns, batches)
+            copied = start_measured(stage.student, student, main.loaded, main.columns, batches)
+            logger.info(f"The student begins with the teacher's layers {', '.join(map(str, copied))}.")
         make_all_ready(teachers, stage.teacher)  # not before: what is copied from a teacher shall not be rounded
         stored = None
         if outputs is not None:
@@ -174,6 +180,7 @@ class DistillationSetup:
             outputs=outputs,
             stored=stored,
             truncated=inputs.truncated,
+            copied_layers=copied,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,9 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
     learned_from = results["teacher"]["path"] if path is None else path
     if not _is_same(learned_from, teacher):
         return Before(None, f"the student began as a part of {learned_from}, not of teacher.path={teacher}")
-    if spec.init == "pruned":
+    if spec.init == "teacher" and spec.measures and results.get("copied_layers"):
+        spec = replace(spec, layers_from=results["copied_layers"], layers_by=None)
+    if spec.measures:
         return Before(
             None, "the student began as what was kept of the teacher, measured on texts that are not read here"
         )
@@ -70,7 +73,7 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
     model = build_student(spec, headed, None, task)
     depth = model.config.num_hidden_layers
     if spec.init == "teacher":
-        copied = copied_layers(spec, depth, of_teacher.num_hidden_layers)
+        copied = copied_layers(spec, depth, of_teacher)
         return Before(model, f"began with a copy of the teacher's layers {', '.join(map(str, copied))}")
     drawn = f"random weights, drawn again with seed {seed}"
     if spec.init == "pca":

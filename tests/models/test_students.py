@@ -102,8 +102,9 @@ def test_a_regression_student_has_one_output_copied_from_the_teacher():
 
 
 def test_copied_layers_are_spread_evenly_unless_named():
-    assert copied_layers(StudentSpec(), 3, 12) == [4, 8, 12]
-    assert copied_layers(StudentSpec(layers_from=[1, 2, 12]), 3, 12) == [1, 2, 12]
+    config = tiny_config("bert", layers=12)
+    assert copied_layers(StudentSpec(), 3, config) == [4, 8, 12]
+    assert copied_layers(StudentSpec(layers_from=[1, 2, 12]), 3, config) == [1, 2, 12]
 
 
 def test_a_student_has_half_of_the_layers_and_all_else_of_the_teacher_where_nothing_is_said():
@@ -223,5 +224,6 @@ def test_a_pretrained_student_that_is_not_there_is_refused():
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in RESIZABLE])
 def test_a_family_whose_config_cannot_be_resized_is_refused(family):
-    message = refused(tiny_classifier(family), layers=2)
-    assert f"'{family}' teacher" in message and "student.path=FOLDER" in message
+    message = refused(tiny_classifier(family), layers=2, hidden_size=12)
+    told = "' teacher: its layers form blocks" if family == "funnel" else "keep its widths"
+    assert f"'{family}" in message and told in message and "path" in message

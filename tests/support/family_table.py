@@ -1,4 +1,4 @@
-"""The table of families in docs/capture.md, from code and differences measured now.
+"""The tables of families in docs/capture.md, from code and differences measured now.
 
 PYTHONPATH=tests python -m support.family_table
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import copy
 
 import torch
-from support.tiny import tiny_batch, undropped
+from support.tiny import tiny_batch, tiny_config, undropped
 
 from kdfeatures.capture.context import capture
 from kdfeatures.capture.families import FAMILIES, REFUSED
+from kdfeatures.models.pruning import PRUNABLE
 
 HEADER = [
     "| family | hidden | q k v | probabilities | largest difference |",
     "|---|---|---|---|---|",
 ]
+USES = ["| family | scores | students of fewer layers | other widths | in a cache |", "|---|---|---|---|---|"]
 LENGTHS = (9, 5, 7)
 
 
@@ -54,6 +56,20 @@ def described(family: str) -> list[str]:
     return [family, layers, f"hooks on {', '.join(row.eager.names)}", "the model's own, before dropout"]
 
 
+def uses(family: str) -> list[str]:
+    """What can be done with a family, by its row and a small config."""
+    row, config = FAMILIES[family], tiny_config(family)
+    hidden = row.hides_scores(config)
+    scores = f"no: {hidden}" if hidden else "with position terms" if row.positional(config) else "yes"
+    uncuttable = row.uncuttable(config)
+    cut = "any layers, the first stays" if row.first_stays else "any layers"
+    cut = "its one layer, less often" if family == "albert" else cut
+    widths = "pruned, pca, random" if family in PRUNABLE else "pca, random" if row.resizable else "no"
+    cache = "hidden states, relations" if row.positional(config) else "all"
+    cache = "no" if family == "funnel" else cache
+    return [family, scores, f"no: {uncuttable}" if uncuttable else cut, widths, cache]
+
+
 def refused() -> list[str]:
     return [f"| {name} | refused: {reason} | | | |" for name, reason in REFUSED.items()]
 
@@ -63,4 +79,6 @@ if __name__ == "__main__":
     print("\n".join(HEADER))
     for name in FAMILIES:
         print("| " + " | ".join([*described(name), f"{largest_difference(name):.1e}"]) + " |")
-    print("\n".join(refused()))
+    print("\n".join([*refused(), "", *USES]))
+    for name in FAMILIES:
+        print("| " + " | ".join(uses(name)) + " |")
