@@ -114,9 +114,8 @@ def pair_batch(
         return pair_of(_padded(tokenizer, kept))
     batch = BothCollator(partial(_padded, tokenizer), {teacher: others[teacher]})(kept)
     inputs = batch.pop("teacher_inputs")
-    groups = groups_of(inputs, batch["attention_mask"])
-    assert groups is not None  # as encoded for a teacher of another tokenizer
-    return PairBatch(batch, inputs_of_teacher(inputs[teacher]), groups[teacher])
+    groups = groups_of(inputs, batch["attention_mask"]) or {}
+    return PairBatch(batch, inputs_of_teacher(inputs[teacher]), groups.get(teacher))
 
 
 def batches_of(

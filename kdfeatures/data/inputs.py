@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -92,6 +92,14 @@ class TaskData:
         """Return the encoded validation split, or None for data that have none."""
         present = self.task.splits.get("validation") in self.raw
         return self.split("validation") if present else None
+
+    def training_texts(self, data: DataSettings) -> Iterator[str | list[str]]:
+        """Yield the texts of the whole training split and of data.pool, one column after the other."""
+        splits = [split_of(self.raw, self.task, "train")]
+        splits += [] if data.pool is None else [read_pool(data.pool, self.task)]
+        for examples in splits:
+            for column in self.task.text:
+                yield from examples[column][:]
 
     def train(self, data: DataSettings, seed: int, augment: Callable[..., Dataset] | None = None) -> dict[str, Dataset]:
         """Return `data.train_examples` training examples, of which `data.labelled` keep their label, and `data.pool`.

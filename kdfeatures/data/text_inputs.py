@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -72,6 +72,11 @@ class TextData:
     def reported(self, split: str) -> dict[str, Dataset]:
         """Return the split to report; none when nothing is scored."""
         return {split: self.split(split)} if task_type(self.task).scores else {}
+
+    def training_texts(self, data: DataSettings) -> Iterator[str]:
+        """Yield the texts of the training split."""
+        (column,) = self.task.text
+        yield from (row[column] for row in self.raw[self.task.splits["train"]])
 
     def train(
         self, data: DataSettings, seed: int, augment: Callable[..., Dataset] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datasets import Dataset
@@ -48,6 +48,10 @@ def _lines(path: str, task: Task, option: str) -> Dataset:
             f"{option} has one text a line, but task '{task.name}' reads {', '.join(task.text)}; give a CSV or JSON "
             "lines with these columns."
         )
-    files = expand(path, Path(), option, TEXT_ENDINGS)
-    lines = [line for file in files for line in read_text(file, task.encoding, "task.encoding").splitlines()]
-    return Dataset.from_dict({task.text[0]: [line for line in lines if line.strip()]})
+    return Dataset.from_dict({task.text[0]: list(read_lines(path, option, task.encoding))})
+
+
+def read_lines(path: str, option: str, encoding: str | None) -> Iterator[str]:
+    """Yield the lines, blank ones aside, of a text file, a folder of such or a pattern, that `option` names."""
+    for file in expand(path, Path(), option, TEXT_ENDINGS):
+        yield from (line for line in read_text(file, encoding, "task.encoding").splitlines() if line.strip())

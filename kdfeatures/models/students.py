@@ -40,6 +40,9 @@ class StudentSpec:
         hidden_size, heads, intermediate_size: None takes the teacher's (for another width 4 hidden_size).
         seed: of random weights; None is the run's.
         init_examples: how many training examples importance is measured on.
+        vocabulary: "task" keeps the tokens of the task's training texts alone, with those that split any text; None
+            keeps all.
+        vocabulary_corpus: text files, a text a line, whose tokens are kept, too.
         freeze_head: whether the head is the teacher's, copied, and never trained (SimKD, arXiv:2203.14001).
     """
 
@@ -55,6 +58,26 @@ class StudentSpec:
     init_examples: int = 512
     layers_by: str | None = None
     freeze_head: bool = False
+    vocabulary: str | None = None
+    vocabulary_corpus: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.vocabulary not in (None, "task"):
+            raise ConfigError(
+                "is unknown",
+                argument="vocabulary",
+                value=self.vocabulary,
+                hint="write task, or null",
+                section="student",
+            )
+        if self.vocabulary_corpus is not None and self.vocabulary is None:
+            raise ConfigError(
+                "has no effect without a vocabulary that is cut",
+                argument="vocabulary_corpus",
+                value=self.vocabulary_corpus,
+                hint="set vocabulary=task",
+                section="student",
+            )
 
     @property
     def measures(self) -> bool:

@@ -179,6 +179,7 @@ def distill_stage(
         examples=counts_of(setup.reported),
         truncated=setup.truncated,
         copied_layers=setup.copied_layers,
+        vocabulary=setup.vocabulary,
         **teachers,
         report=report,
         **of_training(trainer, seconds),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from kdfeatures.data.class_weights import set_class_weights
 from kdfeatures.data.inputs import TaskData, check_scored, joined, load_inputs
 from kdfeatures.data.stored_predictions import StoredOutputs
 from kdfeatures.data.subsets import is_labelled, sample
-from kdfeatures.data.text_inputs import OWN
+from kdfeatures.data.text_inputs import OWN, TextData
+from kdfeatures.data.unlabeled import read_lines
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.summary import describe_layers, describe_objective
 from kdfeatures.errors import ConfigError, UserError
@@ -43,7 +45,9 @@ from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
-from kdfeatures.tokenization.teacher_columns import Tokenizers, of_teacher
+from kdfeatures.tokenization.teacher_columns import Tokenizers, is_one_to_one, of_teacher
+from kdfeatures.tokenization.vocabulary import cut_tables, cut_tokenizer, used_pieces
+from kdfeatures.tokenization.vocabulary.cut_tokenizer import CutTokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class DistillationSetup:
     outputs: what the main teacher answered when it is no model here, and stored: its logits (examples, C) on those of
     the reported splits that it has answered; both are None otherwise.
     truncated: see kdfeatures.data.inputs. copied_layers: of the teacher, where they were measured.
+    vocabulary: how many tokens were kept of how many, where it was cut.
     """
 
     task: Task
@@ -77,6 +82,7 @@ class DistillationSetup:
     stored: dict[str, np.ndarray] | None
     truncated: dict[str, dict[str, int]]
     copied_layers: list[int] | None
+    vocabulary: dict[str, int] | None
 
     @classmethod
     def prepare(cls, stage: StageSettings, output_dir: Path) -> DistillationSetup:
@@ -96,12 +102,12 @@ class DistillationSetup:
         main = teachers[DEFAULT_TEACHER]
         set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
         student = build_student(stage.student, main.model, main.columns, task)
-        others = {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
-        if others and task.kind == "text":
+        others = tokenizers_of(teachers)
+        if (others or stage.student.vocabulary is not None) and task.kind == "text":
             raise UserError(
-                "the teacher has another tokenizer than the student, and a masked language model predicts the pieces "
+                "the teacher has another vocabulary than the student, and a masked language model predicts the pieces "
                 "of its own, so their outputs cannot be compared; use a recipe without terms on outputs, such as "
-                "recipe=tinybert_general."
+                "recipe=tinybert_general, and student.vocabulary=null."
             )
         if task.kind == "text":
             cut_padding([student, *(teacher.loaded for teacher in teachers.values())], tokenizer)
@@ -114,13 +120,6 @@ class DistillationSetup:
                     check_scores_kept(objective, name, teacher.model.config)
         if outputs is not None:
             outputs.check(objective)
-        try:
-            objective.check_other_tokenizers(others)
-        except ConfigError as error:
-            raise UserError(option_line(error)) from error
-        for name in objective.compared_by_layer(others):
-            check_offsets(tokenizer.is_fast, "the student")
-            check_offsets(others[name].is_fast, f"{option_of(name)}={teachers[name].path}")
         frozen = freeze_below(student, stage.freeze_below) or stage.student.freeze_head
         arguments = stage.trainer.training_arguments(
             output_dir,
@@ -129,6 +128,14 @@ class DistillationSetup:
             find_unused_parameters=frozen or not objective.reaches_the_head,
         )
         inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None, others)
+        kept: CutTokenizer | None = None
+        if stage.student.vocabulary is not None:
+            kept = task_vocabulary(stage, tokenizer, inputs)
+            teachers = {
+                name: replace(teacher, tokenizer=teacher.tokenizer or tokenizer) for name, teacher in teachers.items()
+            }
+            main, tokenizer, others = teachers[DEFAULT_TEACHER], kept.tokenizer, tokenizers_of(teachers)
+            inputs = replace(inputs, tokenizer=tokenizer, others=others)
         augmentation = stage.augmentation
         if not objective.needs_teacher:
             augmentation = None  # copies have no labels, so nothing would be learned from them
@@ -146,6 +153,18 @@ class DistillationSetup:
         for name, term in objective.terms.items():
             if isinstance(term.loss, HardLabel) and not is_stream:
                 set_class_weights(term.loss, task, examples, f"losses.{name}.class_weights")
+        if not is_stream:
+            check_comparable(objective, examples, tokenizer, teachers)
+        copied = None
+        if stage.student.measures:
+            chosen = of_teacher(_sample(examples, stage.student.init_examples, stage.seed), DEFAULT_TEACHER)
+            batches = text_batches(chosen, main.tokenizer or tokenizer, batch_size=PRUNING_BATCH)
+            copied = start_measured(stage.student, student, main.loaded, main.columns, batches)
+            logger.info(f"The student begins with the teacher's layers {', '.join(map(str, copied))}.")
+        vocabulary = None
+        if kept is not None:
+            vocabulary = {"kept": len(kept.old_ids), "of": student.config.vocab_size}
+            cut_tables(student, kept.old_ids)
         splits = [examples, validation, *reported.values()]
         models = [(option_of(name) + f"={teacher.path}", teacher.model, name) for name, teacher in teachers.items()]
         for option, model, name in [*models, ("the student", student, "")]:
@@ -153,12 +172,6 @@ class DistillationSetup:
                 check_unseen_inputs(model, option, tokenizer, data.max_length)
             elif model is not None:
                 check_inputs(model, option, [None if split is None else of_teacher(split, name) for split in splits])
-        copied = None
-        if stage.student.measures:
-            chosen = _sample(examples, stage.student.init_examples, stage.seed)
-            batches = text_batches(chosen, tokenizer, batch_size=PRUNING_BATCH)  # the teacher's, as it is cut from it
-            copied = start_measured(stage.student, student, main.loaded, main.columns, batches)
-            logger.info(f"The student begins with the teacher's layers {', '.join(map(str, copied))}.")
         make_all_ready(teachers, stage.teacher)  # not before: what is copied from a teacher shall not be rounded
         stored = None
         if outputs is not None:
@@ -181,12 +194,13 @@ class DistillationSetup:
             stored=stored,
             truncated=inputs.truncated,
             copied_layers=copied,
+            vocabulary=vocabulary,
         )
 
     @property
     def other_tokenizers(self) -> Tokenizers:
         """The tokenizers of the teachers that have another one than the student, by name."""
-        return {name: teacher.tokenizer for name, teacher in self.teachers.items() if teacher.tokenizer is not None}
+        return tokenizers_of(self.teachers)
 
     def reported_by(self, teacher: str) -> dict[str, Dataset]:
         """Return the reported splits as a teacher reads them."""
@@ -209,6 +223,48 @@ class DistillationSetup:
             others={name: teacher.loaded.config for name, teacher in self.teachers.items() if name != DEFAULT_TEACHER},
             **outputs_of(self.task, self.student.config),
         )
+
+
+def tokenizers_of(teachers: Mapping[str, Teacher]) -> dict[str, PreTrainedTokenizerBase]:
+    """Return the tokenizers of the teachers that have another one than the student, by name."""
+    return {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
+
+
+def task_vocabulary(
+    stage: StageSettings, tokenizer: PreTrainedTokenizerBase, inputs: TaskData | TextData
+) -> CutTokenizer:
+    """Return the student's tokenizer with the pieces of the task's training texts, and of a corpus, alone."""
+    spec, data = stage.student, stage.data
+    if data.streaming:
+        raise UserError(
+            "student.vocabulary=task counts the pieces of all training texts, which data.streaming=true does not hold; "
+            "set one of them otherwise."
+        )
+    used = used_pieces(tokenizer, inputs.training_texts(data))
+    if spec.vocabulary_corpus is not None:
+        option = f"student.vocabulary_corpus={spec.vocabulary_corpus}"
+        used |= used_pieces(tokenizer, read_lines(spec.vocabulary_corpus, option, stage.task.encoding))
+    kept = cut_tokenizer(tokenizer, used, "the student")
+    logger.info(f"student.vocabulary=task keeps {len(kept.old_ids):,} of {len(tokenizer):,} tokens.")
+    return kept
+
+
+def check_comparable(
+    objective: BoundObjective,
+    examples: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    teachers: Mapping[str, Teacher],
+) -> None:
+    """Raise UserError for a term on layers of a teacher whose tokens are not the student's, where it needs them so."""
+    others = tokenizers_of(teachers)
+    grouped = [name for name in objective.compared_by_layer(others) if not is_one_to_one(examples, name)]
+    try:
+        objective.check_other_tokenizers(grouped)
+    except ConfigError as error:
+        raise UserError(option_line(error)) from error
+    for name in grouped:
+        check_offsets(tokenizer.is_fast, "the student")
+        check_offsets(others[name].is_fast, f"{option_of(name)}={teachers[name].path}")
 
 
 def student_tokenizer(student: StudentSpec, main: Teacher) -> PreTrainedTokenizerBase:

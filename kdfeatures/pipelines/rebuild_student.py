@@ -63,6 +63,8 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
         return Before(None, f"the student began as a part of {learned_from}, not of teacher.path={teacher}")
     if spec.init == "teacher" and spec.measures and results.get("copied_layers"):
         spec = replace(spec, layers_from=results["copied_layers"], layers_by=None)
+    if spec.vocabulary is not None:
+        return Before(None, "the student began with a vocabulary that was cut by texts that are not read here")
     if spec.measures:
         return Before(
             None, "the student began as what was kept of the teacher, measured on texts that are not read here"

@@ -19,7 +19,7 @@ ARGUMENTS = {
 }
 OF_TERMS = {"over_pairs": "pair_reduction"}
 # options that came later, by one that was always beside them, and what a run without them did
-ADDED = {("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False}}
+ADDED = {("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None}}
 
 
 def current_target(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class RunResults:
     examples: Mapping[str, int] = field(default_factory=dict)
     truncated: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     copied_layers: Sequence[int] | None = None
+    vocabulary: Mapping[str, int] | None = None
     losses: Mapping[str, float | None] = field(default_factory=dict)
     padding: float | None = None
     report: Mapping[str, Any] | None = None

@@ -11,11 +11,14 @@ from transformers import PreTrainedTokenizerBase
 from kdfeatures.alignment.tokens.spans import NO_GROUP
 from kdfeatures.alignment.tokens.teacher_inputs import GROUP_MASK, ROWS, STUDENT_GROUPS, TEACHER_GROUPS
 from kdfeatures.tasks.columns import IGNORE_INDEX
-from kdfeatures.tokenization.teacher_columns import LABELS, PREFIX, Tokenizers, column_of
+from kdfeatures.tokenization.teacher_columns import LABELS, PREFIX, Tokenizers, column_of, is_identity
 
 
 class BothCollator:
-    """Pads the student's columns by another collator, and those of each teacher by its tokenizer."""
+    """Pads the student's columns by another collator, and those of each teacher by its tokenizer.
+
+    Groups that are single tokens throughout a batch are left out: token is then compared with token.
+    """
 
     def __init__(self, pad: Callable[[list[dict[str, Any]]], dict[str, Any]], tokenizers: Tokenizers) -> None:
         self.pad, self.tokenizers = pad, dict(tokenizers)
@@ -44,7 +47,7 @@ class BothCollator:
         length = batch["input_ids"].shape[1]
         if LABELS in rows[0]:
             batch[ROWS] = _filled([row[LABELS] for row in rows], length, IGNORE_INDEX) != IGNORE_INDEX
-        if STUDENT_GROUPS in rows[0]:
+        if STUDENT_GROUPS in rows[0] and not all(is_identity(row[STUDENT_GROUPS], row[TEACHER_GROUPS]) for row in rows):
             batch[STUDENT_GROUPS] = _filled([row[STUDENT_GROUPS] for row in rows], student_length, NO_GROUP)
             batch[TEACHER_GROUPS] = _filled([row[TEACHER_GROUPS] for row in rows], length, NO_GROUP)
             counts = batch[STUDENT_GROUPS].amax(1, keepdim=True) + 1

@@ -70,6 +70,20 @@ def comparable_words(examples: Dataset, teachers: Sequence[str]) -> Dataset:
     return examples.map(cut, keep_in_memory=True, features=examples.features)
 
 
+def is_one_to_one(examples: Dataset, teacher: str) -> bool:
+    """Whether every token of every example is one token of the teacher's, so that both are compared as they are."""
+    columns = [column_of(teacher, name) for name in (STUDENT_GROUPS, TEACHER_GROUPS)]
+    if not set(columns) <= set(examples.column_names):
+        return False
+    own, its = (examples[column][:] for column in columns)
+    return all(is_identity(*groups) for groups in zip(own, its, strict=True))
+
+
+def is_identity(own: Sequence[int], its: Sequence[int]) -> bool:
+    """Whether groups are single tokens in their order, on both sides."""
+    return list(own) == list(its) == list(range(len(own)))
+
+
 def of_teacher(examples: Dataset, teacher: str) -> Dataset:
     """Return the examples as a teacher reads them: its own inputs where it has some, and the labels."""
     start = column_of(teacher, "")

@@ -10,7 +10,8 @@
         }
     }
 
-Groups are only there where tokenizers tell where tokens lie in the text; logits of texts need none.
+Groups are there where tokenizers tell where tokens lie in the text, and some group is more than a token of each: else
+tokens are compared as they are. Logits of texts need none.
 """
 
 from __future__ import annotations
