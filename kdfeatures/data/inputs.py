@@ -19,7 +19,7 @@ from kdfeatures.data.text_inputs import OWN, TextData
 from kdfeatures.data.unlabeled import read_pool
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.task import Task
-from kdfeatures.tokenization.teacher_columns import Tokenizers, comparable_words, with_teacher_inputs
+from kdfeatures.tokenization.teacher_columns import Tokenizers, comparable_words, of_teacher, with_teacher_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -78,15 +78,22 @@ class TaskData:
 
     def _encoded(self, raw: Dataset, split: str) -> Dataset:
         encoded = encode(raw, self.tokenizer, self.task, self.max_length)
+        read = with_teacher_inputs(raw, encoded, self.task, self.tokenizer, self.others, self.max_length)
         if split not in self.truncated:
             cut = count_cut(raw, encoded, self.tokenizer, self.task, self.max_length)
             self.truncated[split] = {"cut": cut, "of": len(encoded)}
-            if cut:
-                logger.warning(
-                    f"{self.task.name} {split}: {cut:,} of {len(encoded):,} texts are longer than data.max_length="
-                    f"{self.max_length} tokens and were cut; raise it where the model takes more."
-                )
-        return with_teacher_inputs(raw, encoded, self.task, self.tokenizer, self.others, self.max_length)
+            self._tell_cut(split, cut, len(encoded))
+            for name, other in self.others.items():
+                its_cut = count_cut(raw, of_teacher(read, name), other, self.task, self.max_length)
+                self._tell_cut(f"{split}, as the teacher {name} reads it", its_cut, len(encoded))
+        return read
+
+    def _tell_cut(self, what: str, cut: int, texts: int) -> None:
+        if cut:
+            logger.warning(
+                f"{self.task.name} {what}: {cut:,} of {texts:,} texts are longer than data.max_length="
+                f"{self.max_length} tokens and were cut; raise it where the model takes more."
+            )
 
     def validation(self) -> Dataset | None:
         """Return the encoded validation split, or None for data that have none."""

@@ -38,7 +38,7 @@ from kdfeatures.runs.environment import versions
 from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.masked_lm import PlainTextTask
-from kdfeatures.tokenization.teacher_columns import Tokenizers, of_teacher, without_teachers
+from kdfeatures.tokenization.teacher_columns import Tokenizers, is_one_to_one, of_teacher, without_teachers
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +60,15 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     pairs = inspected_pairs(settings, configs)
     check_scores(shown, configs)
     tokenizer, others = _tokenizers(paths)
-    if others and "correlation" in shown.measures:
+    examples = inspected_examples(
+        task, data, settings.split, tokenizer, others, count=shown.examples, seed=settings.seed
+    )
+    if others and "correlation" in shown.measures and not is_one_to_one(examples, DEFAULT_TEACHER):
         raise UserError(
             "inspect.measures holds correlation, which compares scores before the softmax, but student and teacher "
             "have other tokenizers and are compared by groups of tokens, which have none; set "
             "inspect.measures=[divergence,cka]."
         )
-    examples = inspected_examples(
-        task, data, settings.split, tokenizer, others, count=shown.examples, seed=settings.seed
-    )
     sentences = [
         *own_sentences(shown.texts, tokenizer, others, max_length=data.max_length),
         *example_sentences(examples, tokenizer, others, count=shown.sentences, longest=shown.sentence_tokens),

@@ -163,3 +163,15 @@ def test_the_cache_is_filled_ahead_with_the_teachers_own_inputs(workspace, stude
     before = shards(workspace.folder / "ahead")
     workspace.distil("from_ahead", f"student.path={student}", *TERMS["hidden"], *SHORT, "cache=auto", *cache)
     assert before and before == shards(workspace.folder / "ahead")
+
+
+def test_texts_that_only_the_teacher_cuts_are_counted(workspace, tmp_path, capsys):
+    # the teacher reads bytes here, of which there are more than words
+    main(["finetune", *workspace.task, f"model.path={byte_student(tmp_path / 'bytes')}",
+          f"output_dir={tmp_path / 'tuned'}", "data.max_length=48", "trainer.max_steps=2"])  # fmt: skip
+    capsys.readouterr()
+    workspace.distil("cut_teacher", "recipe=logits", f"student.path={workspace.encoder}", *SHORT, "data.max_length=14",
+                     f"teacher.path={tmp_path / 'tuned'}", "teacher.force=true")  # fmt: skip
+    told = capsys.readouterr().out
+    assert "clauses validation, as the teacher main reads it: " in told
+    assert "of 80 texts are longer than data.max_length=14 tokens and were cut" in told
