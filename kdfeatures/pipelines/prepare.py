@@ -129,10 +129,13 @@ class DistillationSetup:
         )
         inputs = load_inputs(task, data, tokenizer, outputs if objective.needs_teacher else None, others)
         kept: CutTokenizer | None = None
+        vocabulary = None
         if stage.student.vocabulary is not None:
             kept = task_vocabulary(stage, tokenizer, inputs)
+            vocabulary = {"kept": len(kept.old_ids), "of": len(tokenizer)}
             teachers = {
-                name: replace(teacher, tokenizer=teacher.tokenizer or tokenizer) for name, teacher in teachers.items()
+                name: teacher if teacher.model is None else replace(teacher, tokenizer=teacher.tokenizer or tokenizer)
+                for name, teacher in teachers.items()
             }
             main, tokenizer, others = teachers[DEFAULT_TEACHER], kept.tokenizer, tokenizers_of(teachers)
             inputs = replace(inputs, tokenizer=tokenizer, others=others)
@@ -155,23 +158,26 @@ class DistillationSetup:
                 set_class_weights(term.loss, task, examples, f"losses.{name}.class_weights")
         if not is_stream:
             check_comparable(objective, examples, tokenizer, teachers)
+        splits = [examples, validation, *reported.values()]
+
+        def check_tables(model: PreTrainedModel, option: str, teacher: str) -> None:
+            if is_stream:
+                check_unseen_inputs(model, option, tokenizer, data.max_length)
+            else:
+                check_inputs(model, option, [None if split is None else of_teacher(split, teacher) for split in splits])
+
+        for name, teacher in teachers.items():
+            if teacher.model is not None:
+                check_tables(teacher.model, f"{option_of(name)}={teacher.path}", name)
         copied = None
         if stage.student.measures:
             chosen = of_teacher(_sample(examples, stage.student.init_examples, stage.seed), DEFAULT_TEACHER)
             batches = text_batches(chosen, main.tokenizer or tokenizer, batch_size=PRUNING_BATCH)
             copied = start_measured(stage.student, student, main.loaded, main.columns, batches)
             logger.info(f"The student begins with the teacher's layers {', '.join(map(str, copied))}.")
-        vocabulary = None
         if kept is not None:
-            vocabulary = {"kept": len(kept.old_ids), "of": student.config.vocab_size}
             cut_tables(student, kept.old_ids)
-        splits = [examples, validation, *reported.values()]
-        models = [(option_of(name) + f"={teacher.path}", teacher.model, name) for name, teacher in teachers.items()]
-        for option, model, name in [*models, ("the student", student, "")]:
-            if model is not None and is_stream:
-                check_unseen_inputs(model, option, tokenizer, data.max_length)
-            elif model is not None:
-                check_inputs(model, option, [None if split is None else of_teacher(split, name) for split in splits])
+        check_tables(student, "the student", "")
         make_all_ready(teachers, stage.teacher)  # not before: what is copied from a teacher shall not be rounded
         stored = None
         if outputs is not None:

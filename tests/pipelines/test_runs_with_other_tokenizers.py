@@ -30,7 +30,7 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", ["logits", "attention"])
 def test_a_student_of_another_tokenizer_learns_the_teachers_answers(workspace, student, name, capsys):
     run = f"other_tokenizer_{name}"
     results = workspace.distil(
@@ -44,7 +44,7 @@ def test_a_student_of_another_tokenizer_learns_the_teachers_answers(workspace, s
     assert saved.get_vocab() == tokenizer_of("byte-bpe", 400).get_vocab()
 
 
-@pytest.mark.parametrize("name", ["hidden", "attention", "relations"])
+@pytest.mark.parametrize("name", ["attention", "relations"])
 def test_a_cache_gives_the_student_of_the_live_teacher(workspace, student, name):
     folders = []
     for cache in ("off", "auto"):

@@ -165,7 +165,7 @@ def test_the_treebank_has_the_tags_of_its_task():
     assert task_type(task).labels(encoded).tolist() == [tag for row in raw for tag in row["upos"]]
 
 
-@pytest.mark.parametrize("recipe", ["logits", "hidden_joint"])
+@pytest.mark.parametrize("recipe", ["hidden_joint"])
 def test_a_tagger_of_another_tokenizer_learns_words_by_their_first_pieces(folder, recipe):
     student = byte_tagger(folder / "byte_tagger")
     results = distil(

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from kdfeatures.errors import UserError
+
 ID = "_token_id"
 
 
@@ -16,15 +18,25 @@ ID = "_token_id"
 def cut_tables(model: PreTrainedModel, old_ids: Sequence[int]) -> None:
     """Leave, in place, the rows of the tokens `old_ids`, in this order, wherever a model has a row for each token.
 
-    Ids in the config follow; those of tokens that are gone become None.
+    Ids in the config follow; those of tokens that are gone become None. What was frozen stays so. Raises UserError for
+    a token beyond the model's table.
     """
     rows = torch.tensor(old_ids)
+    embeddings: Any = model.get_input_embeddings()
+    if int(rows.max()) >= embeddings.num_embeddings:
+        raise UserError(
+            f"the student has {embeddings.num_embeddings} token ids, but its tokenizer has the id {int(rows.max())}, "
+            "so there is no row to keep; add its tokens to the model with resize_token_embeddings, or take its own "
+            "tokenizer."
+        )
+    is_frozen = not embeddings.weight.requires_grad
     size = model.config.vocab_size
     for table in _tables(model, size):
         table[: len(rows)] = table[rows.to(table.device)].clone()
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     new_ids = {old: new for new, old in enumerate(old_ids)}
     words: Any = model.get_input_embeddings()
+    words.weight.requires_grad_(not is_frozen)
     if words.padding_idx is not None:
         words.padding_idx = new_ids.get(words.padding_idx)
     for config in (model.config, getattr(model, "generation_config", None)):

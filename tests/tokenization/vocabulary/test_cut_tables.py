@@ -7,6 +7,7 @@ import torch
 from support.tiny import decided, tiny_classifier, tiny_config
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
+from kdfeatures.errors import UserError
 from kdfeatures.tokenization.vocabulary import cut_tables
 
 FAMILIES = ["bert", "roberta", "distilbert", "mpnet", "xlm-roberta", "albert", "modernbert", "deberta-v2", "electra"]
@@ -66,3 +67,16 @@ def test_ids_in_the_config_follow_and_those_of_tokens_that_are_gone_are_none():
     model.config.sep_token_id = 50
     cut_tables(model, KEPT)
     assert (model.config.bos_token_id, model.config.eos_token_id, model.config.sep_token_id) == (0, 4, None)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_embeddings_that_are_frozen_stay_so(frozen):
+    model = tiny_classifier("bert")
+    model.get_input_embeddings().weight.requires_grad_(not frozen)
+    cut_tables(model, KEPT)
+    assert model.get_input_embeddings().weight.requires_grad is not frozen
+
+
+def test_a_token_beyond_the_table_is_told():
+    with pytest.raises(UserError, match="has 99 token ids, but its tokenizer has the id 120"):
+        cut_tables(tiny_classifier("bert"), [*KEPT, 120])
