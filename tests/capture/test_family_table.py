@@ -31,4 +31,6 @@ def test_the_differences_are_as_small_as_the_readme_says(family):
 
 def test_the_page_says_what_can_be_done_with_every_family():
     told = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows(USES)]
-    assert told == [uses(family) for family in FAMILIES]
+    assert [cells[:5] for cells in told] == [uses(family) for family in FAMILIES]
+    # measured by the script; some of them in tests/models/export
+    assert {cells[0] for cells in told if cells[5] != "yes"} == {"funnel"}

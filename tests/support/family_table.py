@@ -6,19 +6,26 @@ PYTHONPATH=tests python -m support.family_table
 from __future__ import annotations
 
 import copy
+from tempfile import TemporaryDirectory
 
 import torch
 from support.tiny import tiny_batch, tiny_config, undropped
 
 from kdfeatures.capture.context import capture
 from kdfeatures.capture.families import FAMILIES, REFUSED
+from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.errors import UserError
+from kdfeatures.models.export.onnx import export_onnx
 from kdfeatures.models.pruning import PRUNABLE
 
 HEADER = [
     "| family | hidden | q k v | probabilities | largest difference |",
     "|---|---|---|---|---|",
 ]
-USES = ["| family | scores | students of fewer layers | other widths | in a cache |", "|---|---|---|---|---|"]
+USES = [
+    "| family | scores | students of fewer layers | other widths | in a cache | ONNX |",
+    "|---|---|---|---|---|---|",
+]
 LENGTHS = (9, 5, 7)
 
 
@@ -70,6 +77,17 @@ def uses(family: str) -> list[str]:
     return [family, scores, f"no: {uncuttable}" if uncuttable else cut, widths, cache]
 
 
+def exported(family: str) -> str:
+    """Whether a small model comes out of the ONNX export with its logits."""
+    torch.manual_seed(0)
+    try:
+        with TemporaryDirectory() as folder:
+            export_onnx(undropped(family).eval(), tokenizer(), folder)
+    except UserError:
+        return "no"
+    return "yes"
+
+
 def refused() -> list[str]:
     return [f"| {name} | refused: {reason} | | | |" for name, reason in REFUSED.items()]
 
@@ -81,4 +99,4 @@ if __name__ == "__main__":
         print("| " + " | ".join([*described(name), f"{largest_difference(name):.1e}"]) + " |")
     print("\n".join([*refused(), "", *USES]))
     for name in FAMILIES:
-        print("| " + " | ".join(uses(name)) + " |")
+        print("| " + " | ".join([*uses(name), exported(name)]) + " |")
