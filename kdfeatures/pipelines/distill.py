@@ -328,6 +328,8 @@ def _conclude(
         final,
         mapping=sorted({tuple(pair) for of_stage in results_by_stage for pair in of_stage.mapping or ()}),
         student=replace(final.student, path=str(output_dir)),
+        copied_layers=results_by_stage[0].copied_layers,
+        vocabulary=results_by_stage[0].vocabulary,
         **counts,
         seconds={of: sum(of_stage.seconds[of] or 0.0 for of_stage in results_by_stage) for of in ("train", "total")},
         stages=of_stages,

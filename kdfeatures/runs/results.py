@@ -24,6 +24,8 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
     examples          {split: how many the metrics are of}
     truncated         {split: {cut, of}}: how many texts of how many were longer than data.max_length, and were cut
+    copied_layers     the teacher layers, from 1, that a student began with, where they were measured; else null
+    vocabulary        {kept, of}: how many tokens of the tokenizer a student kept; null for all
     train_examples    examples trained on, of a stream those read; labelled_examples: those whose label was used;
                       pool_examples: those of data.pool; augmented_examples: altered copies. Of stages the largest
     seconds           {train, total}, wall clock

@@ -29,15 +29,16 @@ def encode_for_both(
         max_length: tokens at which texts are cut, on both sides; None does not cut.
 
     Returns:
-        The student's inputs, (B, L_s), and `teacher_inputs` (kdfeatures.alignment.tokens.teacher_inputs).
+        The student's inputs, (B, L_s), and `teacher_inputs` (kdfeatures.alignment.tokens.teacher_inputs), with groups
+        of tokens where not every token is one of the teacher's.
 
     Raises:
         UserError: for a slow tokenizer, which does not tell where its tokens lie in the text.
 
     >>> from kdfeatures.data.synthetic import tokenizer
     >>> batch = encode_for_both(["the dog slept"], tokenizer(), tokenizer())
-    >>> batch["teacher_inputs"]["main"]["teacher_groups"].tolist()  # [CLS] the dog slept [SEP]
-    [[0, 1, 2, 3, 4]]
+    >>> batch["teacher_inputs"]["main"]["input_ids"].shape  # [CLS] the dog slept [SEP]
+    torch.Size([1, 5])
     """
     check_offsets(tokenizer.is_fast, "the student")
     check_offsets(teacher_tokenizer.is_fast, "the teacher")

@@ -67,10 +67,10 @@ def test_pieces_of_a_corpus_are_kept_too(workspace, text_corpus):
 @pytest.mark.parametrize("init", ["pruned", "pca"])
 def test_narrower_students_keep_the_rows_of_what_they_inherit(workspace, init):
     results = workspace.distil(
-        f"narrow_{init}", "recipe=logits", CUT, "student.layers=2", "student.hidden_size=16", "student.heads=2",
+        f"narrow_cut_{init}", "recipe=logits", CUT, "student.layers=2", "student.hidden_size=16", "student.heads=2",
         f"student.init={init}", *SHORT,
     )  # fmt: skip
-    rows = load_file(workspace.folder / f"narrow_{init}" / "model.safetensors")[
+    rows = load_file(workspace.folder / f"narrow_cut_{init}" / "model.safetensors")[
         "bert.embeddings.word_embeddings.weight"
     ]
     assert rows.shape == (results["vocabulary"]["kept"], 16)

@@ -25,6 +25,13 @@ def test_layers_that_were_measured_are_named_and_found_again(workspace, capsys):
         assert torch.equal(before.model.state_dict()[name.format(number)], teacher[name.format(layer - 1)])
 
 
+def test_what_the_first_stage_began_with_is_said_of_all(workspace):
+    options = ["student.layers_by=importance", "student.vocabulary=task", *SHORT]
+    options.append("stages.relations.losses.relations.relation_heads=4")
+    results = workspace.distil("staged_start", "recipe=minilmv2", *options)
+    assert len(results["copied_layers"]) == 2 and results["vocabulary"]["kept"] < results["vocabulary"]["of"]
+
+
 def test_a_frozen_head_is_the_teachers_after_training_and_after_a_stage(workspace):
     teacher = weights(workspace.teacher)
     for name, recipe in (("frozen", "recipe=hidden_joint"), ("frozen_stages", "recipe=minilmv2")):

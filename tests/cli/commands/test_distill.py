@@ -116,6 +116,8 @@ def test_results_follow_the_documented_schema(workspace):
         "pool_examples",
         "augmented_examples",
         "truncated",
+        "copied_layers",
+        "vocabulary",
         "base_models",
         "hub",
         "seconds",
