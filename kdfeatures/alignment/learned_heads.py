@@ -52,5 +52,9 @@ class LearnedHeads(HeadAlignment):
         query = torch.einsum("ts,bsld->btlsd", mix.to(blank.dtype), blank).flatten(3)
         key = student.key.transpose(1, 2).flatten(2)[:, None].expand(-1, len(mix), -1, -1)
         allowed = for_all_heads(student.allowed)
-        bias = None if student.bias is None else torch.einsum("ts,bsij->btij", mix.to(student.bias.dtype), student.bias)
+        bias = student.bias
+        if bias is not None:
+            real = real_tokens(mask, student.query)
+            bias = torch.where(real[:, None, :, None] & real[:, None, None], bias, 0)
+        bias = None if bias is None else torch.einsum("ts,bsij->btij", mix.to(bias.dtype), bias)
         return student._replace(query=query, key=key, value=key, allowed=allowed, used=None, bias=bias), teacher

@@ -110,8 +110,8 @@ class EagerTap:
         if name not in self.outputs:
             self.outputs[name] = output
 
-    def _note_bias(self, bias: Tensor) -> None:
-        self.bias = bias
+    def _note_bias(self, bias: Tensor | int) -> None:
+        self.bias = bias if isinstance(bias, Tensor) else None  # DeBERTa without any term returns 0
 
     def _close(self, attention: nn.Module, dropout: nn.Module, args: tuple) -> None:
         states = self.operands(attention, [self.outputs[name] for name in self.names], self.call)

@@ -292,6 +292,13 @@ def _heads(
                 model_type=sizes.model_type,
                 reason=sizes.hides_scores,
             )
+        if sizes.adds_positions and not getattr(loss, "takes_bias", False):
+            raise ConfigError(
+                f"the term '{name}' is {loss_name(loss)}, which may form scores of q and k alone, but "
+                f"'{sizes.model_type}' adds relative positions to them",
+                hint="read states.attention.scores() and set takes_bias = True in a subclass of AttentionLoss",
+                term=name,
+            )
     heads, alignment = (student.heads, teacher.heads), None
     if loss.compares_scores:
         head_sizes = HeadSizes(student.heads, student.attention_width, teacher.heads, teacher.attention_width)

@@ -25,6 +25,7 @@ class AttentionLoss(nn.Module):
     reduction: ClassVar[str]  # how it averages, in the letters of kdfeatures.features
     positions: ClassVar[str]  # which positions do
     compares_scores: ClassVar[bool] = False
+    takes_bias: ClassVar[bool] = False  # whether it reads scores from AttentionStates.attention, with position terms
     by_groups: ClassVar[bool] = True  # whether it means something between groups of tokens of two tokenizers
     operands: Sequence[Operand] = OPERANDS
 
@@ -88,6 +89,7 @@ class AttentionScoreMSE(AttentionLoss):
     reduction = "mean over H, L x L, then B"
     positions = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
+    takes_bias: ClassVar[bool] = True
     by_groups: ClassVar[bool] = False
     operands: Sequence[Operand] = ("query", "key")
 
@@ -135,6 +137,7 @@ class AttentionKL(AttentionLoss):
     reduction = "sum over keys, mean over H, L, then B"
     positions = "pairs of real tokens that both models attend to"
     compares_scores: ClassVar[bool] = True
+    takes_bias: ClassVar[bool] = True
     operands: Sequence[Operand] = ("query", "key")
 
     def forward(self, student: AttentionStates, teacher: AttentionStates, mask: Tensor | None = None) -> Tensor:

@@ -77,6 +77,7 @@ class FunctionLoss(nn.Module):
     operands: Sequence[Operand] = OPERANDS
     compares_scores: bool = True
     by_groups: bool = True
+    takes_bias: bool = False
 
     def __init__(
         self,

@@ -80,3 +80,13 @@ def test_heads_that_are_mixed_before_the_softmax_are_refused():
         model(**tiny_batch())
     with pytest.raises(UserError, match="attention scores are not known"):
         features.attention_scores(1)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2"])
+@pytest.mark.parametrize("terms", [[], None])
+def test_a_model_that_adds_no_term_after_all_has_no_bias(family, terms):
+    model = tiny_classifier(family, pos_att_type=terms, share_att_key=False)
+    with capture(model, attention=[1]) as features:
+        model(**tiny_batch((6, 6)))
+    assert features.attention[1].bias is None
+    torch.testing.assert_close(features.attention_scores(1).softmax(-1), features.attention[1].used)

@@ -155,3 +155,24 @@ def test_a_teacher_that_reads_other_texts_brings_their_position_terms(family):
     features = extract(model, attention=[2], **batch)
     moved = features_of_other_texts(features, batch["attention_mask"])
     assert_close(moved.attention_scores(2), features.attention_scores(2).roll(1, 0))
+
+
+def test_a_loss_of_ones_own_is_refused_unless_it_says_that_it_takes_position_terms():
+    models = [AutoModelForSequenceClassification.from_config(tiny_config(family)) for family in ("bert", "mpnet")]
+
+    def of_products(student, teacher, mask):
+        return (student.query @ student.key.mT - teacher.query @ teacher.key.mT).square().mean()
+
+    own = losses.FunctionLoss(of_products, inputs="attention")
+    with pytest.raises(ConfigError, match="may form scores of q and k alone, but 'mpnet' adds relative positions"):
+        Distiller(*models, Objective(attention=Term(own, layers="last")))
+
+
+def test_what_padding_holds_does_not_reach_the_mix_of_heads():
+    pair, mask = LayerPair(1, 2), torch.tensor([[1, 1, 1, 1, 1, 0]] * 3)
+    student, teacher = with_bias(heads=2, shared=False), with_bias(heads=3, shared=False, seed=1)
+    real = mask.bool()
+    bias = student.bias.masked_fill(~(real[:, None, :, None] & real[:, None, None]), torch.nan)
+    heads = LearnedHeads([pair], HeadSizes(2, 8, 3, 12))
+    losses.AttentionKL()(*heads(pair, student._replace(bias=bias), teacher, mask), mask).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in heads.parameters())
