@@ -18,7 +18,15 @@ from kdfeatures.runs.folder import refuse_run
 from kdfeatures.runs.manifest import DATA
 from kdfeatures.tasks.task import SPLITS, Task
 
-OF_FILES = {"sequence": "files", "tokens": "token_files", "text": "text"}  # by a task's kind, its file of conf/task
+OF_FILES = {  # by a task's kind, its file of conf/task
+    "sequence": "files",
+    "tokens": "token_files",
+    "text": "text",
+    "multilabel": "multilabel_files",
+    "relevance": "relevance_files",
+    "question": "question_files",
+    "embedding": "embedding_files",
+}
 TaskLike = str | Task | Mapping[str, Any]
 Splits = Mapping[str, Dataset]
 

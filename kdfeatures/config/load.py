@@ -41,7 +41,9 @@ from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.students import StudentSpec
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.tasks.label_order import class_names, is_generic
-from kdfeatures.tasks.task import Reading, Task
+from kdfeatures.tasks.registry import task_type
+from kdfeatures.tasks.sections import Reading, Windows
+from kdfeatures.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +54,10 @@ Terms = Mapping[str, Term]
 def task_of(config: Mapping[str, Any]) -> Task:
     """Return the task of a run config; raises UserError for keys and values that do not fit."""
     node = dict(config["task"])
-    if isinstance(node.get("reading"), Mapping):
-        node["reading"] = typed(node["reading"], get_type_hints(Reading), "task.reading")
+    for section_type in (Reading, Windows):
+        name = section_type.name
+        if isinstance(node.get(name), Mapping):
+            node[name] = typed(node[name], get_type_hints(section_type), f"task.{name}")
     return Task.from_config(node)
 
 
@@ -73,6 +77,11 @@ def finetune_settings(cfg: Config, output_dir: Path | None = None) -> FinetuneSe
     task, data = task_of(config), section(config, "data", DataSettings)
     if data.streaming:
         raise UserError("kdfeatures finetune reads no stream; set data.streaming=false.")
+    if not task_type(task).learns_labels:
+        raise UserError(
+            f"task '{task.name}' is of kind {task.kind}, which finetune does not train; distil a teacher, or fine-tune "
+            "with the library sentence-transformers."
+        )
     if data.pool is not None:
         raise UserError(f"data.pool={data.pool} has no labels, so finetune cannot learn from it; leave it out.")
     return FinetuneSettings(
@@ -144,7 +153,7 @@ def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
     config = _plain(cfg, output_dir)
     model = section(config, "model", _ScoredModel)
     task, data = task_of(config), section(config, "data", DataSettings)
-    if not task.has_labels:
+    if not task.metrics or task.is_text:
         raise UserError(f"task={task.name} has no labels to score an export by; choose a task with labels.")
     if model.path is None:
         raise UserError("nothing to export: give model.path=FOLDER_OR_HUB_ID.")

@@ -14,6 +14,7 @@ from kdfeatures.distillation.objective import Model, Objective
 from kdfeatures.distillation.schedules import Schedule, read_schedule
 from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, Term
 from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.losses.base import Outputs
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.mapping.resolve import resolve_map
@@ -22,7 +23,16 @@ from kdfeatures.runs.moved_options import current_term
 
 OF_RUN = "mapping"  # the option of the map that all terms take that have none of their own
 HEADS = "heads"  # of a term that compares scores: how heads are brought together
-TERM_FIELDS = ("weight", "pair_reduction", "mapping", "teacher", "regression", HEADS)  # all else is the loss's
+TERM_FIELDS = (
+    "weight",
+    "pair_reduction",
+    "mapping",
+    "teacher",
+    "regression",
+    "multilabel",
+    HEADS,
+)  # all else is the loss's
+ALTERNATIVES = ("regression", "multilabel")  # losses that take a term's place for other outputs
 ON_LAYERS = ("weight", "pair_reduction", "mapping", "teacher")  # what a term on layers must say
 
 
@@ -47,11 +57,11 @@ def objective_of(config: Mapping[str, Any], made: Mapping[str, Term] | None = No
 
 
 def bind(
-    objective: Objective, student: Model, teacher: Model, others: Mapping[str, Model], *, regression: bool
+    objective: Objective, student: Model, teacher: Model, others: Mapping[str, Model], *, outputs: Outputs
 ) -> BoundObjective:
     """Bind an objective to models or configs. Raises UserError that names the options which do not fit them."""
     try:
-        return objective.bind(student, {DEFAULT_TEACHER: teacher, **others}, regression=regression, idle_teachers=True)
+        return objective.bind(student, {DEFAULT_TEACHER: teacher, **others}, outputs=outputs, idle_teachers=True)
     except ConfigError as error:
         raise UserError(option_line(error)) from error
 
@@ -114,9 +124,7 @@ def _term(name: str, given: Any, config: Mapping[str, Any]) -> Term:
     node = current_term(given)
     allowed = config["allow_targets"]
     loss, temperature = _loss(node, where, allowed)
-    regression = None
-    if node.get("regression") is not None:
-        regression = instantiate(node["regression"], f"{where}.regression", allowed)
+    alternatives = {key: _alternative(key, node, where, allowed) for key in ALTERNATIVES}
     compares_layers = loss.inputs not in ON_OUTPUTS
     for key in ON_LAYERS if compares_layers else ("weight",):
         if key not in node:
@@ -124,7 +132,7 @@ def _term(name: str, given: Any, config: Mapping[str, Any]) -> Term:
     weight = _weight(node["weight"], f"{where}.weight")
     if not compares_layers:
         with option(where):
-            return Term(loss, weight, temperature=temperature, regression=regression)
+            return Term(loss, weight, temperature=temperature, **alternatives)
     mapping, map_option = config["mapping"], OF_RUN
     if node["mapping"] is not None:
         mapping, map_option = node["mapping"], f"{where}.mapping"
@@ -137,8 +145,20 @@ def _term(name: str, given: Any, config: Mapping[str, Any]) -> Term:
             temperature=temperature,
             teacher=DEFAULT_TEACHER if node["teacher"] is None else node["teacher"],
             heads=_heads(node, where, config) if HEADS in node else "same",
-            regression=regression,
+            **alternatives,
         )
+
+
+def _alternative(key: str, node: Mapping[str, Any], where: str, allow_targets: Sequence[str]) -> Any:
+    """Make the loss that takes a term's place for other outputs; a temperature of null there is the term's own."""
+    given = node.get(key)
+    if given is None:
+        return None
+    if "temperature" in given and given["temperature"] is None:
+        own = node["temperature"]
+        with option(f"{where}.temperature"):
+            given = {**given, "temperature": read_schedule(own).at(0.0) if isinstance(own, Mapping) else own}
+    return instantiate(given, f"{where}.{key}", allow_targets)
 
 
 def _heads(node: Mapping[str, Any], where: str, config: Mapping[str, Any]) -> Any:

@@ -77,6 +77,14 @@ TEXTS = {
     "term.stored_teacher": (
         "{option} compares layers, but teacher.outputs holds none; drop it with '~{option}', or choose recipe=logits."
     ),
+    "term.outputs": (
+        "{option} is {loss}, which compares outputs that mean {known}, but those of this task mean {outputs}; use "
+        "{fitting}, '{option}._target_=kdfeatures.losses.{fitting}', or another recipe."
+    ),
+    "term.vectors_of_several": (
+        "{option} is {loss}, which compares the vectors of texts, but several teachers have none in common; give one "
+        "teacher."
+    ),
     "term.embeddings_only": "{option} compares attention, but the mapping pairs nothing but the embeddings.",
     "term.flow": (
         "{option} compares the step from one mapped pair of layers to the next, but the mapping has only the pair "
@@ -158,6 +166,10 @@ TEXTS = {
     ),
     "checkpoint.losses": (
         "{checkpoint} was written with another loss; resume with the same, or start anew with existing=overwrite."
+    ),
+    "checkpoint.vectors": (
+        "{checkpoint} was written with vectors of other widths; resume with the same models, or start anew with "
+        "existing=overwrite."
     ),
     "checkpoint.balance": (
         "{checkpoint} was written with balance=off; resume with the same, or start anew with existing=overwrite."

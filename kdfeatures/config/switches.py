@@ -27,10 +27,10 @@ def cache_settings(config: Mapping[str, Any]) -> CacheSettings | None:
 
 def check_cacheable(task: Task, data: DataSettings) -> None:
     """Raise UserError unless a teacher's features for an example hold for every batch that has it."""
-    if not task_type(task).repeats:
+    reason = task_type(task).uncacheable
+    if reason is not None:
         raise UserError(
-            "cache=auto keeps features by their inputs, but masks differ from batch to batch; use cache=off, or terms "
-            "that read no outputs."
+            f"cache=auto keeps features by their inputs, but {reason}; use cache=off, or terms that read no outputs."
         )
     if data.streaming:
         raise UserError("cache=auto looks up all examples before training, which a stream cannot; use cache=off.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdfeatures.alignment.resolve import PROJECTIONS
-from kdfeatures.config.objective import ConfiguredMap
+from kdfeatures.config.objective import ALTERNATIVES, ConfiguredMap
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.schedules import Schedule, schedule_node
 from kdfeatures.distillation.term import Term
@@ -25,8 +25,9 @@ def term_record(term: Term) -> dict[str, Any]:
     record = {**_loss(term.loss), "weight": _number(term.weight)}
     if term.temperature is not None:
         record["temperature"] = _number(term.temperature)
-    if term.regression is not None:
-        record["regression"] = _loss(term.regression)
+    for alternative in ALTERNATIVES:
+        if getattr(term, alternative) is not None:
+            record[alternative] = _loss(getattr(term, alternative))
     if term.compares_layers:
         record |= {"mapping": _layers(term.layers), "pair_reduction": term.pair_reduction, "teacher": term.teacher}
     return record

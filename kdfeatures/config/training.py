@@ -54,7 +54,8 @@ def _check_best(given: dict[str, Any], task: Task) -> None:
     metric = given.get("metric_for_best_model")
     if metric is not None:
         combined = ("combined_score",) if len(task.metrics) > 1 else ()
-        known = (*task.metrics, *combined, *(("perplexity",) if task.kind == "text" else ()), "loss")
+        known = (*task.metrics, *combined, *(("perplexity",) if task.kind == "text" else ()))
+        known = known if task.outputs == "vector" else (*known, "loss")
         given["metric_for_best_model"] = metric = str(metric).removeprefix("eval_")
         if metric not in known:
             raise UserError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import Dataset
 
+from kdfeatures.data.subsets import is_labelled
 from kdfeatures.errors import UserError
 from kdfeatures.losses.labels import BALANCED, HardLabel
 from kdfeatures.tasks.task import Task
@@ -31,17 +32,20 @@ def set_class_weights(loss: HardLabel, task: Task, examples: Dataset, option: st
             )
         return
     counts = class_counts(examples, len(task.labels))
+    labelled = int(is_labelled(examples).sum()) if task.outputs == "labels" else None
     missing = [label for label, count in zip(task.labels, counts, strict=True) if not count]
     if missing:
         raise UserError(
             f"{option}={BALANCED} needs examples of every class, but no labelled training example is '{missing[0]}'; "
             "give the weights as a list."
         )
-    loss.balance(counts)
+    loss.balance(counts, labelled)
 
 
 def class_counts(examples: Dataset, classes: int) -> Sequence[int]:
     """Return how many labelled examples, or words, of encoded examples have each class."""
     labels = examples["labels"][:]
+    if labels and isinstance(labels[0], list) and isinstance(labels[0][0], float):
+        return np.nansum(np.asarray(labels, dtype=np.float64), axis=0).astype(int).tolist()
     flat = np.concatenate([np.atleast_1d(np.asarray(label)) for label in labels]) if labels else np.zeros(0, dtype=int)
     return np.bincount(flat[flat >= 0], minlength=classes).tolist()

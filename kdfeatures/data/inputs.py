@@ -18,6 +18,7 @@ from kdfeatures.data.subsets import hide_labels, hold_out, is_labelled, subset, 
 from kdfeatures.data.text_inputs import OWN, TextData
 from kdfeatures.data.unlabeled import read_pool
 from kdfeatures.errors import UserError
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.tokenization.teacher_columns import Tokenizers, comparable_words, of_teacher, with_teacher_inputs
 
@@ -77,14 +78,15 @@ class TaskData:
         return self._encoded(split_of(self.raw, self.task, name), name)
 
     def _encoded(self, raw: Dataset, split: str) -> Dataset:
-        encoded = encode(raw, self.tokenizer, self.task, self.max_length)
-        read = with_teacher_inputs(raw, encoded, self.task, self.tokenizer, self.others, self.max_length)
+        raw, task = task_type(self.task).as_read(raw, self.task)
+        encoded = encode(raw, self.tokenizer, task, self.max_length)
+        read = with_teacher_inputs(raw, encoded, task, self.tokenizer, self.others, self.max_length)
         if split not in self.truncated:
-            cut = count_cut(raw, encoded, self.tokenizer, self.task, self.max_length)
+            cut = count_cut(raw, encoded, self.tokenizer, task, self.max_length)
             self.truncated[split] = {"cut": cut, "of": len(encoded)}
             self._tell_cut(split, cut, len(encoded))
             for name, other in self.others.items():
-                its_cut = count_cut(raw, of_teacher(read, name), other, self.task, self.max_length)
+                its_cut = count_cut(raw, of_teacher(read, name), other, task, self.max_length)
                 self._tell_cut(f"{split}, as the teacher {name} reads it", its_cut, len(encoded))
         return read
 
@@ -96,8 +98,8 @@ class TaskData:
             )
 
     def validation(self) -> Dataset | None:
-        """Return the encoded validation split, or None for data that have none."""
-        present = self.task.splits.get("validation") in self.raw
+        """Return the encoded validation split, or None for data that have none, and where nothing is scored."""
+        present = bool(self.task.metrics) and self.task.splits.get("validation") in self.raw
         return self.split("validation") if present else None
 
     def training_texts(self, data: DataSettings) -> Iterator[str | list[str]]:
@@ -106,7 +108,7 @@ class TaskData:
         splits += [] if data.pool is None else [read_pool(data.pool, self.task)]
         for examples in splits:
             for column in self.task.text:
-                yield from examples[column][:]
+                yield from examples[column][:] if column in examples.column_names else ()
 
     def train(self, data: DataSettings, seed: int, augment: Callable[..., Dataset] | None = None) -> dict[str, Dataset]:
         """Return `data.train_examples` training examples, of which `data.labelled` keep their label, and `data.pool`.
@@ -137,7 +139,9 @@ class TaskData:
         return self._encoded(raw, split).add_column(ROW, self.outputs.rows_of(raw[ID][:], split).tolist())
 
     def reported(self, split: str) -> dict[str, Dataset]:
-        """Return the splits to report: `split`, and MNLI mismatched beside matched."""
+        """Return the splits to report: `split`, and MNLI mismatched beside matched; none where nothing is scored."""
+        if not self.task.metrics:
+            return {}
         names = [split]
         for second, of in (("extra", "validation"), ("test_extra", "test")):
             if split == of and self.task.splits.get(second) in self.raw:
@@ -193,6 +197,6 @@ def load_inputs(
     others: tokenizers of the teachers that have their own; see kdfeatures.tokenization.teacher_columns.
     """
     check_data(task, data)
-    if not task.has_labels:
+    if task.is_text:
         return TextData.load(task, data, tokenizer, others)
     return TaskData.load(task, data, tokenizer, outputs, others)

@@ -43,19 +43,26 @@ def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids
         raw = sources.from_folder(task, Path(path))
     else:
         raw = sources.from_hub(task)
+    kind = task_type(task)
     if task.has_labels:
         train = task.splits.get("train")
+        raw = DatasetDict({split: kind.with_labels(examples, task) for split, examples in raw.items()})
         raw = DatasetDict({split: with_label_column(raw[split], task, split, is_train=split == train) for split in raw})
-    return DatasetDict({split: task_type(task).checked(examples, task, split) for split, examples in raw.items()})
+    return DatasetDict({split: kind.checked(examples, task, split) for split, examples in raw.items()})
 
 
 def with_label_column(examples: Dataset, task: Task, split: str, *, is_train: bool) -> Dataset:
     """Return a split that has the task's label column: all hidden where its file has none, and nobody trains on it."""
-    if is_train or task.label in examples.column_names:
+    if is_train and task_type(task).labels_train or task.label_column in examples.column_names:
         return examples
+    hidden = task_type(task).hidden_labels(examples, task)
+    if is_train:
+        return examples.add_column(task.label_column, hidden)
     names = ", ".join(examples.column_names)
-    logger.info(f"{task.name}: split '{split}' has no column '{task.label}' (it has {names}), so it is not scored.")
-    return examples.add_column(task.label, task_type(task).hidden_labels(examples, task))
+    logger.info(
+        f"{task.name}: split '{split}' has no column '{task.label_column}' (it has {names}), so it is not scored."
+    )
+    return examples.add_column(task.label_column, hidden)
 
 
 def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
@@ -78,13 +85,10 @@ def split_of(datasets: DatasetDict, task: Task, split: str) -> Dataset:
 def count_cut(raw: Dataset, encoded: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> int:
     """Return how many texts `encode` has cut: of those that fill max_length, which are longer when nothing is cut."""
     full = (token_counts(encoded) >= max_length).nonzero()[:, 0].tolist()
-    words = {"is_split_into_words": True} if task.kind == "tokens" else {}
     cut = 0
-    for start in range(0, len(full), TEXTS_AT_ONCE):
+    for start in range(0, len(full) if task_type(task).cuts else 0, TEXTS_AT_ONCE):
         rows = raw.select(full[start : start + TEXTS_AT_ONCE])
-        texts = [rows[column][:] for column in task.text]
-        whole = tokenizer(*texts, truncation=False, verbose=False, **words)["input_ids"]
-        cut += sum(len(ids) > max_length for ids in whole)
+        cut += sum(len(ids) > max_length for ids in task_type(task).uncut(rows, tokenizer, task))
     return cut
 
 

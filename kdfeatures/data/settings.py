@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdfeatures.errors import UserError
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -33,15 +34,15 @@ class DataSettings:
 
 def check_data(task: Task, data: DataSettings) -> None:
     """Raise UserError for data settings that a task of this kind does not read."""
-    if task.has_labels and data.streaming:
+    if not task.is_text and data.streaming:
         raise UserError(
             f"data.streaming=true reads text without labels, but task '{task.name}' has labels; leave it out."
         )
-    if task.kind != "sequence" and data.pool is not None:
+    if data.pool is not None and not task_type(task).takes_pool:
         raise UserError(f"data.pool={data.pool} adds whole texts, which task '{task.name}' does not label.")
     if not task.has_labels and data.labelled is not None:
         raise UserError(f"data.labelled={data.labelled} has no effect on task '{task.name}', which has no labels.")
-    if not task.has_labels and data.held_out is not None:
+    if task.is_text and data.held_out is not None:
         raise UserError(
             f"data.held_out={data.held_out} has no effect on text; task.reading.held_out is how many texts to keep."
         )

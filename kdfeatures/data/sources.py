@@ -74,9 +74,9 @@ def from_files(task: Task, folder: Path, ids: Sequence[str] = ()) -> DatasetDict
 
 def read_columns(task: Task, ids: Sequence[str] = ()) -> Columns:
     """Return which columns of a file a task reads, and which are text whatever they look like."""
-    label = () if task.label is None or task.is_regression else (task.label,)
-    needed = (*task.text, *((task.label,) if task.label else ()), *ids, ID)
-    return Columns((*task.text, *label, *ids, ID), needed)
+    has_names = task.kind in ("sequence", "tokens", "multilabel") and not task.is_regression
+    needed = (*task.data_columns, *ids, ID)
+    return Columns((*(task.data_columns if has_names else task.text), *ids, ID), needed)
 
 
 def format_of(task: Task) -> FileFormat:

@@ -39,7 +39,10 @@ class StoredOutputs:
         """Read the file or folder of teacher.outputs; for what may be wrong see `outputs_file.read_answers`."""
         option = f"teacher.outputs={path}"
         if task.kind != "sequence":
-            raise UserError(f"{option} has answers to whole texts, but task '{task.name}' asks for those of tokens.")
+            raise UserError(
+                f"{option} has classes or scores of whole texts, which a task of kind sequence asks for; task "
+                f"'{task.name}' is of kind {task.kind}."
+            )
         answers_by_split = read_answers(Path(path), task, option)
         rows: dict[str, dict[str, int]] = {}
         start = 0

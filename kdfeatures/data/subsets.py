@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from datasets import Dataset, List, Value
 
@@ -69,8 +71,10 @@ def is_labelled(dataset: Dataset) -> np.ndarray:
     """Return which examples have a label, or a word that has one, boolean (examples,). dataset: from `encode`."""
     if "labels" not in dataset.column_names:
         return np.zeros(len(dataset), dtype=bool)
-    labels = dataset["labels"][:]
-    if isinstance(dataset.features["labels"], List):
+    labels, feature = dataset["labels"][:], dataset.features["labels"]
+    if isinstance(feature, List) and "float" in feature.feature.dtype:
+        return np.isfinite(np.asarray(labels, dtype=np.float64).sum(axis=1))
+    if isinstance(feature, List):
         return np.array([max(classes) >= 0 for classes in labels])
     labels = np.asarray(labels)
     return ~np.isnan(labels) if np.issubdtype(labels.dtype, np.floating) else labels >= 0
@@ -83,7 +87,9 @@ def _with_labels(dataset: Dataset, labelled: set[int]) -> Dataset:
         return dataset.remove_columns("labels").add_column("labels", visible, feature=feature)
 
 
-def _hidden(label: float | int | list[int]) -> float | int | list[int]:
+def _hidden(label: Any) -> Any:
+    if isinstance(label, list) and isinstance(label[0], float):
+        return [float("nan")] * len(label)
     if isinstance(label, list):
         return [UNKNOWN_LABEL if class_id >= 0 else class_id for class_id in label]
     return float("nan") if isinstance(label, float) else IGNORE_INDEX

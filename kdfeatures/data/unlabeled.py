@@ -11,7 +11,7 @@ from kdfeatures.data.files import ending_of, expand, read_files, read_text
 from kdfeatures.data.files.find import TEXT_ENDINGS
 from kdfeatures.data.sources import format_of, read_columns
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.tasks.columns import UNKNOWN_LABEL
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -27,7 +27,8 @@ def read_pool(path: str, task: Task, ids: Sequence[str] = ()) -> Dataset:
         rows = _lines(path, task, option)
     else:
         rows = read_files(path, Path(), read_columns(task, ids), option, format_of(task), "train")
-    for column in task.text if len(rows) else ():
+    needed = task.text if task_type(task).labels_train else task.text[:1]
+    for column in needed if len(rows) else ():
         if column not in rows.column_names:
             raise UserError(
                 f"{option} has no column '{column}'{nearest(column, rows.column_names)} (it has "
@@ -38,12 +39,15 @@ def read_pool(path: str, task: Task, ids: Sequence[str] = ()) -> Dataset:
             raise UserError(f"{option}: column '{column}' must hold text, but holds {kind}.")
     if not len(rows):
         raise UserError(f"{option} has no examples; leave it out.")
-    rows = rows.remove_columns([task.label]) if task.label in rows.column_names else rows
-    return rows.add_column(task.label, [float(UNKNOWN_LABEL) if task.is_regression else UNKNOWN_LABEL] * len(rows))
+    kind = task_type(task)
+    rows = rows.remove_columns([name for name in rows.column_names if name in set(task.data_columns) - set(task.text)])
+    if task.has_labels:
+        rows = rows.add_column(task.label_column, kind.hidden_labels(rows, task))
+    return kind.checked(rows, task, "pool")
 
 
 def _lines(path: str, task: Task, option: str) -> Dataset:
-    if len(task.text) > 1:
+    if len(task.text) > 1 and task_type(task).labels_train:
         raise UserError(
             f"{option} has one text a line, but task '{task.name}' reads {', '.join(task.text)}; give a CSV or JSON "
             "lines with these columns."

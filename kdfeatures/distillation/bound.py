@@ -47,6 +47,9 @@ class BoundObjective(nn.Module):
         self.alignments = nn.ModuleDict(
             {f"of_{name}": term.heads for name, term in terms.items() if term.heads is not None}
         )
+        self.of_vectors = nn.ModuleDict(
+            {f"of_{name}": term.projection for name, term in terms.items() if term.projection is not None}
+        )
         # losses of the package learn nothing; a user's may
         self.losses = nn.ModuleDict({f"of_{name}": term.loss for name, term in terms.items() if _learns(term.loss)})
         self.shares = (
@@ -196,27 +199,31 @@ class BoundObjective(nn.Module):
                 by_pair = torch.stack(layerwise.values_of(name, term))
                 values[name] = by_pair.sum() if term.pair_reduction == "sum" else by_pair.mean()
             else:
-                values[name] = self._on_outputs(term.loss, student, teacher, labels)
+                values[name] = self._on_outputs(term, student, teacher, labels)
         if self.attached is not None:
             self.attached = values
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}
 
     def _on_outputs(
-        self, loss: Any, student: BatchOutputs, teacher: BatchOutputs | None, labels: Tensor | None
+        self, term: BoundTerm, student: BatchOutputs, teacher: BatchOutputs | None, labels: Tensor | None
     ) -> Tensor:
+        loss, logits = term.loss, student.logits
+        if term.projection is not None:
+            logits = term.projection(logits)
         if loss.inputs == "labels":
-            return loss(student.logits, labels)
+            return loss(logits, labels)
         assert teacher is not None
         target = self._target(loss, teacher.logits)
-        return loss(student.logits, target, labels) if loss.inputs == "logits, labels" else loss(student.logits, target)
+        return loss(logits, target, labels) if loss.inputs == "logits, labels" else loss(logits, target)
 
     def _target(self, loss: Any, logits: Tensor | Mapping[str, Tensor] | None) -> Tensor:
         if isinstance(logits, Tensor):
             return logits
         assert logits is not None
         stacked = torch.stack([logits[name] for name in self.shares])
-        return averaged(stacked, stacked.new_tensor(list(self.shares.values())), loss.target_temperature)
+        shares = stacked.new_tensor(list(self.shares.values()))
+        return averaged(stacked, shares, loss.target_temperature, independent=getattr(loss, "independent", False))
 
 
 def _learns(loss: Any) -> bool:

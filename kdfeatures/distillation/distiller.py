@@ -19,13 +19,14 @@ from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.outputs import (
     attention_mask_of,
     check_outputs,
-    has_one_output,
     logits_of,
+    meaning_of,
     plain_output,
     split_labels,
     token_rows,
 )
 from kdfeatures.distillation.teacher_outputs import BatchOutputs, merge_teachers, reordered, restore
+from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
 from kdfeatures.features import Features
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
@@ -79,7 +80,7 @@ class Distiller(nn.Module):
             objective = objective.bind(
                 student,
                 teachers,
-                regression=has_one_output(student),
+                outputs=meaning_of(student),
                 student_encoder=student_encoder,
                 teacher_encoder=teacher_encoder,
             )
@@ -196,6 +197,9 @@ class Distiller(nn.Module):
 
     def _evaluate(self, labels: Tensor | None, inputs: Mapping[str, Any]) -> ModelOutput:
         accepted = self._accepted[0](inputs)
+        if pooling_of(self.student) is not None:
+            vectors = self.student(**accepted).logits
+            return ModelOutput(loss=vectors.new_full((), torch.nan), logits=vectors)  # no label is compared with them
         if self._takes_labels:
             output = self.student(**accepted, labels=labels)
         else:

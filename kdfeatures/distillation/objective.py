@@ -15,8 +15,9 @@ from kdfeatures.alignment.resolve import ProjectionMaker, heads_maker, projectio
 from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
-from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm, Term, loss_name
+from kdfeatures.distillation.term import ON_HIDDEN, ON_TEACHER_LOGITS, BoundTerm, Term, loss_name
 from kdfeatures.errors import ConfigError, nearest
+from kdfeatures.losses.base import Outputs
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.mapping.resolve import layer_map, resolve_map
 
@@ -98,7 +99,7 @@ class Objective:
         student: Model,
         teacher: Model | Mapping[str, Model] = None,
         *,
-        regression: bool = False,
+        outputs: Outputs = "classes",
         idle_teachers: bool = False,
         student_encoder: str | None = None,
         teacher_encoder: str | None = None,
@@ -108,7 +109,9 @@ class Objective:
         Args:
             student, teacher: models or configs. Several teachers are a mapping, the first one the default. None: the
                 teacher is outputs that were stored, which have no layers.
-            regression: whether the models have one output, so that terms with a `regression` loss take that.
+            outputs: what a row of the models' outputs means: logits of "classes" of which one is true; one "score", for
+                which terms take their `regression` loss; logits of "labels" each of which may be true, for which they
+                take their `multilabel` one; the "vector" of a text.
             idle_teachers: whether a teacher that nothing learns from is let pass, as in one stage of several.
             student_encoder, teacher_encoder: dotted path of the encoder inside a module of one's own; needed only
                 where layers are compared.
@@ -120,7 +123,7 @@ class Objective:
         named_teachers: Mapping[str, Model] = teacher if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
         aliases = {name: DEFAULT_TEACHER if at == 0 else name for at, name in enumerate(named_teachers)}
         teachers = {aliases[name]: model for name, model in named_teachers.items()}
-        binder = _Binder(student, teachers, aliases | {DEFAULT_TEACHER: DEFAULT_TEACHER}, regression)
+        binder = _Binder(student, teachers, aliases | {DEFAULT_TEACHER: DEFAULT_TEACHER}, outputs)
         binder.encoders = student_encoder, teacher_encoder
         terms = {name: binder.term(name, term) for name, term in self.terms.items()}
         projections = {name: binder.projections(terms, name, self.projection) for name in teachers}
@@ -145,9 +148,9 @@ class _Binder:
     encoders: tuple[str | None, str | None]
 
     def __init__(
-        self, student: Model, teachers: Mapping[str, Model], aliases: Mapping[str, str], regression: bool
+        self, student: Model, teachers: Mapping[str, Model], aliases: Mapping[str, str], outputs: Outputs
     ) -> None:
-        self.student, self.teachers, self.aliases, self.regression = student, teachers, aliases, regression
+        self.student, self.teachers, self.aliases, self.outputs = student, teachers, aliases, outputs
 
     def sizes(self, name: str, teacher: str) -> tuple[EncoderSizes, EncoderSizes]:
         model = self.teachers[teacher]
@@ -164,11 +167,15 @@ class _Binder:
         return of_student, EncoderSizes.of(model, self.encoders[1], "teacher_encoder")
 
     def term(self, name: str, term: Term) -> BoundTerm:
-        loss, temperature = term.loss, term.temperature
-        if self.regression and term.regression is not None:
-            loss, temperature = term.regression, None  # the schedule is of the loss that it replaces
         if not term.compares_layers:
-            return BoundTerm(loss, term.weight, temperature=temperature)
+            try:
+                loss, temperature = term.for_outputs(self.outputs)
+                projection = self.of_vectors(loss) if self.outputs == "vector" else None
+            except ConfigError as error:
+                error.facts.setdefault("term", name)
+                raise
+            return BoundTerm(loss, term.weight, temperature=temperature, projection=projection)
+        loss, temperature = term.loss, term.temperature
         if term.teacher not in self.aliases:
             raise ConfigError(
                 f"the term '{name}' names the teacher '{term.teacher}', but there is no such one"
@@ -197,6 +204,23 @@ class _Binder:
             error.facts.setdefault("term", name)
             raise
         return BoundTerm(loss, term.weight, pairs, term.pair_reduction, temperature, teacher, dynamic, heads)
+
+    def of_vectors(self, loss: Any) -> nn.Module | None:
+        """Return what brings the student's vectors to the teacher's width, for a loss that needs it."""
+        if loss.inputs not in ON_TEACHER_LOGITS:
+            return None
+        if len(self.teachers) > 1:
+            raise ConfigError(
+                f"{loss_name(loss)} compares the vectors of texts, which several teachers do not have in common",
+                hint="give one teacher",
+                key="term.vectors_of_several",
+                loss=loss_name(loss),
+            )
+        student, teacher = self.student, self.teachers[DEFAULT_TEACHER]
+        if student is None or teacher is None or not getattr(loss, "needs_projection", True):
+            return None
+        own, its = (EncoderSizes.of(model).hidden_size for model in (student, teacher))
+        return nn.Linear(own, its) if own != its else None
 
     def projections(self, terms: Mapping[str, BoundTerm], teacher: str, maker: ProjectionMaker) -> nn.Module:
         pairs = _projected(terms, teacher)

@@ -17,7 +17,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.term import ON_OUTPUTS, ON_TEACHER_LOGITS, loss_name
+from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
+from kdfeatures.losses.base import Outputs
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
 
 POSITIONS = ("start_positions", "end_positions")  # the labels of question answering
@@ -88,9 +90,16 @@ def plain_output(output: Any, labels: Tensor | None) -> ModelOutput:
     return ModelOutput(loss=HardLabel()(logits[rows], labels[rows]), logits=logits)
 
 
-def has_one_output(model: nn.Module) -> bool:
-    """Whether a model has one output, a score: regression."""
-    return not predicts_vocabulary(model) and getattr(getattr(model, "config", None), "num_labels", None) == 1
+def meaning_of(model: nn.Module) -> Outputs:
+    """Return what a row of a model's outputs means, as far as the model tells; see kdfeatures.losses.base."""
+    if pooling_of(model) is not None:
+        return "vector"
+    config = getattr(model, "config", None)
+    if predicts_vocabulary(model):
+        return "classes"
+    if getattr(config, "problem_type", None) == "multi_label_classification" and _is_classifier(model):
+        return "labels"
+    return "score" if getattr(config, "num_labels", None) == 1 else "classes"
 
 
 def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], objective: Objective) -> None:
@@ -139,7 +148,11 @@ def predicts_vocabulary(model: nn.Module) -> bool:
 
 
 def _has_no_head(model: nn.Module) -> bool:
-    return isinstance(model, PreTrainedModel) and model.base_model is model
+    return isinstance(model, PreTrainedModel) and model.base_model is model and pooling_of(model) is None
+
+
+def _is_classifier(model: nn.Module) -> bool:
+    return type(model).__name__.endswith(("ForSequenceClassification", "ForTokenClassification"))
 
 
 def _output_size(model: nn.Module) -> int | None:
@@ -147,5 +160,4 @@ def _output_size(model: nn.Module) -> int | None:
     config = getattr(model, "config", None)
     if predicts_vocabulary(model):
         return getattr(config, "vocab_size", None)
-    is_classifier = type(model).__name__.endswith(("ForSequenceClassification", "ForTokenClassification"))
-    return getattr(config, "num_labels", None) if is_classifier else None
+    return getattr(config, "num_labels", None) if _is_classifier(model) else None

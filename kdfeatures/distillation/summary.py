@@ -15,6 +15,7 @@ from kdfeatures.capture.families import family_of
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.schedules import Schedule
 from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm, loss_name
+from kdfeatures.losses.embedding import EmbeddingLoss
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 UNSAID = "it does not say"  # of a loss that is not the package's own
@@ -24,12 +25,13 @@ def describe_objective(
     objective: BoundObjective,
     student: PreTrainedConfig,
     teacher: PreTrainedConfig | None,
-    classes: int,
+    classes: int | str,
     *,
     others: Mapping[str, PreTrainedConfig] | None = None,
     rows: str = "B",
 ) -> dict[str, Any]:
-    """Return what the objective does with models of these configs; classes: C of all outputs.
+    """Return what the objective does with models of these configs; classes: C of all outputs,
+    or a letter for it.
     rows: what a row of them is of, in a word: B texts, or tokens.
 
     teacher: None for stored outputs, as it is in what is returned. others: further teachers by name.
@@ -136,7 +138,7 @@ def _shapes(
     projections: nn.Module,
     student: PreTrainedConfig,
     teacher: PreTrainedConfig | None,
-    outputs: tuple[str, int],
+    outputs: tuple[str, int | str],
 ) -> tuple[str, str]:
     inputs = term.loss.inputs
     if inputs == "attention":
@@ -158,6 +160,10 @@ def _shapes(
             for width, to in zip(widths, after, strict=True)
         )
         return student_shape, teacher_shape
+    if isinstance(term.loss, EmbeddingLoss):
+        assert teacher is not None
+        own, its = f"({outputs[0]}, {student.hidden_size})", f"({outputs[0]}, {teacher.hidden_size})"
+        return own if term.projection is None else f"{own} -> {its}", its
     rows, classes = outputs
     logits, labels = f"({rows}, {classes})", f"labels ({rows})"
     return logits, {"labels": labels, "logits": logits}.get(inputs, f"{logits}, {labels}")

@@ -15,7 +15,7 @@ from kdfeatures.alignment.resolve import HeadsMaker, heads_maker
 from kdfeatures.distillation.schedules import Schedule
 from kdfeatures.distillation.teacher_outputs import Source, source_of
 from kdfeatures.errors import ConfigError, nearest
-from kdfeatures.losses.base import as_loss
+from kdfeatures.losses.base import Outputs, as_loss
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.mapping.resolve import LayerMap, layer_map
@@ -44,6 +44,7 @@ class Term:
         heads: how attention heads are brought together: "same", "hungarian", "mean", "learned", "relation", or what
             makes a HeadAlignment. Read by losses that compare scores.
         regression: the loss that takes its place where models have one output, such as LogitMSE for LogitKD.
+        multilabel: the same where each output is a label that may be true, such as BinaryKD for LogitKD.
 
     Raises:
         ConfigError: for a negative weight, an unknown reduction or map, and layers for a loss that compares none.
@@ -61,12 +62,14 @@ class Term:
     teacher: str = DEFAULT_TEACHER
     heads: str | HeadsMaker = "same"
     regression: Any = None
+    multilabel: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", as_loss(self.loss))
         _check_loss(self.loss)
-        if self.regression is not None:
-            object.__setattr__(self, "regression", as_loss(self.regression))
+        for alternative in ("regression", "multilabel"):
+            if getattr(self, alternative) is not None:
+                object.__setattr__(self, alternative, as_loss(getattr(self, alternative)))
         _check_weight(self.weight)
         if self.pair_reduction not in get_args(PairReduction):
             known = get_args(PairReduction)
@@ -87,6 +90,18 @@ class Term:
             layer_map(self.layers)
         heads_maker(self.heads)
 
+    def for_outputs(self, outputs: Outputs) -> tuple[Any, Schedule | None]:
+        """Return the loss for outputs of this meaning, and what its temperature follows.
+
+        Raises ConfigError for a loss that cannot compare them.
+        """
+        alternative = {"score": self.regression, "labels": self.multilabel}.get(outputs)
+        if alternative is None:
+            _check_outputs(self.loss, outputs)
+            return self.loss, self.temperature
+        # the schedule is of the loss that is replaced; one that has a temperature as well follows it
+        return alternative, self.temperature if hasattr(alternative, "temperature") else None
+
     @property
     def compares_layers(self) -> bool:
         return self.loss.inputs not in ON_OUTPUTS
@@ -98,7 +113,7 @@ class BoundTerm:
 
     pairs is empty for losses on logits or labels. map: what chooses or weighs the pairs in each step
     (kdfeatures.mapping), which then are its candidates; None for a fixed map. heads: None for losses that compare no
-    scores.
+    scores. projection: of vectors of another width than the teacher's; None where they are compared as they are.
     """
 
     loss: Any
@@ -109,6 +124,7 @@ class BoundTerm:
     teacher: str = DEFAULT_TEACHER
     map: DynamicLayerMap | None = None
     heads: HeadAlignment | None = None
+    projection: nn.Module | None = None
 
     @property
     def active_pairs(self) -> tuple[LayerPair, ...]:
@@ -126,6 +142,30 @@ class BoundTerm:
 def loss_name(loss: Any) -> str:
     """Return what a loss is called: its class, or the function that it wraps."""
     return getattr(loss, "name", None) or type(loss).__name__
+
+
+FITTING: dict[Outputs, str] = {  # losses for outputs of a meaning
+    "classes": "LogitKD",
+    "score": "LogitMSE",
+    "labels": "BinaryKD",
+    "vector": "EmbeddingLoss",
+}
+
+
+def _check_outputs(loss: Any, outputs: Outputs) -> None:
+    known = getattr(loss, "outputs", None)
+    if known is None or outputs in known:
+        return
+    name, fitting, listed = loss_name(loss), FITTING[outputs], " or ".join(known)
+    raise ConfigError(
+        f"{name} compares outputs that mean {listed}, but those of these models mean {outputs}",
+        hint=f"use {fitting}",
+        key="term.outputs",
+        loss=name,
+        known=listed,
+        outputs=outputs,
+        fitting=fitting,
+    )
 
 
 def _check_loss(loss: nn.Module | Callable[..., Any]) -> None:

@@ -90,10 +90,10 @@ def score(
         raise UserError(f"unknown metric '{unknown}'{nearest(unknown, known)} (known: {', '.join(known)})")
     if predictions.shape != labels.shape or not predictions.size:
         raise UserError(
-            f"predictions {predictions.shape} cannot be scored against labels {labels.shape}; both must have "
-            "the shape (examples,) with at least one example"
+            f"predictions {predictions.shape} cannot be scored against labels {labels.shape}; both must have one "
+            "shape, with at least one example"
         )
-    _refuse_hidden(labels, scores=bool(REGRESSION_METRICS.intersection(metrics)))
+    _refuse_hidden(labels, scores=labels.dtype.kind == "f" or bool(REGRESSION_METRICS.intersection(metrics)))
     result = {name: known[name](predictions, labels) for name in metrics}
     if len(result) > 1:
         result["combined_score"] = float(np.mean(list(result.values())))
@@ -113,7 +113,8 @@ def _is_constant(values: np.ndarray) -> bool:
 
 
 def _refuse_hidden(labels: np.ndarray, *, scores: bool) -> None:
-    hidden = int((np.isnan(labels) if scores else labels < 0).sum())
+    unknown = np.isnan(labels) if scores else labels < 0
+    hidden = int((unknown.any(axis=1) if unknown.ndim > 1 else unknown).sum())
     if hidden:
         raise UserError(
             f"{hidden} of {len(labels)} labels are hidden, so there is nothing to score them against; "

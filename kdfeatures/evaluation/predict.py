@@ -35,6 +35,12 @@ class Predictor(Protocol):
         """Take a padded batch by name, (B, L) each, and return an object with `.logits`, (B, C) or (B, L, C)."""
 
 
+def output_logits(output: Any) -> Tensor:
+    """Return the logits of an output of transformers: (B, C), (B, L, C), or start and end of an answer, (B, L, 2)."""
+    start = getattr(output, "start_logits", None)
+    return output.logits if start is None else torch.stack([start, output.end_logits], dim=-1)
+
+
 @torch.no_grad()
 def logit_batches(
     model: Predictor, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, title: str
@@ -56,7 +62,7 @@ def logit_batches(
         for number, batch in enumerate(tqdm(loader, desc=title, leave=False, disable=len(loader) < 20)):
             inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
             rows = order[number * batch_size : (number + 1) * batch_size]
-            yield rows, inputs["attention_mask"].bool(), model(**inputs).logits
+            yield rows, inputs["attention_mask"].bool(), output_logits(model(**inputs))
     finally:
         model.train(was_training)
 

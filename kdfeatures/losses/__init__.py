@@ -15,6 +15,7 @@ A "hidden" loss whose class attribute `needs_projection` is false gets the state
 Every loss can be made without arguments, which then have the values usual in the field. `as_loss` makes one of a plain
 function.
 
+Those on outputs may say what a row of these must mean, `outputs` (kdfeatures.losses.base); one that does not takes any.
 Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
 None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
 
@@ -27,9 +28,18 @@ All compute in float32 or wider and average as `kdfeatures.masking` describes.
 from kdfeatures.losses.attention import AttentionKL, AttentionLoss, AttentionScoreMSE
 from kdfeatures.losses.attention_transfer import EnergyMap
 from kdfeatures.losses.base import FunctionLoss, Loss, as_loss
+from kdfeatures.losses.binary_kd import BinaryKD
 from kdfeatures.losses.cka import LinearCKA
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
 from kdfeatures.losses.dkd import DecoupledKD
+from kdfeatures.losses.embedding import (
+    EmbeddingCosine,
+    EmbeddingLoss,
+    EmbeddingMSE,
+    EmbeddingRKDAngle,
+    EmbeddingRKDDistance,
+    EmbeddingSimilarity,
+)
 from kdfeatures.losses.fsp import FlowMSE
 from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
@@ -37,12 +47,21 @@ from kdfeatures.losses.labels import HardLabel, MaskedLanguageModel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
 from kdfeatures.losses.relation import RelationKL, ValueRelation
 from kdfeatures.losses.rkd import RKDAngle, RKDDistance
+from kdfeatures.losses.similarity import BatchSimilarity
 
 __all__ = [
     "AttentionKL",
     "AttentionLoss",
     "AttentionScoreMSE",
+    "BatchSimilarity",
+    "BinaryKD",
     "DecoupledKD",
+    "EmbeddingCosine",
+    "EmbeddingLoss",
+    "EmbeddingMSE",
+    "EmbeddingRKDAngle",
+    "EmbeddingRKDDistance",
+    "EmbeddingSimilarity",
     "EnergyMap",
     "FeatureGramMSE",
     "FlowMSE",

@@ -15,6 +15,9 @@ from kdfeatures.features import OPERANDS, Operand
 
 Inputs = Literal["logits", "labels", "logits, labels", "hidden", "flow", "attention"]
 INPUTS: tuple[Inputs, ...] = get_args(Inputs)
+# What a row of outputs means, (C,): logits of classes of which one is true; a score, C = 1; logits of labels each of
+# which may be true, C >= 1; or a vector of a text.
+Outputs = Literal["classes", "score", "labels", "vector"]
 WITH_TWO_ARGUMENTS: tuple[Inputs, ...] = ("logits", "labels")
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdfeatures.errors import ConfigError, UserError
-from kdfeatures.losses.base import Inputs
+from kdfeatures.losses.base import Inputs, Outputs
 from kdfeatures.masking import full_precision
 
 BALANCED = "balanced"
@@ -21,8 +21,9 @@ IGNORE_INDEX = -100  # the class id that torch and transformers ignore
 class HardLabel(nn.Module):
     """Cross-entropy with the true class, or squared error if C == 1, averaged over the batch.
 
-    Unlabelled examples (class -100; NaN for regression) count as 0, so that a transfer pool without labels can be
-    mixed in. Unlike PseudoLabel it never asks the teacher.
+    With a label for each output, (B, C), it is binary cross-entropy, averaged over the outputs as well.
+    Unlabelled examples (class -100; NaN for regression and for each output) count as 0, so that a transfer pool
+    without labels can be mixed in. Unlike PseudoLabel it never asks the teacher.
     The sum over labelled examples is divided by all examples: every label then weighs the same, whatever batch it is
     in. Divided by the labelled ones alone, a single label among 63 unlabelled examples would weigh as much as 64.
 
@@ -30,6 +31,8 @@ class HardLabel(nn.Module):
         class_weights: what each example's loss is multiplied by, by its class: C numbers, or "balanced", for which
             `balance` is given the training labels first: n / (C n_c), as scikit-learn has it, 1 on average. None
             weighs all alike. The mean stays one over examples, where torch's weighted one divides by the weights.
+            With a label for each output they multiply the loss of those that are true, torch's pos_weight; "balanced"
+            is (n - n_c) / n_c.
 
     Example:
         >>> import torch
@@ -39,6 +42,7 @@ class HardLabel(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "labels"
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score", "labels")
     reduction: ClassVar[str] = "mean over B, a text without label as 0"
     positions: ClassVar[str] = "texts with a label"
 
@@ -55,8 +59,10 @@ class HardLabel(nn.Module):
         self._weights: Tensor | None
         self.register_buffer("_weights", None if given is None else torch.tensor(given), persistent=False)
 
-    def balance(self, counts: Sequence[int]) -> None:
+    def balance(self, counts: Sequence[int], examples: int | None = None) -> None:
         """Set the weights of class_weights="balanced". counts: labelled training examples of each class.
+
+        examples: how many there are in all, where each may have several of the classes.
 
         Raises ConfigError for a class without any.
         """
@@ -67,8 +73,13 @@ class HardLabel(nn.Module):
                 value=BALANCED,
                 hint="give the weights as a list",
             )
-        total, device = sum(counts), None if self._weights is None else self._weights.device
-        self._weights = torch.tensor([total / (len(counts) * count) for count in counts], device=device)
+        device = None if self._weights is None else self._weights.device
+        if examples is None:
+            total = sum(counts)
+            weights = [total / (len(counts) * count) for count in counts]
+        else:
+            weights = [(examples - count) / count for count in counts]
+        self._weights = torch.tensor(weights, device=device)
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compare the student's output with the labels.
@@ -77,7 +88,7 @@ class HardLabel(nn.Module):
 
         Args:
             student: (B, C).
-            labels: (B,), class ids, or floats when C == 1.
+            labels: (B,), class ids, or floats when C == 1; (B, C), floats between 0 and 1, for a label each.
 
         Returns:
             A scalar.
@@ -85,6 +96,8 @@ class HardLabel(nn.Module):
         Raises:
             UserError: for other shapes and for float labels with classes.
         """
+        if student.ndim == 2 and labels.shape == student.shape and labels.is_floating_point():
+            return self._of_each(full_precision(student), labels)
         if student.ndim != 2 or labels.shape != student.shape[:1]:
             raise UserError(
                 "HardLabel needs logits (batch, classes) and one label an example, but the logits are "
@@ -103,6 +116,16 @@ class HardLabel(nn.Module):
         losses = F.cross_entropy(student, labels, ignore_index=IGNORE_INDEX, reduction="none")
         if self.class_weights is None:
             return losses.mean()
+        return (losses * self._known_weights(student)[labels.clamp_min(0)]).mean()
+
+    def _of_each(self, student: Tensor, labels: Tensor) -> Tensor:
+        known = ~labels.isnan()
+        weights = None if self.class_weights is None else self._known_weights(student)
+        targets = torch.where(known, labels, 0).to(student.dtype)
+        losses = F.binary_cross_entropy_with_logits(student, targets, pos_weight=weights, reduction="none")
+        return torch.where(known, losses, 0).mean()
+
+    def _known_weights(self, student: Tensor) -> Tensor:
         if self._weights is None:
             raise ConfigError(
                 "was not given the training labels",
@@ -117,7 +140,7 @@ class HardLabel(nn.Module):
                 value=self.class_weights,
                 hint="give one a class",
             )
-        return (losses * self._weights.to(losses)[labels.clamp_min(0)]).mean()
+        return self._weights.to(student)
 
 
 class MaskedLanguageModel(nn.Module):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdfeatures.losses.base import Inputs
+from kdfeatures.losses.base import Inputs, Outputs
 from kdfeatures.losses.softened import SoftenedLoss, kl_rows, same_outputs
 
 
@@ -142,6 +142,7 @@ class PseudoLabel(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "logits"
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score")
     target_temperature: ClassVar[float] = 1.0
     reduction: ClassVar[str] = "mean over B"
     positions: ClassVar[str] = "all texts"

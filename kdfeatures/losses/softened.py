@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdfeatures.errors import ConfigError, UserError
-from kdfeatures.losses.base import Inputs
+from kdfeatures.losses.base import Inputs, Outputs
 from kdfeatures.masking import full_precision
 
 
@@ -41,6 +41,7 @@ class SoftenedLoss(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "logits"
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes",)
     reduction: ClassVar[str] = "sum over C, mean over B"
     positions: ClassVar[str] = "all texts"
     temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by

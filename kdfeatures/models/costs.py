@@ -16,7 +16,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import model_inputs
-from kdfeatures.evaluation.predict import Predictor
+from kdfeatures.evaluation.predict import Predictor, output_logits
 from kdfeatures.evaluation.timing import Spread, alternating_seconds, ratios
 from kdfeatures.models.limits import position_count
 from kdfeatures.models.load import parameter_count
@@ -118,4 +118,4 @@ def _pass(model: Predictor, batches: Sequence[Mapping[str, Any]]) -> Callable[[]
     """Return a call that runs the model on the next batch; each model meets them in the same order."""
     coming = cycle([{name: tensor.to(model.device) for name, tensor in batch.items()} for batch in batches])
     # .item() waits for what is still running on an accelerator
-    return lambda: model(**next(coming)).logits.sum().item()
+    return lambda: output_logits(model(**next(coming))).sum().item()

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
+from kdfeatures.embeddings.folder import read_pooling
+from kdfeatures.embeddings.pooling import give_vectors
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.folders import list_of, loading
 from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
-from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
@@ -40,12 +41,12 @@ def load_scored(
 
     columns: None where the task has no labels. force_option: how errors name `force`, see align_labels.
     """
-    model = load_trained(path, option, task_type(task), force=force)
+    model, kind = load_trained(path, option, task_type(task), force=force), task_type(task)
+    if task.outputs == "vector":
+        give_vectors(model, read_pooling(path, option))
     move(model)
-    if not task.has_labels:
-        return model, None
     whose = f"the model {path}"
-    return model, align_labels(model.config.id2label, task.labels, whose=whose, force=force, option=force_option)
+    return model, kind.columns(model.config, task, whose=whose, force=force, option=force_option)
 
 
 def move(model: nn.Module, device: str | torch.device | None = None) -> None:
@@ -92,18 +93,21 @@ def load_masked_model(path: str, option: str) -> PreTrainedModel:
 
 def label_settings(task: Task) -> dict:
     """The config fields that tell a model the task's labels."""
-    if task.is_regression:
+    problem = task_type(task).problem_type(task)
+    if task.kind == "question":
+        return {"num_labels": task.num_labels}  # start and end
+    if not task.has_labels or task.kind == "embedding":
+        return {}
+    if not task.labels:
         # transformers' own name for the one output; without it configs with more labels warn that these do not fit
         label_names = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-        return {"num_labels": 1, "problem_type": "regression", **label_names}
-    if not task.has_labels:
-        return {}
+        return {"num_labels": 1, "problem_type": problem, **label_names}
     settings = {
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(task.labels)),
         "label2id": {name: i for i, name in enumerate(task.labels)},
     }
-    return settings | ({"problem_type": "single_label_classification"} if task.kind == "sequence" else {})
+    return settings | ({} if problem is None else {"problem_type": problem})
 
 
 def parameter_count(model: PreTrainedModel) -> int:

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.capture.families import family_of
+from kdfeatures.embeddings.pooling import give_vectors, pooling_of
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.models.batches import Batch
 from kdfeatures.models.heads import select_outputs
@@ -94,6 +95,16 @@ def build_student(
     task's label order, or None; a copied head is put into that order. Where the spec `measures`, the weights are random
     until `start_measured` has seen texts.
     """
+    student = _built(spec, teacher, teacher_columns, task)
+    pooling = None if teacher is None else pooling_of(teacher)
+    if pooling is not None:
+        give_vectors(student, pooling)
+    return student
+
+
+def _built(
+    spec: StudentSpec, teacher: PreTrainedModel | None, teacher_columns: list[int] | None, task: Task
+) -> PreTrainedModel:
     if spec.path is not None:
         for name in ("layers", "layers_from", "layers_by", "hidden_size", "heads", "intermediate_size"):
             value = getattr(spec, name)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kdfeatures.embeddings.folder import read_pooling
+from kdfeatures.embeddings.pooling import give_vectors
 from kdfeatures.errors import ConfigError, UserError, nearest
-from kdfeatures.evaluation.metrics import METRICS, score
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.tokenizers import load_tokenizer
-from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -94,10 +95,10 @@ def load_teacher(
     Raises UserError when the checkpoint has no trained head, or its label names do not tell their order; `force`
     takes it as it is.
     """
-    model = load_trained(path, option, task_type(task), force=force)
-    columns = None
-    if task.has_labels:
-        columns = align_labels(model.config.id2label, task.labels, whose=f"the teacher {path}", force=force)
+    model, kind = load_trained(path, option, task_type(task), force=force), task_type(task)
+    columns = kind.columns(model.config, task, whose=f"the teacher {path}", force=force, option="teacher.force")
+    if task.outputs == "vector":
+        give_vectors(model, read_pooling(path, option))
     return model, load_tokenizer(path, option), columns
 
 
@@ -138,42 +139,17 @@ def check_dtype(dtype: str) -> None:
         )
 
 
-def check_teacher(
-    logits: np.ndarray, labels: np.ndarray, task: Task, split: str, *, whose: str = "the teacher"
-) -> None:
+def check_teacher(answers: np.ndarray, dataset: Dataset, task: Task, split: str, *, whose: str = "the teacher") -> None:
     """Raise UserError when the teacher, called `whose`, answers no better than a constant would.
 
-    logits: (examples or words, C) in the task's label order. Classification: the task's main metric, so that a teacher
-    of rare classes is judged by what it is for; entities by macro F1 of their words. Regression: squared error against
-    that of the mean score, so a teacher on another scale is noticed as well.
+    answers: on an encoded split, as the task's kind has them; the kind says against which constant.
     """
-    predictions = task.predictions_from_logits(logits)
-    if task.is_regression:
-        error, constant = np.mean((predictions - labels) ** 2), np.var(labels)
-        if error < constant:
-            return
-        result = f"its squared error is {error:.3f}, that of always answering the mean {constant:.3f}"
-    else:
-        right, constant = _main_score(predictions, labels, task), _best_constant(labels, task)
-        if right > constant:
-            return
-        name = task.main_metric
-        result = f"its {name} is {100 * right:.1f}, that of always answering the best one class {100 * constant:.1f}"
-    raise UserError(
-        f"{whose} is no better than a constant on {task.name} {split} ({result}); fine-tune it for the task, or "
-        "distil it all the same with teacher.force=true."
-    )
-
-
-def _main_score(predictions: np.ndarray, labels: np.ndarray, task: Task) -> float:
-    metrics = [metric if metric in METRICS else "f1_macro" for metric in task.metrics]
-    scores = score(list(dict.fromkeys(metrics)), predictions, labels)
-    return scores.get("combined_score", next(iter(scores.values())))
-
-
-def _best_constant(labels: np.ndarray, task: Task) -> float:
-    """Return the best main metric that always answering one class has."""
-    return max(_main_score(np.full_like(labels, n), labels, task) for n in range(len(task.labels)))
+    result = task_type(task).no_better(answers, dataset, task)
+    if result is not None:
+        raise UserError(
+            f"{whose} is no better than a constant on {task.name} {split} ({result}); fine-tune it for the task, or "
+            "distil it all the same with teacher.force=true."
+        )
 
 
 def check_tokenizers(

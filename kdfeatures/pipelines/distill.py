@@ -176,7 +176,7 @@ def distill_stage(
         labelled_examples=int(setup.labelled.sum()) if setup.objective.needs_labels else 0,
         pool_examples=setup.added.get(POOL, 0),
         augmented_examples=setup.added.get(AUGMENTED, 0),
-        examples=counts_of(setup.reported),
+        examples=counts_of(setup.reported, task),
         truncated=setup.truncated,
         copied_layers=setup.copied_layers,
         vocabulary=setup.vocabulary,

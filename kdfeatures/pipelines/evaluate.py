@@ -58,7 +58,7 @@ def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
         task,
         start,
         student=student,
-        examples=counts_of(labelled),
+        examples=counts_of(labelled, task),
         truncated=inputs.truncated,
     )
     results.write(output_dir)

@@ -15,7 +15,6 @@ from kdfeatures.data.inputs import load_inputs
 from kdfeatures.data.subsets import is_labelled
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.bootstrap import paired_bootstrap
-from kdfeatures.evaluation.metrics import score
 from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.evaluation.timing import Spread
 from kdfeatures.models.costs import BATCH, Speed, latency_and_throughput
@@ -85,7 +84,7 @@ def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
         "split": settings.split,
         "metric": task.main_metric,
         "path": settings.path,
-        "examples": counts_of(splits),
+        "examples": counts_of(splits, task),
         "formats": by_format,
         "versions": versions(),
         "device": cpu_name(),
@@ -101,15 +100,11 @@ def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
 def _difference(
     settings: ExportSettings, exported: np.ndarray, reference: np.ndarray, split: Dataset
 ) -> tuple[float, float, float] | None:
-    """Return how far the main metric is from torch's, with its interval; None for words."""
+    """Return how far the main metric is from torch's, with its interval; None where examples are not drawn anew."""
     task = settings.task
-    metric = task.main_metric
-    if task.kind != "sequence" or metric is None:
-        return None  # the words of a text are not drawn apart from each other
-
-    def main_score(predictions: np.ndarray, labels: np.ndarray) -> float:
-        return score(task.metrics, predictions, labels)[metric]
-
+    main_score = task_type(task).main_score(task)
+    if main_score is None:
+        return None
     answers, reference_answers = (task.predictions_from_logits(logits) for logits in (exported, reference))
     labels = task_type(task).labels(split)
     return paired_bootstrap(

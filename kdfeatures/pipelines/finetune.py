@@ -91,7 +91,7 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
         student=describe_model(str(output_dir), classifier, scores_of(logits, reported, task)),
         train_examples=len(examples),
         labelled_examples=len(examples) if task.has_labels else 0,
-        examples=counts_of(reported),
+        examples=counts_of(reported, task),
         truncated=inputs.truncated,
         **of_training(trainer, seconds),
     )

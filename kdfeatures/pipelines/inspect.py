@@ -37,7 +37,7 @@ from kdfeatures.pipelines.rebuild_student import Before, rebuilt
 from kdfeatures.runs.environment import versions
 from kdfeatures.runs.folder import begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
-from kdfeatures.tasks.masked_lm import PlainTextTask
+from kdfeatures.tasks.kinds.masked_lm import PlainTextTask
 from kdfeatures.tokenization.teacher_columns import Tokenizers, is_one_to_one, of_teacher, without_teachers
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from kdfeatures.data.subsets import sample
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.mapping.resolve import resolve_map
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.tokenization.teacher_columns import Tokenizers, with_teacher_inputs
 
@@ -88,11 +89,11 @@ def inspected_examples(
     check_data(task, data)
     if data.streaming:
         raise UserError("data.streaming=true has no use here: a few texts are chosen from all; leave it out.")
-    if task.has_labels:
+    if not task.is_text:
         raw = split_of(load_task(task, data.path, seed=DATA_SEED), task, split)
     else:
         task = replace(task.without_outputs, reading=replace(task.text_reading, blocks=False))
         raw = split_of(load_text(task, data.path, streaming=False), task, split)
-    chosen = sample(raw, count, seed)
+    chosen, task = task_type(task).as_read(sample(raw, count, seed), task)
     encoded = encode(chosen, tokenizer, task, data.max_length)
     return with_teacher_inputs(chosen, encoded, task, tokenizer, others, data.max_length)

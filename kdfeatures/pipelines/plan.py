@@ -40,7 +40,7 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
         teacher = first_student if stage.born_again else planned_teacher(stage.teacher, encoder, stage.task)
         first_student = first_student or planned_student(stage.student, teacher, stage.task)
         others = {name: load_config(other.path, option_of(name)) for name, other in stage.others.items()}
-        objective = bind(stage.objective, first_student, teacher, others, regression=stage.task.is_regression)
+        objective = bind(stage.objective, first_student, teacher, others, outputs=stage.task.outputs)
         if stage.trainer is not None:
             arguments = stage.trainer.training_arguments(
                 output_dir, metric=stage.task.main_metric, seed=stage.seed, find_unused_parameters=False

@@ -109,11 +109,16 @@ class DistillationSetup:
                 "of its own, so their outputs cannot be compared; use a recipe without terms on outputs, such as "
                 "recipe=tinybert_general, and student.vocabulary=null."
             )
+        if others and task.kind == "question":
+            raise UserError(
+                "the teacher has another tokenizer than the student, but start and end of an answer are tokens, and "
+                "those of the one are not those of the other; choose a student with the teacher's tokenizer."
+            )
         if task.kind == "text":
             cut_padding([student, *(teacher.loaded for teacher in teachers.values())], tokenizer)
         configs = {name: None if teacher.model is None else teacher.model.config for name, teacher in teachers.items()}
         of_main = configs.pop(DEFAULT_TEACHER)
-        objective = bind(stage.objective, student.config, of_main, configs, regression=task.is_regression)
+        objective = bind(stage.objective, student.config, of_main, configs, outputs=task.outputs)
         if stage.cache is not None:
             for name, teacher in teachers.items():
                 if teacher.model is not None:
@@ -290,7 +295,11 @@ def _sample(examples: Dataset | IterableDataset, count: int, seed: int) -> Datas
 
 def outputs_of(task: Task, student: PreTrainedConfig) -> dict[str, Any]:
     """Return what describe_objective is told of the models' outputs: C, and what a row of them is of."""
-    classes = task.num_labels if task.has_labels else student.vocab_size
+    if task.kind == "question":
+        return {"classes": "L", "rows": "2 B"}  # where an answer starts, and where it ends
+    if task.outputs == "vector":
+        return {"classes": student.hidden_size, "rows": "B"}
+    classes = student.vocab_size if task.is_text else task.num_labels
     return {"classes": classes, "rows": "tokens" if task_type(task).per_token else "B"}
 
 

@@ -28,7 +28,7 @@ def predict_splits(
     """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order."""
     return {
         name: task_type(task).predict(
-            model, split, tokenizer, columns, batch_size=batch_size, title=f"{title} on {name}"
+            model, split, tokenizer, columns, task=task, batch_size=batch_size, title=f"{title} on {name}"
         )
         for name, split in splits.items()
     }
@@ -50,6 +50,6 @@ def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: T
     return {name: task_type(task).score(logits[name], split, task) for name, split in splits.items()}
 
 
-def counts_of(splits: Mapping[str, Dataset]) -> dict[str, int]:
-    """Return how many examples there are of each split."""
-    return {name: len(split) for name, split in splits.items()}
+def counts_of(splits: Mapping[str, Dataset], task: Task) -> dict[str, int]:
+    """Return how many examples of each split are scored."""
+    return {name: task_type(task).count(split) for name, split in splits.items()}

@@ -17,7 +17,6 @@ from kdfeatures.models.teachers import check_teacher
 from kdfeatures.pipelines.prepare import DistillationSetup
 from kdfeatures.pipelines.scores import cached_logits, predict_splits, scores_of
 from kdfeatures.runs.results import describe_model, describe_outputs
-from kdfeatures.tasks.registry import task_type
 from kdfeatures.training.calibration import fit_heads, fit_maps
 from kdfeatures.training.distributed import is_first
 
@@ -101,9 +100,7 @@ def check_teachers(logits_of_teachers: Logits, setup: DistillationSetup, split: 
     for name, logits in logits_of_teachers.items():
         if split in logits and not setup.teachers[name].shuffled:
             whose = "the teacher" if name == DEFAULT_TEACHER else f"the teacher {name}"
-            check_teacher(
-                logits[split], task_type(task).labels(setup.reported_by(name)[split]), task, split, whose=whose
-            )
+            check_teacher(logits[split], setup.reported_by(name)[split], task, split, whose=whose)
 
 
 def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> dict[str, Any]:
@@ -127,6 +124,7 @@ def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> d
             torch.stack([torch.from_numpy(logits_of_teachers[name][split]) for name in shares]),
             torch.tensor(list(shares.values())),
             temperature=1.0,
+            independent=setup.task.outputs == "labels",
         ).numpy()
         for split in setup.reported
     }

@@ -14,6 +14,8 @@ import numpy as np
 from kdfeatures.errors import UserError
 from kdfeatures.runs.manifest import DATA, REPLACED, STAGES
 from kdfeatures.runs.results import FILE, read_results
+from kdfeatures.tasks.registry import task_type
+from kdfeatures.tasks.task import Task
 
 PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
 
@@ -49,9 +51,9 @@ class Arm:
 def find_arms(folder: Path) -> list[Arm]:
     """Return the arms of all finished runs of distill and finetune below `folder`, in the order of their folders.
 
-    Stages of a run and teachers that a run trained for itself are not runs of their own. Runs on plain text and on
-    words are left out: their texts are not the examples that scores are of. Raises UserError when there is no run, and
-    when two have the same configuration and seed.
+    Stages of a run and teachers that a run trained for itself are not runs of their own. Runs are left out whose
+    rows are no examples that could be drawn anew: of plain text, of words, of windows, of candidates of a query.
+    Raises UserError when there is no run, and when two have the same configuration and seed.
     """
     arms: dict[str, Arm] = {}
     for path in sorted(folder.rglob(FILE)):
@@ -65,7 +67,8 @@ def find_arms(folder: Path) -> list[Arm]:
             continue
         if "kind" not in results["config"]["task"]:
             raise UserError(f"{path} is of an older version, which kept no labels; run it anew, or move it elsewhere.")
-        if results["config"]["task"]["kind"] != "sequence":
+        task = Task.from_config(results["config"]["task"])
+        if task_type(task).main_score(task) is None or not task.metrics:
             continue
         shared = {name: value for name, value in results["config"].items() if name not in PER_RUN}
         own_data = str((Path(results["config"]["output_dir"]) / DATA).absolute())

@@ -9,8 +9,8 @@ import numpy as np
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.bootstrap import central, seeds_resamples
-from kdfeatures.evaluation.metrics import score
 from kdfeatures.runs.arms import Arm
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
@@ -75,16 +75,13 @@ def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: 
             f"{arm.name} (seeds {sorted(arm.runs)}) and {baseline.name} (seeds {sorted(baseline.runs)}) share no seed; "
             "run both with the same ones."
         )
-    run = next(iter(arm.runs.values()))
-    task, metric = Task.from_config(run["config"]["task"]), run["metric"]
+    task = Task.from_config(next(iter(arm.runs.values()))["config"]["task"])
     of_arm, of_baseline = (
         np.stack([task.predictions_from_logits(logits) for logits in side.logits(split, seeds)])
         for side in (arm, baseline)
     )
-
-    def main_score(predictions: np.ndarray, truth: np.ndarray) -> float:
-        return score(task.metrics, predictions, truth)[metric]
-
+    main_score = task_type(task).main_score(task)
+    assert main_score is not None  # find_arms leaves out others
     return seeds_resamples(main_score, of_arm, of_baseline, arm.labels(split), resamples=resamples, seed=seed)
 
 

@@ -18,6 +18,9 @@ ARGUMENTS = {
     "kdfeatures.losses.JensenShannon": {"student_share": ("beta", lambda value: 1 - value)},
 }
 OF_TERMS = {"over_pairs": "pair_reduction"}
+# a part of terms that came later, by their loss, where none was said
+BINARY = {"multilabel": {"_target_": "kdfeatures.losses.BinaryKD", "temperature": None}}
+ADDED_TO_TERMS = {f"kdfeatures.losses.{loss}": BINARY for loss in ("LogitKD", "SoftCrossEntropy", "DecoupledKD")}
 # options that came later, by one that was always beside them, and what a run without them did
 ADDED = {("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None}}
 
@@ -48,7 +51,8 @@ def current_target(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def current_term(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a term of a config with the present names of its fields, its loss and its map."""
-    return current_target({OF_TERMS.get(key, key): value for key, value in node.items()})
+    current = current_target({OF_TERMS.get(key, key): value for key, value in node.items()})
+    return {**ADDED_TO_TERMS.get(str(current.get("_target_")), {}), **current} if "regression" in current else current
 
 
 def current_config(config: Mapping[str, Any]) -> dict[str, Any]:

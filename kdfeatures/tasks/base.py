@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from datasets import Dataset
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedTokenizerBase
+from transformers import EvalPrediction, PreTrainedConfig, PreTrainedTokenizerBase
 
+from kdfeatures.errors import UserError
 from kdfeatures.evaluation.predict import Predictor
+from kdfeatures.tasks.label_order import align_labels
 from kdfeatures.tasks.task import Task
 
 Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
@@ -26,7 +28,14 @@ class TaskType(ABC):
     remedy      what to do then
     per_token   whether a model gives logits for tokens, (B, L, C), or for examples, (B, C)
     scores      whether models are scored at all
-    repeats     whether an example is the same in every batch, so that a teacher's features for it can be kept
+    uncacheable why a teacher's features for an example cannot be kept; None where they can
+    cuts        whether what is behind max_length tokens is lost
+    labels_train  whether training examples must have a column of labels
+    learns_labels whether a model can be fine-tuned by its labels here
+    takes_pool  whether further texts without labels can stand beside the training examples
+    in_order    whether scores need all of a split, so that an evaluation must keep its order
+    label_names what a batch calls its labels
+    columns_of_classes  whether a column of outputs is a class with a name
 
     `answers` are what is kept of a model's outputs on a split: an array with one row for each label that is scored,
     (examples, C) or (words, C), in the order of the split. A kind that has no use for a method leaves it out.
@@ -38,7 +47,56 @@ class TaskType(ABC):
     remedy: ClassVar[str] = "Fine-tune it first (kdfeatures finetune)."
     per_token: ClassVar[bool]
     scores: ClassVar[bool] = True
-    repeats: ClassVar[bool] = True
+    uncacheable: ClassVar[str | None] = None
+    cuts: ClassVar[bool] = True
+    labels_train: ClassVar[bool] = True
+    learns_labels: ClassVar[bool] = True
+    takes_pool: ClassVar[bool] = False
+    in_order: ClassVar[bool] = False
+    columns_of_classes: ClassVar[bool] = True
+    label_names: ClassVar[tuple[str, ...]] = ("labels",)
+
+    def problem_type(self, task: Task) -> str | None:
+        """Return what transformers calls the loss that a head for this task is trained with; None where it has no "
+        "say."""
+        return None
+
+    def columns(
+        self, config: PreTrainedConfig, task: Task, *, whose: str, force: bool, option: str | None
+    ) -> list[int] | None:
+        """Return which columns of a model's outputs, in which order, are the task's; None leaves them as they are.
+
+        config: the model's. whose, option: how errors name it, and what `force` is called. Raises UserError for outputs
+        of other classes or another number, and for a model that was trained with another loss.
+        """
+        if not (task.has_labels and self.columns_of_classes):
+            return None
+        expected = self.problem_type(task)
+        if not force and expected is not None and config.problem_type not in (None, expected):
+            fix = "" if option is None else f", or take it as it is with {option}=true"
+            raise UserError(
+                f"{whose} has the problem_type {config.problem_type} in its config.json, but task '{task.name}' of "
+                f"kind {task.kind} reads outputs as {expected} does; choose a model trained so, or another kind of "
+                f"task{fix}"
+            )
+        return align_labels(config.id2label, task.labels, whose=whose, force=force, option=option)
+
+    def with_labels(self, dataset: Dataset, task: Task) -> Dataset:
+        """Return a raw split whose labels, if it has any, are in one column."""
+        return dataset
+
+    def as_read(self, dataset: Dataset, task: Task) -> tuple[Dataset, Task]:
+        """Return a raw split, and its task, with a row for each text that a model reads at once."""
+        return dataset, task
+
+    def count(self, dataset: Dataset) -> int:
+        """Return how many examples an encoded split has."""
+        return len(dataset)
+
+    def uncut(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task) -> Iterable[Sequence[int]]:
+        """Return the token ids of rows of a raw split, not cut."""
+        texts = (dataset[column][:] for column in task.text)
+        return tokenizer(*texts, truncation=False, verbose=False)["input_ids"]
 
     @abstractmethod
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
@@ -67,6 +125,7 @@ class TaskType(ABC):
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
         *,
+        task: Task,
         batch_size: int,
         title: str,
     ) -> np.ndarray:
@@ -89,9 +148,20 @@ class TaskType(ABC):
         """Return what the Trainer gathers of a batch's logits in an evaluation."""
         return logits
 
-    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
-        """Return the same as `score` from what the Trainer has gathered."""
+    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
+        """Return the same as `score` from what the Trainer has gathered of an encoded split; see `in_order`."""
         raise NotImplementedError
+
+    def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
+        """Return in words why answers are no better than always the same one; None where they are."""
+        raise NotImplementedError
+
+    def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
+        """Return the main metric as a function of predictions and labels, row by row, of which some may be drawn anew.
+
+        None where a row is no example by itself, or a score needs more than both.
+        """
+        return None
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterable[dict[str, Any]]:
         """Yield the rows of a file of predictions, for labels that are hidden."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from datasets import ClassLabel, Dataset
@@ -30,10 +30,14 @@ def encoded(dataset: Dataset, tokenize: Callable[[dict[str, list], list[int]], A
         )
 
 
+def without(example: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return an encoded example without columns that no model takes."""
+    return {name: value for name, value in example.items() if name not in columns}
+
+
 def check_columns(dataset: Dataset, task: Task, split: str) -> None:
     """Raise UserError unless the split has examples, and the columns that the task reads."""
-    assert task.label is not None
-    for column in (*task.text, task.label):
+    for column in (*task.text, task.label_column):
         if column not in dataset.column_names:
             raise UserError(
                 f"split '{split}' of task '{task.name}' has no column '{column}'"
@@ -41,6 +45,22 @@ def check_columns(dataset: Dataset, task: Task, split: str) -> None:
             )
     if not len(dataset):
         raise UserError(f"split '{split}' of task '{task.name}' has no examples")
+
+
+def check_texts(dataset: Dataset, task: Task, split: str) -> None:
+    """Raise UserError unless the text columns hold strings."""
+    for column in task.text:
+        kind = getattr(dataset.features[column], "dtype", "nested")
+        if "string" not in kind:
+            raise UserError(f"column '{column}' of split '{split}' must hold text, but holds {kind}")
+
+
+def check_no_gaps(rows: Mapping[str, list], columns: Sequence[str], indices: Sequence[int]) -> None:
+    """Raise UserError that names the row of a text that is missing. indices: the numbers of the rows."""
+    for column in columns:
+        if None in rows[column]:
+            row = indices[rows[column].index(None)]
+            raise UserError(f"column '{column}' has no text in row {row}; remove the row or give it text")
 
 
 def class_ids(

@@ -1,16 +1,24 @@
 """Kinds of tasks: what a model's head, its inputs and its scores are. A kind is a file; a task names one."""
 
 from kdfeatures.tasks.base import TaskType
-from kdfeatures.tasks.masked_lm import MaskedTextTask, PlainTextTask
-from kdfeatures.tasks.sequence import SequenceTask
+from kdfeatures.tasks.kinds.embedding import EmbeddingTask
+from kdfeatures.tasks.kinds.masked_lm import MaskedTextTask, PlainTextTask
+from kdfeatures.tasks.kinds.multilabel import MultilabelTask
+from kdfeatures.tasks.kinds.question import QuestionTask
+from kdfeatures.tasks.kinds.relevance import RelevanceTask
+from kdfeatures.tasks.kinds.sequence import SequenceTask
+from kdfeatures.tasks.kinds.token import TokenTask
 from kdfeatures.tasks.task import Task
-from kdfeatures.tasks.token import TokenTask
 
 _KINDS: dict[str, TaskType] = {
     "sequence": SequenceTask(),
     "tokens": TokenTask(),
     "text": MaskedTextTask(),
     "plain_text": PlainTextTask(),
+    "multilabel": MultilabelTask(),
+    "relevance": RelevanceTask(),
+    "question": QuestionTask(),
+    "embedding": EmbeddingTask(),
 }
 
 __all__ = ["TaskType", "task_type"]

@@ -10,53 +10,42 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from kdfeatures.errors import Diverged, UserError, nearest
+from kdfeatures.evaluation import multilabel, ranking
 from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
+from kdfeatures.losses.base import Outputs
 from kdfeatures.tasks.file_options import check_file_options
-
-
-@dataclass(frozen=True)
-class Reading:
-    """blocks: texts joined and cut into blocks, or one text an example. masked: share of tokens to predict.
-
-    held_out: training texts kept for scoring where there is no validation split. shuffle: examples of a stream that are
-    mixed at a time.
-    """
-
-    blocks: bool
-    masked: float
-    held_out: int
-    shuffle: int
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Reading:
-        """Build it from the mapping in a conf/task file; raises UserError for keys and values that do not fit."""
-        known = [field.name for field in fields(cls)]
-        for key in config:
-            if key not in known:
-                raise UserError(f"unknown key task.reading.{key}{nearest(key, known)} (known: {', '.join(known)})")
-        missing = [key for key in known if key not in config]
-        if missing:
-            raise UserError(f"the task lacks reading.{missing[0]}; set task.reading.{missing[0]}=...")
-        return cls(**config)
-
-    def __post_init__(self) -> None:
-        for name, is_right, requirement in (
-            ("masked", 0 < self.masked < 1, "between 0 and 1"),
-            ("held_out", self.held_out >= 0, "a whole number from 0"),
-            ("shuffle", self.shuffle >= 1, "a whole number from 1"),
-        ):
-            if not is_right:
-                raise UserError(f"task.reading.{name}={getattr(self, name)} must be {requirement}.")
-
+from kdfeatures.tasks.sections import Reading, TaskSection, Windows
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
 SOURCES = ("dataset", "files", "embedded")
-KINDS = ("sequence", "tokens", "text")
+KINDS = ("sequence", "tokens", "text", "multilabel", "relevance", "question", "embedding")
 ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
 MASKED_ACCURACY = "masked_accuracy"  # of kind text only
+LABELS = "labels"  # the column that a label for each of several columns is brought into
+# names of metrics by kind; all others take those of classes and of scores
+KIND_METRICS: Mapping[str, tuple[str, ...]] = {
+    "tokens": (*METRICS, ENTITY_F1),
+    "multilabel": tuple(multilabel.METRICS),
+    "relevance": (*ranking.METRICS, *ranking.BY_QUERY),
+    "question": ("f1", "exact_match"),
+    "embedding": ("spearmanr", "pearson"),
+}
+# what a key that only one kind reads is of
+OF_KIND = {"reading": "text", "windows": "question", "separator": "multilabel", "scale": "relevance"}
+OUTPUTS: Mapping[str, Outputs] = {"multilabel": "labels", "relevance": "labels", "embedding": "vector"}
+# what a task's file must say beside name and text
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "text": (),
+    "embedding": (),
+    "multilabel": ("labels", "metrics"),
+    "relevance": ("label", "metrics"),
+    "question": ("label",),
+}
+TEXT_COLUMNS = {"sequence": (1, 2), "multilabel": (1, 2), "relevance": (1, 2), "question": (2, 2), "embedding": (1, 2)}
 
 
 @dataclass(frozen=True)
@@ -64,16 +53,26 @@ class Task:
     """The facts of one task; raises UserError when they contradict each other.
 
     name     what results are filed under
-    kind     sequence: one label a text, or pair of texts; tokens: one label a word; text: no labels
-    text     one or two text columns; for tokens one column of lists of words
-    label    the label column; for tokens lists of as many labels; None for text
-    labels   class names in the order of their ids; empty means regression
-    metrics  names from `kdfeatures.evaluation.metrics.METRICS`; with several, models are selected by their mean
+    kind     sequence: one label a text, or pair of texts; tokens: one label a word; text: no labels;
+             multilabel: any number of labels a text; relevance: how well two texts fit, one output; question: an answer
+             that is a part of a text; embedding: a vector a text
+    text     one or two text columns; for tokens one column of lists of words; for question that of the question and
+             that of the context
+    label    the label column; for tokens lists of as many labels; None for text; for multilabel lists of labels, or
+             None: a column of 0 and 1 for each of `labels`; for question that of SQuAD's answers; for embedding how
+             alike two texts are, or None
+    labels   class names in the order of their ids; empty means regression, and is right for kinds with one output or
+             none
+    metrics  names from KIND_METRICS, or `kdfeatures.evaluation.metrics.METRICS`; with several, models are selected by
+             their mean
     splits   our name -> the data's name, for the names in SPLITS; `extra` is a second validation split
              (MNLI mismatched), `selection` what choices are made on, by default data.held_out of the training
              examples. Left empty with `files`, whose keys are the splits.
 
     reading  for text: how it becomes examples
+    windows  for question: how long contexts are read
+    separator  for multilabel: what stands between labels where they are one string, as in CSV
+    scale    for relevance: what labels are divided by, so that they lie between 0 and 1
     delimiter, quotes, encoding  of the user's files: what separates the columns of CSV ("tab" is one, too), and whether
              quotes enclose fields or are text, None finds both; None is UTF-8
 
@@ -97,14 +96,40 @@ class Task:
     delimiter: str | None = None
     encoding: str | None = None
     quotes: bool | None = None
+    windows: Windows | None = None
+    separator: str | None = None
+    scale: float | None = None
 
     @property
     def has_labels(self) -> bool:
-        return self.label is not None
+        return self.label is not None or self.kind == "multilabel"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text that is read in blocks or lines, and not a table with a row for each example."""
+        return self.kind in ("text", "plain_text")
+
+    @property
+    def label_column(self) -> str:
+        """The column of labels, once several are brought into one."""
+        return LABELS if self.label is None else self.label
+
+    @property
+    def data_columns(self) -> tuple[str, ...]:
+        """The columns that are read of the data."""
+        labels = self.labels if self.kind == "multilabel" and self.label is None else (self.label,)
+        return (*self.text, *(column for column in labels if column is not None))
 
     @property
     def is_regression(self) -> bool:
-        return self.has_labels and not self.labels
+        return self.kind == "sequence" and self.has_labels and not self.labels
+
+    @property
+    def outputs(self) -> Outputs:
+        """What a row of a model's outputs means; see kdfeatures.losses.base."""
+        if self.is_regression:
+            return "score"
+        return OUTPUTS.get(self.kind, "classes")
 
     @property
     def text_reading(self) -> Reading:
@@ -117,10 +142,20 @@ class Task:
         """The same text for models without a head, which nothing scores."""
         return replace(self, kind="plain_text", metrics=())
 
+    def with_texts(self, columns: Sequence[str]) -> Task:
+        """The same task of kind embedding over other columns of texts, as they are read one by one."""
+        return replace(self, text=tuple(columns))
+
+    @property
+    def answer_windows(self) -> Windows:
+        """How a task of kind question, which always says so, reads long contexts."""
+        assert self.windows is not None
+        return self.windows
+
     @property
     def num_labels(self) -> int:
-        """Outputs of a classifier for this task: one per class, 1 for regression."""
-        return len(self.labels) or 1
+        """Outputs of a model's head for this task: one per class, 1 for regression, start and end of an answer."""
+        return 2 if self.kind == "question" else len(self.labels) or 1
 
     @property
     def main_metric(self) -> str | None:
@@ -132,6 +167,7 @@ class Task:
     def predictions_from_logits(self, logits: np.ndarray) -> np.ndarray:
         """Return class ids from logits (examples, C), or scores from (examples, 1) for regression.
 
+        Of several labels 0 or 1 for each, (examples, C), 1 above a probability of 0.5; of relevance probabilities.
         Raises UserError for another width, Diverged for logits that are not finite: argmax would hide it.
         """
         logits = np.asarray(logits)
@@ -145,17 +181,21 @@ class Task:
                 f"the logits of {broken} of {len(logits)} examples are not finite: its weights or its precision "
                 "are at fault; run it in float32, or take another one"
             )
-        return logits[:, 0] if self.is_regression else logits.argmax(axis=1)
+        if self.kind == "multilabel":
+            return (logits > 0).astype(np.int64)
+        if self.kind == "relevance":
+            return special.expit(logits[:, 0].astype(np.float64))
+        return logits.argmax(axis=1) if self.outputs == "classes" else logits[:, 0]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Task:
         """Build a task from the mapping of a conf/task file; raises UserError for unknown or missing keys."""
         known = [field.name for field in fields(cls)]
-        is_text = config.get("kind") == "text"
+        kind = config.get("kind", "sequence")
         for key in config:
             if key not in known:
                 raise UserError(f"unknown task key '{key}'{nearest(key, known)} (known: {', '.join(known)})")
-        needed = ("name", "text") if is_text else ("name", "text", "label", "labels", "metrics")
+        needed = ("name", "text", *NEEDED.get(kind, ("label", "labels", "metrics")))
         missing = [key for key in needed if _is_missing(config, key)]
         splits, files = config.get("splits") or {}, config.get("files") or {}
         missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
@@ -167,11 +207,13 @@ class Task:
             raise UserError(f"the task lacks {', '.join(missing)}; set task.{missing[0]}=...")
         facts = dict(config)
         for key in ("text", "labels", "metrics"):
-            facts[key] = _names(key, config[key])
+            facts[key] = _names(key, [] if config.get(key) is None else config[key])
         if named and splits:
             raise UserError("task.files already names the splits; leave task.splits empty")
-        if config.get("reading") is not None:
-            facts["reading"] = Reading.from_config(config["reading"])
+        sections: dict[str, type[TaskSection]] = {"reading": Reading, "windows": Windows}
+        facts |= {key: of.from_config(config[key]) for key, of in sections.items() if config.get(key) is not None}
+        if kind == "embedding" and facts.get("label") is not None and len(facts["text"]) != 2:
+            raise UserError(f"task.label={facts['label']} says how alike two texts are; give task.text two columns")
         facts["files"] = named or None
         facts["splits"] = dict(splits) or {split: split for split in named}
         return cls(**facts)
@@ -182,27 +224,47 @@ class Task:
                 f"task '{self.name}' has the unknown kind '{self.kind}'{nearest(self.kind, KINDS)} "
                 f"(known: {', '.join(KINDS)})"
             )
-        if not 1 <= len(self.text) <= (2 if self.kind == "sequence" else 1):
-            expected = "one or two" if self.kind == "sequence" else f"one, as kind {self.kind} has it"
-            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {expected}")
-        if (self.kind in ("text", "plain_text")) == self.has_labels:
+        least, most = TEXT_COLUMNS.get(self.kind, (1, 1))
+        if not least <= len(self.text) <= most:
+            expected = {(1, 2): "one or two", (2, 2): "two: the question and its context"}.get((least, most), "one")
+            as_kind = "" if self.kind == "sequence" else f", as kind {self.kind} has it"
+            raise UserError(f"task '{self.name}' has {len(self.text)} text columns; give task.text {expected}{as_kind}")
+        for key, kind in OF_KIND.items():
+            if getattr(self, key) is not None and kind not in (self.kind, self.kind.removeprefix("plain_")):
+                raise UserError(
+                    f"task.{key} is read by kind {kind} alone, but task '{self.name}' is of kind {self.kind}"
+                )
+        if self.is_text and self.label is not None:
             raise UserError(
                 f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
             )
-        if not self.has_labels:
+        if not self.is_text and not self.has_labels and self.kind != "embedding":
+            raise UserError(
+                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
+            )
+        if self.is_text:
             self._check_text()
             return
-        if self.label in self.text:
+        if set(self.data_columns[len(self.text) :]) & set(self.text):
             raise UserError(f"task '{self.name}' has '{self.label}' both as text column and as label column")
-        if len(self.labels) == 1 or len(set(self.labels)) != len(self.labels):
+        self._check_labels()
+        self._check_metrics()
+        self._check_source()
+
+    def _check_labels(self) -> None:
+        if self.kind in ("relevance", "question", "embedding") and self.labels:
+            raise UserError(f"task '{self.name}' of kind {self.kind} has no classes; leave task.labels empty")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1 and self.kind != "multilabel":
             raise UserError(
                 f"task '{self.name}' has labels {list(self.labels)}; give two or more different class names, "
                 "or none for regression"
             )
-        if self.kind == "tokens" and not self.labels:
-            raise UserError(f"task '{self.name}' of kind tokens has no labels; give task.labels the class names")
-        self._check_metrics()
-        self._check_source()
+        if self.kind in ("tokens", "multilabel") and not self.labels:
+            raise UserError(f"task '{self.name}' of kind {self.kind} has no labels; give task.labels the class names")
+        if self.scale is not None and not 0 < self.scale < float("inf"):
+            raise UserError(f"task.scale={self.scale} must be a finite number above 0; labels are divided by it")
+        if self.kind == "question" and self.windows is None:
+            raise UserError(f"task '{self.name}' of kind question lacks the section windows of conf/task/squad.yaml")
 
     def _check_text(self) -> None:
         keys = [key for key in ("labels", *SOURCES) if getattr(self, key)]
@@ -215,7 +277,14 @@ class Task:
             raise UserError(f"task '{self.name}' of kind text has the metric {MASKED_ACCURACY} and no other")
 
     def _check_metrics(self) -> None:
-        known = (*METRICS, ENTITY_F1) if self.kind == "tokens" else tuple(METRICS)
+        known = KIND_METRICS.get(self.kind, tuple(METRICS))
+        if not self.has_labels:
+            if self.metrics:
+                raise UserError(
+                    f"task '{self.name}' has no labels, so task.metrics=[{','.join(self.metrics)}] scores nothing; "
+                    "give task.label the column that says how alike two texts are, or leave task.metrics empty"
+                )
+            return
         if not self.metrics:
             raise UserError(f"task '{self.name}' has no metric; give task.metrics some of {', '.join(known)}")
         for metric in self.metrics:
@@ -224,11 +293,11 @@ class Task:
                     f"task '{self.name}' has unknown metric '{metric}'{nearest(metric, known)} "
                     f"(known: {', '.join(known)})"
                 )
-            if (metric in REGRESSION_METRICS) != self.is_regression:
+            if self.kind in ("sequence", "tokens") and (metric in REGRESSION_METRICS) != self.is_regression:
                 kind = "regression (no labels)" if self.is_regression else f"{len(self.labels)} classes"
                 fitting = [name for name in METRICS if (name in REGRESSION_METRICS) == self.is_regression]
                 raise UserError(f"metric '{metric}' does not fit task '{self.name}', {kind}; use {', '.join(fitting)}")
-        if "f1" in self.metrics and len(self.labels) != 2:
+        if self.kind in ("sequence", "tokens") and "f1" in self.metrics and len(self.labels) != 2:
             raise UserError(
                 f"metric 'f1' scores class 1 of 2, but task '{self.name}' has {len(self.labels)} classes; use f1_macro"
             )

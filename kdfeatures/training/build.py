@@ -67,7 +67,7 @@ def make_trainer(
         "eval_dataset": validation,
         "data_collator": kind.collator(tokenizer, task, rows=isinstance(model, Distiller), seed=arguments.seed),
         "processing_class": tokenizer,
-        "compute_metrics": partial(kind.trainer_scores, task=task),
+        "compute_metrics": None if validation is None else partial(kind.trainer_scores, dataset=validation, task=task),
         "preprocess_logits_for_metrics": kind.kept,
     }
     if loss is not None and loss.class_weights is not None:
@@ -90,6 +90,8 @@ def make_trainer(
         )
     else:
         trainer = LengthBatchedTrainer(model, **options)
+    trainer.evaluates_in_order = kind.in_order
+    trainer.label_names = list(kind.label_names)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     if not arguments.disable_tqdm:
@@ -116,7 +118,7 @@ def train(trainer: Trainer, checkpoint: str | None) -> float:
 
 def _weighed_loss(loss: HardLabel, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
     """Return a batch's loss as the Trainer takes it: its share of all labels that a step, or an evaluation, sees."""
-    known = labels != IGNORE_INDEX
+    known = ~labels.isnan().any(-1) if labels.is_floating_point() else labels != IGNORE_INDEX
     count = known.sum()
     if not count:
         return outputs.logits.sum() * 0.0

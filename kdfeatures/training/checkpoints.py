@@ -12,7 +12,8 @@ from kdfeatures.errors import ConfigError
 MAPS = "maps.safetensors"  # of the maps that move or were measured
 HEADS = "heads.safetensors"  # of matched or mixed heads
 LOSSES = "losses.safetensors"  # of losses that learn
-WHAT = {MAPS: "another layer map", HEADS: "other heads", LOSSES: "another loss"}
+VECTORS = "vectors.safetensors"  # the projections of vectors of texts
+WHAT = {MAPS: "another layer map", HEADS: "other heads", LOSSES: "another loss", VECTORS: "vectors of other widths"}
 
 
 def saved_part(checkpoint: Path, file: str, part: nn.Module) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from kdfeatures.capture.families import encoder_of
+from kdfeatures.embeddings.pooling import give_vectors, pooling_of
 from kdfeatures.errors import ConfigError
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -61,4 +62,8 @@ def whole(model: PreTrainedModel, trainer: Trainer, task: Task) -> PreTrainedMod
     """Return the trained model for use in one process: itself, or the copy that was saved when it is sharded."""
     if not trainer.is_fsdp_enabled:
         return model
-    return task_type(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)
+    saved = task_type(task).auto.from_pretrained(trainer.args.output_dir).to(trainer.args.device)
+    pooling = pooling_of(model)
+    if pooling is not None:
+        give_vectors(saved, pooling)
+    return saved

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
 
 from kdfeatures.distillation.outputs import attention_mask_of
@@ -74,6 +74,13 @@ class LengthBatchedTrainer(Trainer):
         self._sampler = LengthBucketSampler(token_counts(dataset), step, self.args.seed)
         return self._sampler
 
+    evaluates_in_order = False  # set where scores need the rows of a split in its order
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
+        if self.evaluates_in_order:
+            return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        return super()._get_eval_sampler(eval_dataset)
+
     def set_epoch(self, epoch: int) -> None:
         """Tell the sampler. The Trainer itself does not reach one below both a skip and a shard of batches."""
         if self._sampler is not None:
@@ -116,6 +123,8 @@ class LengthBatchedTrainer(Trainer):
             if positions:
                 logs |= {"padding": round(1 - real / positions, 6), "positions": positions}
             self._counts = torch.zeros_like(self._counts)
+        if logs.get("eval_loss") != logs.get("eval_loss"):  # there is none without labels
+            del logs["eval_loss"]
         super().log(logs, start_time)
 
 

@@ -23,11 +23,13 @@ from kdfeatures.distillation.gradients import check_measurable, measure_terms
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.recipe import Recipe, single_objective
 from kdfeatures.distillation.summary import first_batch
+from kdfeatures.embeddings.folder import write_modules
+from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import DEFAULT_TEACHER, DynamicLayerMap
 from kdfeatures.tasks.label_order import columns_of
 from kdfeatures.training.callbacks import MapLog
-from kdfeatures.training.checkpoints import HEADS, LOSSES, MAPS, saved_part
+from kdfeatures.training.checkpoints import HEADS, LOSSES, MAPS, VECTORS, saved_part
 from kdfeatures.training.collators import default_collator
 from kdfeatures.training.columns import forward_columns
 from kdfeatures.training.finite import check_batch
@@ -40,6 +42,7 @@ PARTS = {
     "objective.moving.": MAPS,
     "objective.alignments.": HEADS,
     "objective.losses.": LOSSES,
+    "objective.of_vectors.": VECTORS,
 }
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
@@ -257,6 +260,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         student = self.distiller.student
         if isinstance(student, PreTrainedModel):
             student.save_pretrained(folder, state_dict=_below(state, "student."))
+            self._save_pooling(student, folder)
         else:
             safetensors.torch.save_model(student, str(folder / SAFE_WEIGHTS_NAME))
         for prefix, file in PARTS.items():
@@ -265,6 +269,13 @@ class DistillationTrainer(LengthBatchedTrainer):
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
         torch.save(self.args, folder / TRAINING_ARGS_NAME)
+
+    def _save_pooling(self, student: PreTrainedModel, folder: Path) -> None:
+        """Let sentence-transformers load a student that makes vectors."""
+        pooling = pooling_of(student)
+        if pooling is not None:
+            limit = getattr(self.processing_class, "model_max_length", student.config.max_position_embeddings)
+            write_modules(folder, pooling, width=student.config.hidden_size, limit=limit)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -296,6 +307,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         objective.moving.load_state_dict(saved_part(folder, MAPS, objective.moving))
         objective.alignments.load_state_dict(saved_part(folder, HEADS, objective.alignments))
         objective.losses.load_state_dict(saved_part(folder, LOSSES, objective.losses))
+        objective.of_vectors.load_state_dict(saved_part(folder, VECTORS, objective.of_vectors))
 
     def _load_best_model(self) -> None:
         best = self.state.best_model_checkpoint

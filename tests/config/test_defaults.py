@@ -22,6 +22,8 @@ OF_THE_PAPER = {
     "normalized_cls": {"weight": "PKD's beta for a mean over the width", "pair_reduction": "PKD's mean over pairs"},
     "linear_cka": {"pair_reduction": "a mean keeps its range, 0 to 1"},
     "rkd_distance": {"weight": "RKD's 1 : 2 to angles", "pair_reduction": "a mean keeps its range"},
+    "embedding_rkd_distance": {"weight": "RKD's for distances"},
+    "embedding_rkd_angle": {"weight": "RKD's 2 : 1 to distances"},
     "rkd_angle": {"weight": "RKD's 2 : 1 to distances", "pair_reduction": "a mean keeps its range"},
 }
 OF_TERM = {field.name: field.default for field in fields(Term)}

@@ -17,12 +17,12 @@ MINILM = plain("distill", "recipe=minilm_joint")
 MINILM2 = plain("distill", "recipe=minilmv2_joint")
 
 
-def build(config, *, student=STUDENT, teacher=TEACHER, regression=False, **changes):
+def build(config, *, student=STUDENT, teacher=TEACHER, outputs="classes", **changes):
     """changes: values put into the config, `__` for a dot."""
     cfg = OmegaConf.create(config)
     for key, value in changes.items():
         OmegaConf.update(cfg, key.replace("__", "."), value)
-    return bound(OmegaConf.to_container(cfg), student, teacher, regression=regression)[0]
+    return bound(OmegaConf.to_container(cfg), student, teacher, outputs=outputs)[0]
 
 
 def refused(*args, **options):
@@ -84,7 +84,7 @@ def test_a_flow_needs_two_pairs_and_projects_all():
 
 @pytest.mark.parametrize("loss", ["reverse_kl", "jensen_shannon", "skew_kl", "skew_reverse_kl", "decoupled_kd"])
 def test_every_loss_on_soft_classes_has_a_stand_in_for_a_regression(loss):
-    made = build(plain("distill", "recipe=logits", f"loss@losses.logits={loss}"), regression=True)
+    made = build(plain("distill", "recipe=logits", f"loss@losses.logits={loss}"), outputs="score")
     assert type(made.terms["logits"].loss).__name__ == "LogitMSE"
 
 
@@ -100,7 +100,7 @@ def test_a_hidden_loss_that_does_not_say_whether_it_projects_is_refused(monkeypa
 def test_a_regression_replaces_soft_targets_by_the_squared_distance():
     for config, name in ((TINYBERT, "SoftCrossEntropy"), (MINILM, "LogitKD")):
         assert type(build(config).terms["logits"].loss).__name__ == name
-        assert type(build(config, regression=True).terms["logits"].loss).__name__ == "LogitMSE"
+        assert type(build(config, outputs="score").terms["logits"].loss).__name__ == "LogitMSE"
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, True, None, "heavy"])

@@ -112,5 +112,5 @@ def test_cached_logits_give_the_answers_of_the_teacher(tmp_path, distiller, exam
     cache = small_cache(tmp_path, distiller.teacher)
     cache.tokenizer = pieces_tokenizer()
     kept = cache.features(examples, [logits_for(TASK)]).logits()
-    live = KIND.predict(distiller.teacher, examples, pieces_tokenizer(), None, batch_size=4, title="test")
+    live = KIND.predict(distiller.teacher, examples, pieces_tokenizer(), None, task=TASK, batch_size=4, title="test")
     torch.testing.assert_close(torch.tensor(KIND.of_cached(kept, examples)), torch.tensor(live), rtol=1e-4, atol=1e-5)

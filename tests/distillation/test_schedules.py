@@ -12,9 +12,9 @@ MODEL = tiny_config("bert")
 LINEAR = "{schedule: linear, start: 1.0, end: 0.25}"
 
 
-def built(*overrides, regression=False):
+def built(*overrides, outputs="classes"):
     config = plain("distill", "recipe=logits", "+loss@losses.hidden=hidden_mse", *overrides)
-    return bound(config, MODEL, MODEL, regression=regression)[0]
+    return bound(config, MODEL, MODEL, outputs=outputs)[0]
 
 
 def refused(*overrides):
@@ -71,7 +71,7 @@ def test_a_schedule_may_stand_in_a_file_and_a_number_may_replace_it():
 
 
 def test_a_regression_has_no_temperature_to_schedule():
-    made = built("losses.logits.temperature={schedule: linear, start: 4, end: 1}", regression=True)
+    made = built("losses.logits.temperature={schedule: linear, start: 4, end: 1}", outputs="score")
     made.advance(0.5)
     assert type(made.terms["logits"].loss).__name__ == "LogitMSE" and made.scheduled() == {}
 

@@ -13,10 +13,10 @@ from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, LOGITS, MASKED, 
 from kdfeatures import losses
 from kdfeatures.losses import HardLabel
 
-BASES = ("AttentionLoss", "HiddenLoss", "Loss", "FunctionLoss", "as_loss")
+BASES = ("AttentionLoss", "HiddenLoss", "EmbeddingLoss", "Loss", "FunctionLoss", "as_loss")
 LOSSES = [getattr(losses, name) for name in losses.__all__ if name not in BASES]
 FILES = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
-OF_A_TERM = {"weight", "pair_reduction", "mapping", "heads", "teacher", "regression"}
+OF_A_TERM = {"weight", "pair_reduction", "mapping", "heads", "teacher", "regression", "multilabel"}
 # by file and argument: why the command line has another default than Python
 OTHER_DEFAULTS = {
     ("relation_kl", "relation_heads"): "recipes are for students of other head counts than their teacher's, which the "

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from support.shared_data import glue_task
 from support.tiny import tiny_classifier
 from tokenizers import Tokenizer
@@ -82,18 +83,22 @@ def logits_for(predicted):
     return np.eye(2)[predicted]
 
 
+def labelled(labels):
+    return Dataset.from_dict({"labels": labels.tolist()})
+
+
 LABELS = np.array([0, 0, 0, 1, 1])  # always answering 0 is right in 60%
 
 
 def test_a_teacher_that_beats_the_most_frequent_class_is_taken():
-    check_teacher(logits_for([0, 0, 0, 1, 0]), LABELS, RTE, "validation")
+    check_teacher(logits_for([0, 0, 0, 1, 0]), labelled(LABELS), RTE, "validation")
 
 
 @pytest.mark.parametrize("predicted", [[0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]])
 def test_a_teacher_no_better_than_a_constant_is_refused_with_both_scores(predicted):
     right = 100 * np.mean(np.array(predicted) == LABELS)
     with pytest.raises(UserError) as caught:
-        check_teacher(logits_for(predicted), LABELS, RTE, "validation")
+        check_teacher(logits_for(predicted), labelled(LABELS), RTE, "validation")
     told = str(caught.value)
     assert "no better than a constant on rte validation" in told and "\n" not in told
     assert f"its accuracy is {right:.1f}, that of always answering the best one class 60.0" in told
@@ -104,13 +109,13 @@ SCORES = np.array([0.0, 1.0, 3.0, 4.0], dtype=np.float32)
 
 
 def test_a_regression_teacher_near_the_scores_is_taken():
-    check_teacher(SCORES[:, None] + 0.3, SCORES, STSB, "validation")
+    check_teacher(SCORES[:, None] + 0.3, labelled(SCORES), STSB, "validation")
 
 
 @pytest.mark.parametrize("answers", [np.full(4, 2.0), SCORES / 5 - 1, 4 - SCORES, 20 * SCORES])
 def test_a_regression_teacher_that_is_constant_or_on_another_scale_is_refused(answers):
     with pytest.raises(UserError, match="squared error is .* always answering the mean 2.500"):
-        check_teacher(answers[:, None], SCORES, STSB, "validation")
+        check_teacher(answers[:, None], labelled(SCORES), STSB, "validation")
 
 
 def test_equal_tokenizers_are_taken():

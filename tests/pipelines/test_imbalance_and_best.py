@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from support.shared_data import glue_task
 from support.tiny import tiny_classifier
 from transformers import AutoTokenizer
@@ -97,11 +98,12 @@ def test_a_teacher_of_a_rare_class_is_judged_by_the_tasks_metric():
     labels = np.array([1] * 7 + [0] * 93)
     predictions = np.array([1] * 6 + [0] + [1] * 7 + [0] * 86)  # F1 60, but 92% right, where always 0 is right in 93%
     logits = np.stack([1.0 - predictions, predictions], axis=1)
-    check_teacher(logits, labels, by_f1, "validation")
+    examples = Dataset.from_dict({"labels": labels.tolist()})
+    check_teacher(logits, examples, by_f1, "validation")
     with pytest.raises(UserError, match=r"its accuracy is 92.0, that of always answering the best one class 93.0"):
-        check_teacher(logits, labels, dataclasses.replace(task, metrics=("accuracy",)), "validation")
+        check_teacher(logits, examples, dataclasses.replace(task, metrics=("accuracy",)), "validation")
     with pytest.raises(UserError, match="its f1 is 0.0, that of always answering the best one class 13.1"):
-        check_teacher(1 - logits[::-1] * 0, labels, by_f1, "validation")
+        check_teacher(1 - logits[::-1] * 0, examples, by_f1, "validation")
 
 
 def test_texts_that_are_cut_are_counted_on_the_screen_and_in_the_results(workspace, tmp_path, capsys):

@@ -18,6 +18,7 @@ from kdfeatures.config.objective import bind, objective_of
 from kdfeatures.config.paths import conf_dir
 from kdfeatures.config.schema import plain_config
 from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.losses.base import Outputs
 from kdfeatures.mapping.pairs import LayerPair
 
 
@@ -32,7 +33,12 @@ def plain(command: str, *overrides: str) -> dict[str, Any]:
 
 
 def bound(
-    config: Mapping[str, Any], student, teacher, *, regression: bool = False, others: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    student,
+    teacher,
+    *,
+    outputs: Outputs = "classes",
+    others: Mapping[str, Any] | None = None,
 ) -> tuple[BoundObjective, tuple[LayerPair, ...]]:
     """Return the objective of a run config for these models' configs, and the pairs that its projections were told."""
     objective = objective_of(config)
@@ -44,7 +50,7 @@ def bound(
         return make(found, *widths)
 
     objective.projection = noted
-    return bind(objective, student, teacher, others or {}, regression=regression), tuple(pairs)
+    return bind(objective, student, teacher, others or {}, outputs=outputs), tuple(pairs)
 
 
 @functools.cache  # reading the files takes longer than most tests do

@@ -101,3 +101,19 @@ def linear_cka(student, teacher, mask):
     centring = torch.eye(len(s), dtype=s.dtype) - 1 / len(s)
     kernels = [(centring @ (x @ x.T) @ centring).flatten() for x in (s, t)]
     return 1 - _cosine(*kernels)
+
+
+def similarity(student, teacher, mask, pool):
+    """Cosines by the law of cosines, pair by pair."""
+
+    def cosines(states):
+        x = _vectors(states, mask, pool)
+        squares = [(vector * vector).sum() for vector in x]
+        return [
+            (squares[i] + squares[j] - ((x[i] - x[j]) ** 2).sum()) / (2 * torch.sqrt(squares[i] * squares[j]))
+            for i in range(len(x))
+            for j in range(i)
+        ]
+
+    terms = [(s - t) ** 2 for s, t in zip(cosines(student), cosines(teacher), strict=True)]
+    return sum(terms) / len(terms)

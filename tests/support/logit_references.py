@@ -54,3 +54,21 @@ def decoupled_kd(student, teacher, classes, temperature, target_weight, other_we
         p, q = p[rest] / p[rest].sum(), q[rest] / q[rest].sum()
         total = total + target_weight * binary + other_weight * (q * torch.log(q / p)).sum()
     return temperature**2 * total / len(student)
+
+
+def binary_kd(student, teacher, temperature):
+    """Each label as two classes with the logits z and 0: KL of their softmax, averaged over labels and examples."""
+    total = 0.0
+    for z_s, z_t in zip(student.flatten(), teacher.flatten(), strict=True):
+        p, q = (_probabilities(torch.stack([z, torch.zeros_like(z)]), temperature) for z in (z_s, z_t))
+        total = total + _cross(q, p) - _entropy(q)
+    return temperature**2 * total / student.numel()
+
+
+def embedding_cosine(student, teacher):
+    """1 - cos = |u - v|^2 / 2 of unit vectors u, v."""
+    rows = [
+        ((s / torch.sqrt((s * s).sum()) - t / torch.sqrt((t * t).sum())) ** 2).sum() / 2
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    return sum(rows) / len(rows)

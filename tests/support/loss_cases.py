@@ -16,7 +16,11 @@ from kdfeatures.features import AttentionStates
 from kdfeatures.losses import (
     AttentionKL,
     AttentionScoreMSE,
+    BatchSimilarity,
+    BinaryKD,
     DecoupledKD,
+    EmbeddingCosine,
+    EmbeddingMSE,
     EnergyMap,
     FeatureGramMSE,
     FlowMSE,
@@ -133,6 +137,10 @@ LOGITS = [
         (4,),
         (4,),
     ),
+    Case("binary kd", BinaryKD(temperature=1.7), per_vector(of_logits.binary_kd, 1.7), (4,), (4,)),
+    Case("binary kd of one logit", BinaryKD(temperature=0.6), per_vector(of_logits.binary_kd, 0.6), (1,), (1,)),
+    Case("embedding cosine", EmbeddingCosine(), per_vector(of_logits.embedding_cosine), (5,), (5,)),
+    Case("embedding mse", EmbeddingMSE(), lambda s, t, _: references.logit_mse(*s, *t), (5,), (5,)),
     Case("score mse of a regression", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (1,), (1,)),
 ]
 UNKNOWN_LABEL = [
@@ -155,6 +163,8 @@ BATCHWISE = [  # these relate the examples of a batch to each other
     Case("rkd distance, mean", RKDDistance(pool="mean"), per_token(of_hidden.rkd_distance, "mean"), (5,), (11,)),
     Case("rkd angle, cls", RKDAngle(pool="cls"), per_token(of_hidden.rkd_angle, "cls"), (5,), (11,)),
     Case("rkd angle, mean", RKDAngle(pool="mean"), per_token(of_hidden.rkd_angle, "mean"), (5,), (11,)),
+    Case("similarity, cls", BatchSimilarity(pool="cls"), per_token(of_hidden.similarity, "cls"), (5,), (11,)),
+    Case("similarity, mean", BatchSimilarity(pool="mean"), per_token(of_hidden.similarity, "mean"), (5,), (11,)),
     Case("cka, wide", LinearCKA(), per_token(of_hidden.linear_cka), (5,), (50,)),
     Case("cka, narrow", LinearCKA(), per_token(of_hidden.linear_cka), (5,), (3,)),
 ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
+from kdfeatures.evaluation.predict import output_logits
 from kdfeatures.models.export.onnx_model import OnnxClassifier
 from kdfeatures.models.export.requirements import quiet, require_packages
 from kdfeatures.models.limits import position_count
@@ -30,8 +31,9 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     """Write model.onnx, config and tokenizer to `folder`, and return the file's path. The model stays as it is.
 
     Inputs are what the tokenizer makes and the model takes, int64 (B, L); the output is `logits`, float32, (B, C) or
-    (B, L, C). By torch.export, which proves that no other size went into the graph; and the file is then held against
-    the model on padded batches of other shapes. Raises UserError when either fails, and for a model above 2 GiB.
+    (B, L, C); the vectors of texts, (B, D), and start and end of an answer, (B, L, 2), too. By torch.export, which
+    proves that no other size went into the graph; and the file is then held against the model on padded batches of
+    other shapes. Raises UserError when either fails, and for a model above 2 GiB.
     """
     require_packages()
     folder = Path(folder)
@@ -63,7 +65,7 @@ class _Logits(nn.Module):
         self.model, self.names = model, names
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return output_logits(self.model(**dict(zip(self.names, inputs, strict=True))))
 
 
 def _write(model: PreTrainedModel, names: Sequence[str], file: Path) -> None:
@@ -97,7 +99,7 @@ def _check(model: PreTrainedModel, names: Sequence[str], exported: OnnxClassifie
         if positions is not None and length > positions:
             continue
         batch = _batch(model, names, size, length)
-        expected = model(**batch).logits.numpy()
+        expected = output_logits(model(**batch)).numpy()
         try:
             actual = exported(**batch).logits.numpy()
         except Exception as error:  # onnxruntime has no common class for what a graph may raise

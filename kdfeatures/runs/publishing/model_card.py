@@ -67,7 +67,7 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
     called, pipeline = folder.name if name is None else name, task_type(task).pipeline
     language = _language(task)
     data = ModelCardData(
-        library_name="transformers",
+        library_name="sentence-transformers" if pipeline == "sentence-similarity" else "transformers",
         pipeline_tag=pipeline,
         license="unknown",
         tags=["kdfeatures", "knowledge-distillation"] if results["recipe"] else ["kdfeatures"],

@@ -14,6 +14,33 @@ from kdfeatures.tasks.glue_sizes import is_partial, official_count
 from kdfeatures.tasks.task import Task
 
 CHOOSING = "validation"  # the split that Trainer scores checkpoints on
+LABEL_LOSSES = {  # by a task's kind; that of all others is cross-entropy
+    "multilabel": "Binary cross-entropy with each label",
+    "relevance": "Binary cross-entropy with the relevance",
+    "question": "Cross-entropy with start and end of the answer",
+}
+# Python that loads a model and asks it, where transformers has no pipeline for what it does
+SNIPPETS = {
+    "question-answering": """import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = AutoModelForQuestionAnswering.from_pretrained("{name}")
+inputs = tokenizer("Where is it?", "It is in the garden.", return_tensors="pt")
+with torch.no_grad():
+    output = model(**inputs)
+start, end = output.start_logits.argmax(), output.end_logits.argmax()
+print(tokenizer.decode(inputs["input_ids"][0, start : end + 1]))""",
+    "sentence-similarity": """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{name}")
+vectors = model.encode(["One text.", "Another text."])
+print(model.similarity(vectors, vectors))""",
+    "text-ranking": """from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("{name}")
+print(model.predict([("A query.", "A text that answers it.")]))""",
+}
 EXAMPLES = {  # by the Hub's name for what a model does
     "text-classification": "{text}, truncation=True, max_length={length}",
     "token-classification": '"A sentence with words."',
@@ -45,8 +72,11 @@ def story(results: Mapping[str, Any]) -> str:
 
 def snippet(pipeline: str, name: str, results: Mapping[str, Any], task: Task) -> str:
     """Return Python that loads the model and asks it."""
+    if pipeline in SNIPPETS:
+        return SNIPPETS[pipeline].format(name=name)
     text = '"A text."' if len(task.text) == 1 else '{"text": "One text.", "text_pair": "The other."}'
     asked = EXAMPLES[pipeline].format(text=text, length=results["config"]["data"]["max_length"])
+    asked += ", top_k=None" if task.kind == "multilabel" else ""
     return f'from transformers import pipeline\n\nmodel = pipeline("{pipeline}", model="{name}")\nprint(model({asked}))'
 
 
@@ -70,7 +100,8 @@ def scores_table(results: Mapping[str, Any]) -> str:
 def training_text(results: Mapping[str, Any], task: Task) -> str:
     """Say what was minimised, stage by stage, and with which settings."""
     if results["recipe"] is None:
-        of_labels = "The squared error to the scores" if task.is_regression else "Cross-entropy with the labels"
+        of_classes = LABEL_LOSSES.get(task.kind, "Cross-entropy with the labels")
+        of_labels = "The squared error to the scores" if task.is_regression else of_classes
         return f"{of_labels if task.has_labels else 'Masked tokens'}; {_settings(results['config'])}."
     rows, settings = [], []
     for number, (name, config) in enumerate(configs_of_stages(results), 1):
@@ -148,7 +179,8 @@ def limits_text(results: Mapping[str, Any], task: Task, language: str | None) ->
 
 
 def _term(name: str, node: Mapping[str, Any], config: Mapping[str, Any], task: Task) -> dict[str, str]:
-    loss = node["regression"] if task.is_regression and node.get("regression") else node
+    alternative = {"score": "regression", "labels": "multilabel"}.get(task.outputs)
+    loss = node[alternative] if alternative is not None and node.get(alternative) else node
     row = {"term": name, "loss": _class_name(loss), "weight": _weight(node["weight"])}
     return row | {"layer map": _class_name(node["mapping"] or config["mapping"]) if "mapping" in node else ""}
 

@@ -88,7 +88,7 @@ def test_scored_examples_have_the_same_masks_in_any_order_and_batch():
 def test_scores_are_those_of_the_masked_tokens():
     model = AutoModelForMaskedLM.from_config(tiny_config("bert")).eval()
     examples = with_fixed_masks(encoded(), pieces_tokenizer(), 0.3)
-    answers = KIND.predict(model, examples, pieces_tokenizer(), None, batch_size=3, title="test")
+    answers = KIND.predict(model, examples, pieces_tokenizer(), None, task=TASK, batch_size=3, title="test")
     losses, right = [], []
     for row in examples:
         with torch.no_grad():
@@ -109,7 +109,7 @@ def test_the_trainer_gathers_two_numbers_a_token_and_finds_the_same_scores():
     labels[:, 2:] = -100
     kept = KIND.kept(logits, labels)
     assert kept.shape == (3, 5, 2)
-    found = KIND.trainer_scores(EvalPrediction(kept.numpy(), labels.numpy()), TASK)
+    found = KIND.trainer_scores(EvalPrediction(kept.numpy(), labels.numpy()), encoded(), TASK)
     loss = torch.nn.functional.cross_entropy(logits[:, :2].flatten(0, 1), labels[:, :2].flatten())
     assert found["perplexity"] == pytest.approx(loss.exp().item(), rel=1e-5)
 

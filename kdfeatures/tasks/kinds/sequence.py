@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,16 @@ from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import score
 from kdfeatures.evaluation.predict import Predictor, predict_logits
 from kdfeatures.tasks.base import Collator, TaskType
-from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_columns, class_ids, encoded
+from kdfeatures.tasks.columns import (
+    IGNORE_INDEX,
+    UNKNOWN_LABEL,
+    check_columns,
+    check_no_gaps,
+    check_texts,
+    class_ids,
+    encoded,
+)
+from kdfeatures.tasks.constant_answers import no_better_than_one_class, no_better_than_the_mean
 from kdfeatures.tasks.task import Task
 
 
@@ -30,27 +39,36 @@ class SequenceTask(TaskType):
     pipeline = "text-classification"
     untrained = "was never fine-tuned for classification"
     per_token = False
+    takes_pool = True
+
+    def problem_type(self, task: Task) -> str | None:
+        return "regression" if task.is_regression else "single_label_classification"
 
     def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
         """Labels become ClassLabel with the task's names, or float32."""
         check_columns(dataset, task, split)
-        for column in task.text:
-            kind = getattr(dataset.features[column], "dtype", "nested")
-            if "string" not in kind:
-                raise UserError(f"column '{column}' of split '{split}' must hold text, but holds {kind}")
-        feature, labels = dataset.features[task.label], dataset[task.label][:]
-        values: Sequence[float]
-        if task.is_regression:
-            expected, values = Value("float32"), [_score(label, row, split) for row, label in enumerate(labels)]
-        else:
-            expected = ClassLabel(names=list(task.labels))
-            values = class_ids(labels, feature, split, task)
+        check_texts(dataset, task, split)
+        feature = dataset.features[task.label_column]
+        expected, values = self.typed_labels(dataset[task.label_column][:], feature, task, split)
         if feature == expected:
             return dataset
-        return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
+        return dataset.remove_columns(task.label_column).add_column(task.label_column, values, feature=expected)
+
+    def typed_labels(self, labels: list[Any], feature: Any, task: Task, split: str) -> tuple[Any, list[Any]]:
+        """Return the feature of a checked column of labels, and its values. Raises UserError that names a row."""
+        if task.is_regression:
+            return Value("float32"), [number(label, row, split) for row, label in enumerate(labels)]
+        return ClassLabel(names=list(task.labels)), class_ids(labels, feature, split, task)
 
     def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
         return [float(UNKNOWN_LABEL) if task.is_regression else UNKNOWN_LABEL] * len(dataset)
+
+    def model_labels(self, labels: list[Any], task: Task) -> list[Any]:
+        """Return checked labels as a model's loss takes them."""
+        if not task.is_regression:
+            return [IGNORE_INDEX if label == UNKNOWN_LABEL else label for label in labels]
+        # -1 may be a true score; only a split that holds nothing else hides its scores
+        return [float("nan")] * len(labels) if set(labels) == {float(UNKNOWN_LABEL)} else labels
 
     def encode(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
         """Tokenise to columns input_ids, attention_mask, token_type_ids if the tokenizer makes them, and labels.
@@ -62,13 +80,10 @@ class SequenceTask(TaskType):
         special = tokenizer.num_special_tokens_to_add(pair=len(task.text) == 2)
         if max_length < special + len(task.text):
             raise UserError(f"max_length={max_length} leaves no room for text beside {special} special tokens")
-        labels = _model_labels(dataset[task.label][:], task)
+        labels = self.model_labels(dataset[task.label_column][:], task)
 
         def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
-            for column in task.text:
-                if None in rows[column]:
-                    row = indices[rows[column].index(None)]
-                    raise UserError(f"column '{column}' has no text in row {row}; remove the row or give it text")
+            check_no_gaps(rows, task.text, indices)
             inputs = tokenizer(*(rows[column] for column in task.text), truncation=True, max_length=max_length)
             return {**inputs, "labels": [labels[index] for index in indices]}
 
@@ -84,6 +99,7 @@ class SequenceTask(TaskType):
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
         *,
+        task: Task,
         batch_size: int,
         title: str,
     ) -> np.ndarray:
@@ -96,25 +112,33 @@ class SequenceTask(TaskType):
         return np.asarray(dataset["labels"][:])
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
-        return score(task.metrics, task.predictions_from_logits(answers), self.labels(dataset))
+        return self.scored(answers, self.labels(dataset), dataset, task)
 
-    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        return score(task.metrics, task.predictions_from_logits(logits), np.asarray(output.label_ids))
+        return self.scored(logits, np.asarray(output.label_ids), dataset, task)
+
+    def scored(self, logits: np.ndarray, labels: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
+        """Return {metric: value} of logits against labels, row by row."""
+        return score(task.metrics, task.predictions_from_logits(logits), labels)
+
+    def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
+        metric = str(task.main_metric)
+        return lambda predictions, labels: score(task.metrics, predictions, labels)[metric]
+
+    def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
+        predictions, labels = task.predictions_from_logits(answers), self.labels(dataset)
+        if task.is_regression:
+            return no_better_than_the_mean(predictions, labels)
+        return no_better_than_one_class(predictions, labels, task)
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
         for index, prediction in enumerate(task.predictions_from_logits(answers)):
             yield {"index": index, "prediction": f"{prediction:.3f}" if task.is_regression else task.labels[prediction]}
 
 
-def _model_labels(labels: list, task: Task) -> list:
-    if not task.is_regression:
-        return [IGNORE_INDEX if label == UNKNOWN_LABEL else label for label in labels]
-    # -1 may be a true score; only a split that holds nothing else hides its scores
-    return [float("nan")] * len(labels) if set(labels) == {float(UNKNOWN_LABEL)} else labels
-
-
-def _score(label: Any, row: int, split: str) -> float:
+def number(label: Any, row: int, split: str) -> float:
+    """Return a label that is a number; raises UserError that names its row for another."""
     if isinstance(label, bool) or not isinstance(label, (int, float)) or label != label:
         raise UserError(f"row {row} of split '{split}' has the label {label!r}; regression needs a number")
     return float(label)

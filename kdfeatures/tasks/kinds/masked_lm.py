@@ -61,7 +61,7 @@ class MaskedTextTask(PlainTextTask):
     untrained = "has no masked-language-model head"
     remedy = "Give one that has, or take terms that read no outputs, such as recipe=tinybert_general."
     scores = True
-    repeats = False
+    uncacheable = "masks differ from batch to batch"
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         return MaskingCollator(tokenizer, task.text_reading.masked, seed=seed, rows=rows)
@@ -73,6 +73,7 @@ class MaskedTextTask(PlainTextTask):
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
         *,
+        task: Task,
         batch_size: int,
         title: str,
     ) -> np.ndarray:
@@ -93,7 +94,7 @@ class MaskedTextTask(PlainTextTask):
         """The answers of all tokens, (B, L, 2): the vocabulary is too wide to gather."""
         return _losses_and_hits(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
 
-    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
         return _scored(output.predictions[output.label_ids != IGNORE_INDEX])
 
 

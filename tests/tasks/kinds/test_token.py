@@ -87,7 +87,7 @@ def test_few_labels_are_those_of_whole_sentences_and_the_others_stay_as_a_pool()
 
 def test_answers_are_those_of_each_sentence_alone_in_order():
     dataset, model = encoded(sentences(9, 1)), tiny_tagger()
-    found = KIND.predict(model, dataset, pieces_tokenizer(), [4, 3, 2, 1, 0], batch_size=4, title="test")
+    found = KIND.predict(model, dataset, pieces_tokenizer(), [4, 3, 2, 1, 0], task=TASK, batch_size=4, title="test")
     with torch.no_grad():
         expected = [
             model(input_ids=torch.tensor([row["input_ids"]])).logits[0][torch.tensor(row["labels"]) != -100]
@@ -119,7 +119,7 @@ def test_the_trainers_padded_arrays_give_the_same_scores():
         padded[0][row, : len(own)], padded[1][row, : len(truth)] = own, truth
     answers = np.concatenate([own[truth != -100] for own, truth in zip(logits, labels, strict=True)])
     task = dataclasses.replace(TASK, metrics=("entity_f1", "f1_macro"))
-    found = KIND.trainer_scores(EvalPrediction(*padded), task)
+    found = KIND.trainer_scores(EvalPrediction(*padded), dataset, task)
     assert found == KIND.score(answers, dataset, task)
     truth, lengths = KIND.labels(dataset), [(own != -100).sum() for own in labels]
     assert found["entity_f1"] == entity_f1(answers.argmax(1), truth, tags=TAGS, lengths=lengths)

@@ -23,6 +23,7 @@ from kdfeatures.evaluation.metrics import METRICS, score
 from kdfeatures.evaluation.predict import Predictor, logit_batches
 from kdfeatures.tasks.base import Collator, TaskType
 from kdfeatures.tasks.columns import IGNORE_INDEX, UNKNOWN_LABEL, check_columns, class_ids, encoded
+from kdfeatures.tasks.constant_answers import no_better_than_one_class
 from kdfeatures.tasks.task import ENTITY_F1, Task
 from kdfeatures.tasks.word_alignment import first_pieces
 
@@ -43,7 +44,7 @@ class TokenTask(TaskType):
         """Labels become lists of ClassLabel with the task's names."""
         check_columns(dataset, task, split)
         (column,) = task.text
-        for name, contents in ((column, "words"), (task.label, "labels")):
+        for name, contents in ((column, "words"), (task.label_column, "labels")):
             if not isinstance(dataset.features[name], List):
                 raise UserError(
                     f"column '{name}' of split '{split}' must hold a list of {contents} for each text; JSON lines and "
@@ -51,7 +52,7 @@ class TokenTask(TaskType):
                 )
         if getattr(dataset.features[column].feature, "dtype", None) != "string":
             raise UserError(f"column '{column}' of split '{split}' must hold lists of words (strings)")
-        feature, labels = dataset.features[task.label].feature, dataset[task.label][:]
+        feature, labels = dataset.features[task.label_column].feature, dataset[task.label_column][:]
         for row, (words, tags) in enumerate(zip(dataset[column][:], labels, strict=True)):
             if not words or tags is None or len(words) != len(tags):
                 raise UserError(
@@ -59,13 +60,13 @@ class TokenTask(TaskType):
                     "every word one, and leave out empty rows"
                 )
         expected = List(ClassLabel(names=list(task.labels)))
-        if dataset.features[task.label] == expected:
+        if dataset.features[task.label_column] == expected:
             return dataset
         rows = [row for row, tags in enumerate(labels) for _ in tags]
         flat = class_ids([label for tags in labels for label in tags], feature, split, task, rows)
         ends = np.cumsum([len(tags) for tags in labels]).tolist()
         values = [flat[end - len(tags) : end] for tags, end in zip(labels, ends, strict=True)]
-        return dataset.remove_columns(task.label).add_column(task.label, values, feature=expected)
+        return dataset.remove_columns(task.label_column).add_column(task.label_column, values, feature=expected)
 
     def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
         (column,) = task.text
@@ -82,7 +83,7 @@ class TokenTask(TaskType):
         special = tokenizer.num_special_tokens_to_add()
         if max_length < special + 1:
             raise UserError(f"max_length={max_length} leaves no room for words beside {special} special tokens")
-        labels = dataset[task.label][:]
+        labels = dataset[task.label_column][:]
         (column,) = task.text
 
         def tokenize(rows: dict[str, list], indices: list[int]) -> dict[str, Any]:
@@ -105,6 +106,7 @@ class TokenTask(TaskType):
         tokenizer: PreTrainedTokenizerBase,
         columns: Sequence[int] | None,
         *,
+        task: Task,
         batch_size: int,
         title: str,
     ) -> np.ndarray:
@@ -131,11 +133,18 @@ class TokenTask(TaskType):
         truth = self.labels(dataset)
         return _scored(answers[truth != UNKNOWN_LABEL], truth[truth != UNKNOWN_LABEL], known, task)
 
-    def trainer_scores(self, output: EvalPrediction, task: Task) -> dict[str, float]:
+    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
         labels = np.asarray(output.label_ids)
         is_scored = labels != IGNORE_INDEX
         return _scored(logits[is_scored], labels[is_scored], is_scored.sum(1), task)
+
+    def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
+        return no_better_than_one_class(task.predictions_from_logits(answers), self.labels(dataset), task)
+
+    def uncut(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task) -> list[list[int]]:
+        (column,) = task.text
+        return tokenizer(dataset[column][:], truncation=False, verbose=False, is_split_into_words=True)["input_ids"]
 
     def predictions(self, answers: np.ndarray, dataset: Dataset, task: Task) -> Iterator[dict[str, Any]]:
         labels, counts = _flat_labels(dataset)

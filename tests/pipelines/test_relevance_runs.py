@@ -1,0 +1,60 @@
+"""finetune, distill, evaluate, inspect and export of models with one output that says how well two texts fit."""
+
+import json
+
+import pytest
+from support.kind_runs import KindRuns
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from kdfeatures.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    made = KindRuns.make(tmp_path_factory.mktemp("relevance"), "relevance")
+    made.finetune("teacher")
+    return made
+
+
+def test_a_student_learns_to_rank_and_batches_of_like_length_give_the_same_scores(runs):
+    results = runs.distil("student", "recipe=logits", "trainer.train_sampling_strategy=group_by_length")
+    teacher, student = (results[side]["metrics"]["validation"] for side in ("teacher", "student"))
+    assert teacher["mrr"] > 0.95 and student["auc"] > 0.95
+    state = json.loads((runs.folder / "student" / "trainer_state.json").read_text())
+    logged = [entry for entry in state["log_history"] if "eval_mrr" in entry][-1]
+    assert {name: logged[f"eval_{name}"] for name in ("mrr", "auc")} == pytest.approx(
+        {name: student[name] for name in ("mrr", "auc")}
+    )
+    again = runs.evaluate("scored", f"model.path={runs.folder / 'student'}")
+    assert again["student"]["metrics"]["validation"] == student
+    card = (runs.folder / "student" / "README.md").read_text()
+    assert "CrossEncoder(" in card and "pipeline_tag: text-ranking" in card
+
+
+def test_sentence_transformers_gives_the_probabilities(runs):
+    library = pytest.importorskip("sentence_transformers")
+    pairs = [("near met", "in the ada garden"), ("near met", "in the york garden")]
+    found = library.CrossEncoder(str(runs.folder / "teacher"), device="cpu").predict(pairs)
+    model = AutoModelForSequenceClassification.from_pretrained(runs.folder / "teacher").eval()
+    tokenizer = AutoTokenizer.from_pretrained(runs.folder / "teacher")
+    expected = [model(**tokenizer(*pair, return_tensors="pt")).logits.sigmoid().item() for pair in pairs]
+    assert found == pytest.approx(expected, abs=1e-4) and found[0] > 0.5 > found[1]
+
+
+def test_grades_are_learned_too_and_what_was_trained_otherwise_is_refused(runs, capsys):
+    graded = ["task.metrics=[spearmanr]", "task.scale=1"]
+    results = runs.distil("graded", "recipe=logits", *graded)
+    assert results["student"]["metrics"]["validation"]["spearmanr"] > 0.7
+    with pytest.raises(SystemExit):
+        runs.distil("unfit", "recipe=logits", "task=files", "task.labels=[]", "task.metrics=[pearson]")
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "has the problem_type multi_label_classification" in told and "teacher.force=true" in told
+
+
+@pytest.mark.slow
+def test_an_export_ranks_alike(runs):
+    pytest.importorskip("onnxruntime")
+    main(["export", *runs.task, f"model.path={runs.folder / 'teacher'}", f"output_dir={runs.folder / 'onnx'}"])
+    results = json.loads((runs.folder / "onnx" / "results.json").read_text())
+    assert results["formats"]["onnx"]["metrics"] == results["formats"]["torch"]["metrics"]
+    assert results["formats"]["onnx"]["difference"] == {"validation": None}  # candidates are not drawn apart
