@@ -47,7 +47,7 @@ class BoundObjective(nn.Module):
         self.alignments = nn.ModuleDict(
             {f"of_{name}": term.heads for name, term in terms.items() if term.heads is not None}
         )
-        self.of_vectors = nn.ModuleDict(
+        self.vector_maps = nn.ModuleDict(
             {f"of_{name}": term.projection for name, term in terms.items() if term.projection is not None}
         )
         # losses of the package learn nothing; a user's may

@@ -128,7 +128,7 @@ def distill_stage(
     """
     start = time.monotonic()
     setup = DistillationSetup.prepare(stage, output_dir)
-    take_projections(setup.objective.projections, earlier)
+    take_projections(setup.objective, earlier)
     move_teachers(setup)
     fit_maps_of(setup, stage.seed, checkpoint)
     caches = caches_of(setup)

@@ -25,6 +25,7 @@ SOURCES = ("dataset", "files", "embedded")
 KINDS = ("sequence", "tokens", "text", "multilabel", "relevance", "question", "embedding")
 ENTITY_F1 = "entity_f1"  # of kind tokens only: it needs the sentences
 MASKED_ACCURACY = "masked_accuracy"  # of kind text only
+MSE = "mse"  # of an output that is trained with squared error
 LABELS = "labels"  # the column that a label for each of several columns is brought into
 # names of metrics by kind; all others take those of classes and of scores
 KIND_METRICS: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +36,13 @@ KIND_METRICS: Mapping[str, tuple[str, ...]] = {
     "embedding": ("spearmanr", "pearson"),
 }
 # what a key that only one kind reads is of
-OF_KIND = {"reading": "text", "windows": "question", "separator": "multilabel", "scale": "relevance"}
+OF_KIND = {
+    "reading": "text",
+    "windows": "question",
+    "separator": "multilabel",
+    "scale": "relevance",
+    "loss": "relevance",
+}
 OUTPUTS: Mapping[str, Outputs] = {"multilabel": "labels", "relevance": "labels", "embedding": "vector"}
 # what a task's file must say beside name and text
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -73,6 +80,7 @@ class Task:
     windows  for question: how long contexts are read
     separator  for multilabel: what stands between labels where they are one string, as in CSV
     scale    for relevance: what labels are divided by, so that they lie between 0 and 1
+    loss     for relevance: how its one output is trained, "bce" (binary cross-entropy, None) or "mse"
     delimiter, quotes, encoding  of the user's files: what separates the columns of CSV ("tab" is one, too), and whether
              quotes enclose fields or are text, None finds both; None is UTF-8
 
@@ -99,6 +107,7 @@ class Task:
     windows: Windows | None = None
     separator: str | None = None
     scale: float | None = None
+    loss: str | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -127,7 +136,7 @@ class Task:
     @property
     def outputs(self) -> Outputs:
         """What a row of a model's outputs means; see kdfeatures.losses.base."""
-        if self.is_regression:
+        if self.is_regression or self.loss == MSE:
             return "score"
         return OUTPUTS.get(self.kind, "classes")
 
@@ -183,7 +192,7 @@ class Task:
             )
         if self.kind == "multilabel":
             return (logits > 0).astype(np.int64)
-        if self.kind == "relevance":
+        if self.kind == "relevance" and self.loss != MSE:
             return special.expit(logits[:, 0].astype(np.float64))
         return logits.argmax(axis=1) if self.outputs == "classes" else logits[:, 0]
 
@@ -263,6 +272,8 @@ class Task:
             raise UserError(f"task '{self.name}' of kind {self.kind} has no labels; give task.labels the class names")
         if self.scale is not None and not 0 < self.scale < float("inf"):
             raise UserError(f"task.scale={self.scale} must be a finite number above 0; labels are divided by it")
+        if self.loss not in (None, "bce", MSE):
+            raise UserError(f"task.loss={self.loss} is unknown; how a model's one output is trained is bce or mse")
         if self.kind == "question" and self.windows is None:
             raise UserError(f"task '{self.name}' of kind question lacks the section windows of conf/task/squad.yaml")
 

@@ -42,7 +42,7 @@ PARTS = {
     "objective.moving.": MAPS,
     "objective.alignments.": HEADS,
     "objective.losses.": LOSSES,
-    "objective.of_vectors.": VECTORS,
+    "objective.vector_maps.": VECTORS,
 }
 BALANCE = "balance.json"  # in a checkpoint: the gradient norms by which the terms are balanced
 
@@ -307,7 +307,7 @@ class DistillationTrainer(LengthBatchedTrainer):
         objective.moving.load_state_dict(saved_part(folder, MAPS, objective.moving))
         objective.alignments.load_state_dict(saved_part(folder, HEADS, objective.alignments))
         objective.losses.load_state_dict(saved_part(folder, LOSSES, objective.losses))
-        objective.of_vectors.load_state_dict(saved_part(folder, VECTORS, objective.of_vectors))
+        objective.vector_maps.load_state_dict(saved_part(folder, VECTORS, objective.vector_maps))
 
     def _load_best_model(self) -> None:
         best = self.state.best_model_checkpoint
@@ -315,15 +315,19 @@ class DistillationTrainer(LengthBatchedTrainer):
         self._load_from_checkpoint(best)
 
 
-def take_projections(projections: nn.Module, folders: Iterable[Path]) -> None:
-    """Load, in place, what the runs in `folders` saved under the same name and in the same shape; later ones win."""
-    state = projections.state_dict()
-    for folder in folders:
-        if (folder / PROJECTIONS).exists():
-            saved = safetensors.torch.load_file(folder / PROJECTIONS)
-            fitting = {name: x for name, x in saved.items() if name in state and x.shape == state[name].shape}
-            state |= fitting
-    projections.load_state_dict(state)
+def take_projections(objective: BoundObjective, folders: Iterable[Path]) -> None:
+    """Load, in place, what the runs in `folders` saved under the same name and in the same shape; later ones win.
+
+    Of hidden states and of vectors of texts.
+    """
+    for projections, file in ((objective.projections, PROJECTIONS), (objective.vector_maps, VECTORS)):
+        state = projections.state_dict()
+        for folder in folders:
+            if (folder / file).exists():
+                saved = safetensors.torch.load_file(folder / file)
+                fitting = {name: x for name, x in saved.items() if name in state and x.shape == state[name].shape}
+                state |= fitting
+        projections.load_state_dict(state)
 
 
 def _below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

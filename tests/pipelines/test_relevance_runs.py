@@ -51,6 +51,15 @@ def test_grades_are_learned_too_and_what_was_trained_otherwise_is_refused(runs, 
     assert "has the problem_type multi_label_classification" in told and "teacher.force=true" in told
 
 
+def test_an_output_that_is_trained_with_squared_error_teaches_one(runs):
+    squared = ["task.loss=mse", "trainer.learning_rate=2e-3"]
+    runs.finetune("squared", *squared)
+    results = runs.distil("of_squared", "recipe=logits", *squared, teacher="squared")
+    assert results["student"]["metrics"]["validation"]["mrr"] > 0.9
+    card = " ".join((runs.folder / "of_squared" / "README.md").read_text().split())
+    assert "| logits | `LogitMSE` |" in card
+
+
 @pytest.mark.slow
 def test_an_export_ranks_alike(runs):
     pytest.importorskip("onnxruntime")

@@ -101,7 +101,7 @@ def training_text(results: Mapping[str, Any], task: Task) -> str:
     """Say what was minimised, stage by stage, and with which settings."""
     if results["recipe"] is None:
         of_classes = LABEL_LOSSES.get(task.kind, "Cross-entropy with the labels")
-        of_labels = "The squared error to the scores" if task.is_regression else of_classes
+        of_labels = "The squared error to the scores" if task.outputs == "score" else of_classes
         return f"{of_labels if task.has_labels else 'Masked tokens'}; {_settings(results['config'])}."
     rows, settings = [], []
     for number, (name, config) in enumerate(configs_of_stages(results), 1):

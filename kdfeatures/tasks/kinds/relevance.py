@@ -1,4 +1,4 @@
-"""How well two texts fit: one output, as cross-encoders have it, trained with binary cross-entropy."""
+"""How well two texts fit: one output, as cross-encoders have it, trained with binary cross-entropy or squared error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdfeatures.tasks.base import Collator
 from kdfeatures.tasks.columns import UNKNOWN_LABEL, without
 from kdfeatures.tasks.constant_answers import compared
 from kdfeatures.tasks.kinds.sequence import SequenceTask, number
-from kdfeatures.tasks.task import Task
+from kdfeatures.tasks.task import MSE, Task
 
 QUERY = "query"  # the column of encoded examples that is equal for the candidates of one query
 AT_CHANCE = {"auc": 0.5, "pearson": 0.0, "spearmanr": 0.0}
@@ -26,15 +26,15 @@ AT_CHANCE = {"auc": 0.5, "pearson": 0.0, "spearmanr": 0.0}
 class RelevanceTask(SequenceTask):
     """One or two text columns and a label: 0 or 1, or a grade that task.scale brings between them.
 
-    Encoded `labels` are (1,) for an example, NaN where hidden. Examples with the same first text are candidates of one
-    query. An output trained with squared error is kind sequence without labels, a regression.
+    Encoded `labels` are (1,) for an example, NaN where hidden; numbers with task.loss=mse, for which grades may be any.
+    Examples with the same first text are candidates of one query.
     """
 
     pipeline = "text-ranking"
     in_order = True
 
     def problem_type(self, task: Task) -> str | None:
-        return "multi_label_classification"
+        return "regression" if task.loss == MSE else "multi_label_classification"
 
     def typed_labels(self, labels: list[Any], feature: Any, task: Task, split: str) -> tuple[Any, list[Any]]:
         binary = [metric for metric in task.metrics if metric in ranking.BINARY]
@@ -44,7 +44,7 @@ class RelevanceTask(SequenceTask):
                 values.append([float("nan")])
                 continue
             value = number(label, row, split) / (task.scale or 1.0)
-            if not 0 <= value <= 1:
+            if task.loss != MSE and not 0 <= value <= 1:
                 raise UserError(
                     f"row {row} of split '{split}' has the label {label:g}, which is not between 0 and 1; write the "
                     f"largest one as task.scale, or {UNKNOWN_LABEL} for hidden"
@@ -55,6 +55,8 @@ class RelevanceTask(SequenceTask):
                     "use pearson or spearmanr"
                 )
             values.append([value])
+        if task.loss == MSE:
+            return Value("float32"), [value for (value,) in values]
         return List(Value("float32")), values
 
     def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
@@ -74,7 +76,7 @@ class RelevanceTask(SequenceTask):
         return lambda examples: pad([without(example, (QUERY,)) for example in examples])
 
     def labels(self, dataset: Dataset) -> np.ndarray:
-        return np.asarray(dataset["labels"][:], dtype=np.float32)[:, 0]
+        return np.asarray(dataset["labels"][:], dtype=np.float32).reshape(len(dataset))
 
     def scored(self, logits: np.ndarray, labels: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         queries = np.asarray(dataset[QUERY][:])

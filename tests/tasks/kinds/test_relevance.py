@@ -109,6 +109,26 @@ def test_a_teacher_must_beat_equal_scores(metric):
     assert KIND.no_better(np.array([[3.0], [-3], [-3], [-3]]), dataset, task) is None
 
 
+def test_with_squared_error_the_output_is_the_score_itself():
+    squared = dataclasses.replace(TASK, loss="mse")
+    dataset = encoded((1, 0, -1, 1), squared)
+    assert dataset["labels"][:] == [1.0, 0.0, pytest.approx(float("nan"), nan_ok=True), 1.0]
+    assert squared.outputs == "score" and TASK.outputs == "labels"
+    dataset = encoded((1, 0, 0, 1), squared)
+    batch = KIND.collator(pieces_tokenizer(), squared, rows=True, seed=0)(list(dataset))
+    assert batch["labels"].shape == (4,)
+    logits = np.array([[0.7], [0.2], [0.4], [0.1]], dtype=np.float32)
+    assert squared.predictions_from_logits(logits).tolist() == logits[:, 0].tolist()
+    assert KIND.score(logits, dataset, squared) == KIND.score(logits, encoded(), TASK)
+    config = tiny_config("bert", num_labels=1, problem_type="regression")
+    arguments = {"whose": "the teacher", "force": False, "option": "teacher.force"}
+    assert KIND.columns(config, squared, **arguments) == [0] and label_settings(squared)["problem_type"] == "regression"
+    graded = dataclasses.replace(squared, metrics=("spearmanr",))
+    assert encoded((5, 0, 2.5, 1), graded)["labels"][:] == [5.0, 0.0, 2.5, 1.0]
+    with pytest.raises(UserError, match="task.loss=bse is unknown"):
+        dataclasses.replace(TASK, loss="bse")
+
+
 def test_a_model_that_was_trained_with_squared_error_is_refused():
     config = tiny_config("bert", num_labels=1, problem_type="regression")
     with pytest.raises(
