@@ -28,7 +28,7 @@ Made from the docstrings by `make reference`; a test compares the two. [From Pyt
 CHAPTERS = {
     "Capture": ("capture", "extract", "Features"),
     "Objectives": ("Objective", "Term", "Recipe", "recipe", "recipe_names", "Linear", "Cosine", "Steps", "LayerPair"),
-    "Training": ("DistillationTrainer", "Distiller", "encode_for_both"),
+    "Training": ("DistillationTrainer", "Distiller", "encode_for_both", "Pooling", "give_vectors"),
     "Whole runs": ("distill", "finetune", "evaluate", "StudentSpec", "Task", "RunResults"),
     "Comparisons": (
         "compare_runs", "RunComparison", "compare_layers", "LayerComparison", "compare_heads", "HeadComparison",

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from kdfeatures.distillation.schedules import Linear as Linear
     from kdfeatures.distillation.schedules import Steps as Steps
     from kdfeatures.distillation.term import Term as Term
+    from kdfeatures.embeddings.pooling import Pooling as Pooling
+    from kdfeatures.embeddings.pooling import give_vectors as give_vectors
     from kdfeatures.errors import ConfigError as ConfigError
     from kdfeatures.errors import UserError as UserError
     from kdfeatures.features import Features as Features
@@ -61,6 +63,7 @@ _HOMES = {
     "LayerPair": "mapping.pairs",
     "Linear": "distillation.schedules",
     "Objective": "distillation.objective",
+    "Pooling": "embeddings.pooling",
     "Recipe": "distillation.recipe",
     "RunComparison": "runs.comparison",
     "RunResults": "runs.run_results",
@@ -77,6 +80,7 @@ _HOMES = {
     "evaluate": "api.evaluate",
     "extract": "capture.context",
     "finetune": "api.finetune",
+    "give_vectors": "embeddings.pooling",
     "recipe": "config.recipes",
     "recipe_names": "config.recipes",
 }

@@ -12,6 +12,7 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    BertModel,
 )
 
 import kdfeatures as kd
@@ -36,6 +37,7 @@ def names(workspace):
             (BertForTokenClassification, ("tagger", "teacher_tagger")),
             (BertForQuestionAnswering, ("reader", "teacher_reader")),
             (BertForMaskedLM, ("masked_lm", "teacher_lm")),
+            (BertModel, ("encoder", "teacher_encoder")),
         )
         for name, layers in zip(both, (4, 12), strict=True)
     }
