@@ -29,10 +29,11 @@ def describe_objective(
     *,
     others: Mapping[str, PreTrainedConfig] | None = None,
     rows: str = "B",
+    labels: str | None = None,
 ) -> dict[str, Any]:
     """Return what the objective does with models of these configs; classes: C of all outputs,
     or a letter for it.
-    rows: what a row of them is of, in a word: B texts, or tokens.
+    rows: what a row of them is of, in a word: B texts, or tokens. labels: their shape, where it is not that.
 
     teacher: None for stored outputs, as it is in what is returned. others: further teachers by name.
 
@@ -49,7 +50,7 @@ def describe_objective(
     terms, teachers = {}, {DEFAULT_TEACHER: teacher, **(others or {})}
     for name, term in objective.terms.items():
         projections = projections_for(objective.projections, term.teacher)
-        of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes))
+        of_student, of_teacher = _shapes(term, projections, student, teachers[term.teacher], (rows, classes, labels))
         terms[name] = {
             "loss": loss_name(term.loss),
             "settings": _settings(term),
@@ -70,7 +71,7 @@ def describe_objective(
             name: _size(config) | {"share": objective.shares.get(name, 0.0)} for name, config in (others or {}).items()
         },
         "terms": terms,
-        "projections": _projections(objective.projections),
+        "projections": _projections(objective),
         "first_batch": None,
     }
 
@@ -138,7 +139,7 @@ def _shapes(
     projections: nn.Module,
     student: PreTrainedConfig,
     teacher: PreTrainedConfig | None,
-    outputs: tuple[str, int | str],
+    outputs: tuple[str, int | str, str | None],
 ) -> tuple[str, str]:
     inputs = term.loss.inputs
     if inputs == "attention":
@@ -164,8 +165,8 @@ def _shapes(
         assert teacher is not None
         own, its = f"({outputs[0]}, {student.hidden_size})", f"({outputs[0]}, {teacher.hidden_size})"
         return own if term.projection is None else f"{own} -> {its}", its
-    rows, classes = outputs
-    logits, labels = f"({rows}, {classes})", f"labels ({rows})"
+    rows, classes, shape = outputs
+    logits, labels = f"({rows}, {classes})", f"labels {shape or f'({rows})'}"
     return logits, {"labels": labels, "logits": logits}.get(inputs, f"{logits}, {labels}")
 
 
@@ -175,9 +176,10 @@ def _projected(projections: nn.Module, term: BoundTerm, widths: Sequence[int]) -
     return [x.shape[-1] for x in projections(term.pairs[0], *states)]
 
 
-def _projections(projections: nn.Module) -> dict[str, Any]:
+def _projections(objective: BoundObjective) -> dict[str, Any]:
     learned: dict[str, int] = {}
-    for name, parameter in projections.named_parameters():
+    projections, of_vectors = objective.projections, objective.vector_maps
+    for name, parameter in (*projections.named_parameters(), *of_vectors.named_parameters()):
         owner = name.rpartition(".")[0] or name
         learned[owner] = learned.get(owner, 0) + parameter.numel()
     frozen = {name: buffer.numel() for name, buffer in projections.named_buffers()}

@@ -299,6 +299,8 @@ def outputs_of(task: Task, student: PreTrainedConfig) -> dict[str, Any]:
         return {"classes": "L", "rows": "2 B"}  # where an answer starts, and where it ends
     if task.outputs == "vector":
         return {"classes": student.hidden_size, "rows": "B"}
+    if task.outputs == "labels":
+        return {"classes": task.num_labels, "rows": "B", "labels": f"(B, {task.num_labels})"}
     classes = student.vocab_size if task.is_text else task.num_labels
     return {"classes": classes, "rows": "tokens" if task_type(task).per_token else "B"}
 

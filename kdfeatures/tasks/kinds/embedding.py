@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from datasets import Dataset, Value, concatenate_datasets
+from datasets import Dataset, Value
 from transformers import AutoModel, DataCollatorWithPadding, EvalPrediction, PreTrainedTokenizerBase
 
 from kdfeatures.errors import Diverged, UserError
@@ -64,15 +64,12 @@ class EmbeddingTask(TaskType):
         columns = [column for column in task.text if column in dataset.column_names]
         if columns == [TEXT]:
             return dataset, task.with_texts(columns)
-        rows = np.arange(len(dataset)).repeat(len(columns))
-        texts = [text for row in zip(*(dataset[column][:] for column in columns), strict=True) for text in row]
-        for row, text in enumerate(texts):
-            check_no_gaps({columns[row % len(columns)]: [text]}, [columns[row % len(columns)]], [int(rows[row])])
-        left = dataset.remove_columns(columns).select(rows)
-        one_each = Dataset.from_dict({TEXT: texts})
-        return concatenate_datasets([one_each, left], axis=1) if left.column_names else one_each, task.with_texts(
-            [TEXT]
-        )
+        kept: dict[str, list[Any]] = {column: dataset[column][:] for column in columns}
+        check_no_gaps(kept, columns, range(len(dataset)))
+        read = {TEXT: [text for row in zip(*kept.values(), strict=True) for text in row]}
+        if task.label is not None and task.label in dataset.column_names:
+            read[task.label] = [label for label in dataset[task.label][:] for _ in columns]
+        return Dataset.from_dict(read), task.with_texts([TEXT])
 
     def count(self, dataset: Dataset) -> int:
         return len(dataset) // 2  # what is scored are pairs
