@@ -134,6 +134,13 @@ def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSe
     task, data = task_of(config), section(config, "data", DataSettings)
     if model.path is None:
         raise UserError("nothing to evaluate: give model.path=FOLDER_OR_HUB_ID.")
+    if not task.metrics:
+        raise UserError(f"task={task.name} has no labels to score a model by; name their column as task.label.")
+    if config["outputs"] is not None and task.kind != "sequence":
+        raise UserError(
+            f"outputs={config['outputs']} keeps classes or scores of whole texts, as teacher.outputs reads them, but "
+            f"task '{task.name}' is of kind {task.kind}; leave it out."
+        )
     return EvaluateSettings(
         task=task,
         data=data,
@@ -207,7 +214,12 @@ def stage_settings(stage: Stage, objective: Objective | None = None, terms: Term
     config = stage.config
     objective = objective_of(config, terms) if objective is None else objective
     task = _for_terms(task_of(config), objective)
-    data = section(config, "data", DataSettings)
+    data, student = section(config, "data", DataSettings), section(config, "student", StudentSpec)
+    if student.freeze_head and task.outputs == "vector":
+        raise UserError(
+            f"student.freeze_head=true copies the teacher's head, but models for task '{task.name}' of kind "
+            f"{task.kind} have none; leave it out."
+        )
     trainer = trainer_settings(config["trainer"], task) if "trainer" in config else None
     check_data(task, data)
     if trainer is not None:
@@ -224,7 +236,7 @@ def stage_settings(stage: Stage, objective: Objective | None = None, terms: Term
         data=data,
         teacher=teacher,
         others=others,
-        student=section(config, "student", StudentSpec),
+        student=student,
         objective=objective,
         cache=cache,
         augmentation=augmentation_settings(config),

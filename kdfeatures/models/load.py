@@ -101,13 +101,20 @@ def label_settings(task: Task) -> dict:
     if not task.labels:
         # transformers' own name for the one output; without it configs with more labels warn that these do not fit
         label_names = {"id2label": {0: "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-        return {"num_labels": 1, "problem_type": problem, **label_names}
+        settings = {"num_labels": 1, "problem_type": problem, **label_names}
+        return settings | ({"sentence_transformers": _activation(task)} if task.kind == "relevance" else {})
     settings = {
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(task.labels)),
         "label2id": {name: i for i, name in enumerate(task.labels)},
     }
     return settings | ({} if problem is None else {"problem_type": problem})
+
+
+def _activation(task: Task) -> dict[str, str]:
+    """Return what a CrossEncoder of sentence-transformers makes of the one output: a probability, or nothing else."""
+    name = "activation.Sigmoid" if task.outputs == "labels" else "linear.Identity"
+    return {"activation_fn": f"torch.nn.modules.{name}"}
 
 
 def parameter_count(model: PreTrainedModel) -> int:

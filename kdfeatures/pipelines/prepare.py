@@ -109,10 +109,11 @@ class DistillationSetup:
                 "of its own, so their outputs cannot be compared; use a recipe without terms on outputs, such as "
                 "recipe=tinybert_general, and student.vocabulary=null."
             )
-        if others and task.kind == "question":
+        if (others or stage.student.vocabulary is not None) and task.kind == "question":
             raise UserError(
                 "the teacher has another tokenizer than the student, but start and end of an answer are tokens, and "
-                "those of the one are not those of the other; choose a student with the teacher's tokenizer."
+                "those of the one are not those of the other; choose a student with the teacher's tokenizer, and "
+                "student.vocabulary=null."
             )
         if task.kind == "text":
             cut_padding([student, *(teacher.loaded for teacher in teachers.values())], tokenizer)

@@ -119,11 +119,12 @@ def train(trainer: Trainer, checkpoint: str | None) -> float:
 def _weighed_loss(loss: HardLabel, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
     """Return a batch's loss as the Trainer takes it: its share of all labels that a step, or an evaluation, sees."""
     known = ~labels.isnan().any(-1) if labels.is_floating_point() else labels != IGNORE_INDEX
-    count = known.sum()
-    if not count:
+    kept = labels[known]
+    if not len(kept):
         return outputs.logits.sum() * 0.0
-    mean = loss(outputs.logits[known], labels[known])
-    return mean if num_items_in_batch is None else mean * count / num_items_in_batch
+    mean = loss(outputs.logits[known], kept)
+    # several labels of a text are counted one by one
+    return mean if num_items_in_batch is None else mean * kept.numel() / num_items_in_batch
 
 
 def last_losses(trainer: Trainer) -> dict[str, float]:

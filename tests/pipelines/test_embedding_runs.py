@@ -131,12 +131,26 @@ def test_texts_alone_are_enough_and_nothing_is_scored_then(runs):
         (["recipe=logits"], "which compares outputs that mean classes"),
         (["recipe=embedding", "trainer.metric_for_best_model=loss"], "metric_for_best_model=loss is not measured"),
         (["recipe=embedding", "task.label=null"], "scores nothing; give task.label"),
+        (["recipe=embedding", "student.freeze_head=true"], "student.freeze_head=true copies the teacher's head"),
     ],
 )
 def test_what_cannot_be_is_told_before_training(runs, overrides, told, capsys):
     with pytest.raises(SystemExit):
         runs.distil("refused", *overrides, teacher="encoder")
     assert told in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_parts_of_the_teacher_and_of_its_vocabulary_are_enough(runs):
+    parts = ["student.init=pruned", "student.hidden_size=16", "student.heads=2", "student.init_examples=32"]
+    results = distil(runs, "pruned", *parts, "student.vocabulary=task", "trainer.max_steps=4")
+    assert results["student"]["hidden_size"] == 16 and results["vocabulary"]["kept"] <= results["vocabulary"]["of"]
+    assert read_pooling(str(runs.folder / "pruned"), "x").normalize
+
+
+def test_a_model_without_labels_to_score_it_by_is_refused(runs, capsys):
+    with pytest.raises(SystemExit):
+        runs.evaluate("unscored", f"model.path={runs.folder / 'encoder'}", "task.label=null", "task.metrics=[]")
+    assert "task=small has no labels to score a model by" in capsys.readouterr().err
 
 
 def test_finetune_and_several_teachers_are_refused(runs, capsys):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,18 @@ def test_the_share_of_a_micro_batch_adds_up_to_the_mean_of_a_step():
     known = labels >= 0
     torch.testing.assert_close(sum(parts), loss(logits[known], labels[known]))
     torch.testing.assert_close(_weighed_loss(loss, Output(slice(None)), labels), sum(parts))
+
+
+def test_the_same_of_several_labels_a_text_which_the_trainer_counts_one_by_one():
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    labels = (torch.randn(6, 3, generator=torch.Generator().manual_seed(1)) > 0).float()
+    loss = HardLabel(class_weights=[1.0, 2.0, 5.0])
+    counted = int((labels != -100).sum())
+    parts = [
+        _weighed_loss(loss, SimpleNamespace(logits=logits[rows]), labels[rows], counted)
+        for rows in (slice(0, 2), slice(2, 6))
+    ]
+    torch.testing.assert_close(sum(parts), loss(logits, labels))
 
 
 def test_a_teacher_of_a_rare_class_is_judged_by_the_tasks_metric():

@@ -62,6 +62,7 @@ def test_hidden_answers_get_predictions(runs):
         (["cache=auto"], "of question answering start and end logits are not kept; use cache=off"),
         (["data.pool=texts.txt"], "adds whole texts, which task 'small' does not label"),
         (["augmentation=tinybert"], "augmentation alters the texts of tasks of kind sequence"),
+        (["student.vocabulary=task"], "choose a student with the teacher's tokenizer, and student.vocabulary=null"),
         (["data.max_length=8"], "leaves 4 of data.max_length=8 for its context"),
     ],
 )
@@ -69,6 +70,19 @@ def test_what_cannot_be_is_told_before_training(runs, overrides, told, capsys):
     with pytest.raises(SystemExit):
         runs.distil("refused", "recipe=logits", *overrides)
     assert told in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_answers_are_no_file_that_teaches(runs, capsys):
+    with pytest.raises(SystemExit):
+        runs.evaluate("kept", f"model.path={runs.folder / 'teacher'}", f"outputs={runs.folder / 'answers'}")
+    assert "keeps classes or scores of whole texts" in capsys.readouterr().err
+
+
+def test_a_student_may_be_pruned_and_keep_the_teachers_head(runs):
+    results = runs.distil("pruned", "recipe=logits", "student.init=pruned", "student.init_examples=32",
+                          "student.freeze_head=true", "student.layers=3", "trainer.max_steps=2")  # fmt: skip
+    teacher, student = (results[side]["metrics"]["validation"]["f1"] for side in ("teacher", "student"))
+    assert student > teacher - 0.05
 
 
 def test_a_student_with_another_tokenizer_is_refused(runs, capsys):

@@ -56,6 +56,8 @@ def test_an_output_that_is_trained_with_squared_error_teaches_one(runs):
     runs.finetune("squared", *squared)
     results = runs.distil("of_squared", "recipe=logits", *squared, teacher="squared")
     assert results["student"]["metrics"]["validation"]["mrr"] > 0.9
+    config = json.loads((runs.folder / "of_squared" / "config.json").read_text())
+    assert config["sentence_transformers"] == {"activation_fn": "torch.nn.modules.linear.Identity"}
     card = " ".join((runs.folder / "of_squared" / "README.md").read_text().split())
     assert "| logits | `LogitMSE` |" in card
 
