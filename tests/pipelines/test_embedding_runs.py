@@ -23,6 +23,7 @@ NARROW = ["student.init=random", "student.hidden_size=16", "student.heads=2"]
 def runs(tmp_path_factory):
     made = KindRuns.make(tmp_path_factory.mktemp("embedding"), "embedding")
     write_modules(made.folder / "encoder", UNIT, width=32, limit=48)
+    distil(made, "student")
     return made
 
 
@@ -45,7 +46,7 @@ TEXTS = ["ada met alan", "in the new garden near york", "sleepless"]
 
 
 def test_a_student_without_labels_comes_near_its_teacher_and_keeps_its_pooling(runs):
-    results = distil(runs, "student")
+    results = runs.results("student")
     teacher, student = (results[side]["metrics"]["validation"]["spearmanr"] for side in ("teacher", "student"))
     assert teacher > 0.5 and student > 0.95 * teacher and results["labelled_examples"] == 0
     assert results["losses"]["vectors"] < 0.05 and results["examples"] == {"validation": 60}
@@ -65,6 +66,13 @@ def test_sentence_transformers_loads_the_student_and_gives_the_same_unit_vectors
     found = library.SentenceTransformer(str(runs.folder / "student"), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(found, vectors_of(runs.folder / "student", TEXTS), atol=1e-6)
+
+
+def test_the_snippet_of_the_card_runs(runs, capsys, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.chdir(runs.folder)
+    exec(runs.snippet("student"), {})
+    assert "tensor([[1." in capsys.readouterr().out
 
 
 def test_a_teacher_that_does_not_normalise_has_a_student_that_does_not(runs):

@@ -16,11 +16,12 @@ from kdfeatures.cli.main import main
 def runs(tmp_path_factory):
     made = KindRuns.make(tmp_path_factory.mktemp("multilabel"), "multilabel")
     made.finetune("teacher", "trainer.num_train_epochs=15")
+    made.distil("student", "recipe=logits", "trainer.num_train_epochs=8")
     return made
 
 
 def test_a_teacher_and_a_student_learn_the_labels_and_say_what_they_are(runs):
-    results = runs.distil("student", "recipe=logits", "trainer.num_train_epochs=8")
+    results = runs.results("student")
     teacher, student = (results[side]["metrics"]["validation"] for side in ("teacher", "student"))
     assert teacher["f1_micro"] > 0.95 and student["f1_micro"] > 0.9
     assert results["metric"] == "combined_score" and results["labelled_examples"] == 240
@@ -36,6 +37,13 @@ def test_a_teacher_and_a_student_learn_the_labels_and_say_what_they_are(runs):
     assert "| logits | `BinaryKD` |" in " ".join(card.split()) and "top_k=None" in card
     card = (runs.folder / "teacher" / "README.md").read_text()
     assert "Binary cross-entropy with each label" in card
+
+
+def test_the_snippet_of_the_card_runs_and_gives_a_probability_for_each_label(runs, capsys, monkeypatch):
+    monkeypatch.chdir(runs.folder)
+    exec(runs.snippet("student"), {})
+    told = capsys.readouterr().out
+    assert all(f"'label': '{label}'" in told for label in LABELS)
 
 
 def test_logit_kd_and_binary_kd_are_the_same_there(runs):

@@ -15,11 +15,12 @@ from kdfeatures.cli.main import main
 def runs(tmp_path_factory):
     made = KindRuns.make(tmp_path_factory.mktemp("question"), "question")
     made.finetune("teacher")
+    made.distil("student", "recipe=hidden_joint")
     return made
 
 
 def test_a_student_finds_the_answers_over_windows_and_says_what_it_is(runs):
-    results = runs.distil("student", "recipe=hidden_joint")
+    results = runs.results("student")
     teacher, student = (results[side]["metrics"]["validation"] for side in ("teacher", "student"))
     assert teacher["exact_match"] > 0.9 and student["f1"] > 0.85
     assert results["examples"] == {"validation": 60} and results["train_examples"] > 240  # windows
@@ -35,7 +36,7 @@ def test_a_student_finds_the_answers_over_windows_and_says_what_it_is(runs):
 
 def test_the_snippet_of_the_card_runs(runs, capsys, monkeypatch):
     monkeypatch.chdir(runs.folder)
-    exec((runs.folder / "teacher" / "README.md").read_text().split("```python")[1].split("```")[0], {})
+    exec(runs.snippet("teacher"), {})
     assert capsys.readouterr().out
 
 

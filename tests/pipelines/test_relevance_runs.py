@@ -13,11 +13,12 @@ from kdfeatures.cli.main import main
 def runs(tmp_path_factory):
     made = KindRuns.make(tmp_path_factory.mktemp("relevance"), "relevance")
     made.finetune("teacher")
+    made.distil("student", "recipe=logits", "trainer.train_sampling_strategy=group_by_length")
     return made
 
 
 def test_a_student_learns_to_rank_and_batches_of_like_length_give_the_same_scores(runs):
-    results = runs.distil("student", "recipe=logits", "trainer.train_sampling_strategy=group_by_length")
+    results = runs.results("student")
     teacher, student = (results[side]["metrics"]["validation"] for side in ("teacher", "student"))
     assert teacher["mrr"] > 0.95 and student["auc"] > 0.95
     state = json.loads((runs.folder / "student" / "trainer_state.json").read_text())
@@ -39,6 +40,13 @@ def test_sentence_transformers_gives_the_probabilities(runs):
     tokenizer = AutoTokenizer.from_pretrained(runs.folder / "teacher")
     expected = [model(**tokenizer(*pair, return_tensors="pt")).logits.sigmoid().item() for pair in pairs]
     assert found == pytest.approx(expected, abs=1e-4) and found[0] > 0.5 > found[1]
+
+
+def test_the_snippet_of_the_card_runs(runs, capsys, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.chdir(runs.folder)
+    exec(runs.snippet("student"), {})
+    assert "[0." in capsys.readouterr().out
 
 
 def test_grades_are_learned_too_and_what_was_trained_otherwise_is_refused(runs, capsys):

@@ -69,9 +69,17 @@ class KindRuns:
     def evaluate(self, name: str, *overrides: str) -> dict[str, Any]:
         return self._run("evaluate", name, *overrides)
 
+    def results(self, name: str) -> dict[str, Any]:
+        """Return what a run has written."""
+        return json.loads((self.folder / name / "results.json").read_text())
+
+    def snippet(self, name: str) -> str:
+        """Return the Python of a run's model card."""
+        return (self.folder / name / "README.md").read_text().split("```python")[1].split("```")[0]
+
     def _run(self, command: str, name: str, *overrides: str) -> dict[str, Any]:
         main([command, *self.task, *overrides, f"output_dir={self.folder / name}"])
-        return json.loads((self.folder / name / "results.json").read_text())
+        return self.results(name)
 
 
 def encoder(folder: Path, *, layers: int = 3, width: int = 32) -> None:
