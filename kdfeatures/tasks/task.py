@@ -245,12 +245,10 @@ class Task:
                 )
         if self.is_text and self.label is not None:
             raise UserError(
-                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
+                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; a text has none, leave it out"
             )
         if not self.is_text and not self.has_labels and self.kind != "embedding":
-            raise UserError(
-                f"task '{self.name}' of kind {self.kind} has task.label={self.label}; kind text, and no other, has none"
-            )
+            raise UserError(f"task '{self.name}' of kind {self.kind} has no labels; give task.label their column")
         if self.is_text:
             self._check_text()
             return
