@@ -148,7 +148,7 @@ FITTING: dict[Outputs, str] = {  # losses for outputs of a meaning
     "classes": "LogitKD",
     "score": "LogitMSE",
     "labels": "BinaryKD",
-    "vector": "EmbeddingLoss",
+    "vector": "EmbeddingCosine",
 }
 
 

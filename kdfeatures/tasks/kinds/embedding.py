@@ -150,4 +150,4 @@ def cosines(vectors: np.ndarray) -> np.ndarray:
 def _label(label: Any, row: int, split: str) -> float:
     if label is None or label != label or label == UNKNOWN_LABEL:
         return float("nan")
-    return number(label, row, split)
+    return number(label, row, split, "how alike two texts are")

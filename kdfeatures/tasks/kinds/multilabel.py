@@ -121,6 +121,8 @@ def _of_list(given: Any, row: int, task: Task, split: str) -> list[float]:
 
 def _separator_hint(text: str, task: Task) -> str:
     """Return what to write where a string holds several labels."""
+    if text.strip().startswith("["):
+        return "; a list in a CSV is a string, so write A|B and task.separator='|', or give JSON lines"
     for sign in ("|", ",", ";", " "):
         parts = [part.strip() for part in text.split(sign)]
         if len(parts) > 1 and all(part in task.labels for part in parts):

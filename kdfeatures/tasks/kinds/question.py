@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, List, Value
 from transformers import (
     AutoModelForQuestionAnswering,
     BatchEncoding,
@@ -26,6 +26,7 @@ from kdfeatures.tasks.columns import UNKNOWN_LABEL, check_columns, check_no_gaps
 from kdfeatures.tasks.constant_answers import compared
 from kdfeatures.tasks.task import Task
 
+ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
 CLS = 0  # the token that stands for no answer
 HIDDEN, NOTHING = [UNKNOWN_LABEL, UNKNOWN_LABEL], [0, 0]
 NO_ANSWER = AnswerSpan(CLS, CLS, 0.0, 0.0)
@@ -59,11 +60,11 @@ class QuestionTask(TaskType):
         check_columns(dataset, task, split)
         check_texts(dataset, task, split)
         contexts, answers = dataset[task.text[1]][:], dataset[task.label_column][:]
-        for row, (context, given) in enumerate(zip(contexts, answers, strict=True)):
-            if given is None:
-                continue
-            _check_answers(given, context, f"row {row} of split '{split}'", task)
-        return dataset
+        read = [
+            None if given is None else _read_answers(given, context, f"row {row} of split '{split}'", task)
+            for row, (context, given) in enumerate(zip(contexts, answers, strict=True))
+        ]
+        return dataset.remove_columns(task.label_column).add_column(task.label_column, read, feature=ANSWERS)
 
     def hidden_labels(self, dataset: Dataset, task: Task) -> list[Any]:
         return [None] * len(dataset)
@@ -178,13 +179,16 @@ class QuestionCollator:
         return batch
 
 
-def _check_answers(given: Mapping[str, Any], context: str, where: str, task: Task) -> None:
-    """Raise UserError unless the answers are parts of the context."""
-    texts, starts = given.get("text"), given.get("answer_start")
-    if texts is None or starts is None or len(texts) != len(starts):
+def _read_answers(given: Any, context: str, where: str, task: Task) -> dict[str, list[Any]]:
+    """Return answers in the layout of the Hub, from it or from SQuAD's own; UserError unless they are in the "
+    "context."""
+    if isinstance(given, list) and all(isinstance(answer, Mapping) for answer in given):
+        given = {key: [answer.get(key) for answer in given] for key in ("text", "answer_start")}
+    texts, starts = (given.get(key) if isinstance(given, Mapping) else None for key in ("text", "answer_start"))
+    if texts is None or starts is None or len(texts) != len(starts) or None in (*texts, *starts):
         raise UserError(
-            f"{where}: column '{task.label_column}' must hold {{'text': [...], 'answer_start': [...]}}, but holds "
-            f"{given}"
+            f"{where}: column '{task.label_column}' must hold {{'text': [...], 'answer_start': [...]}}, as JSON lines "
+            f"and parquet can, but holds {given!r:.80}"
         )
     if not texts and not task.answer_windows.unanswerable:
         raise UserError(f"{where} has no answer; set task.windows.unanswerable=true where that is meant")
@@ -194,6 +198,7 @@ def _check_answers(given: Mapping[str, Any], context: str, where: str, task: Tas
                 f"{where}: the answer {text!r} is not in its context from character {start}, where there is "
                 f"{context[start : start + len(text)]!r}"
             )
+    return {"text": list(texts), "answer_start": list(starts)}
 
 
 def _encoded_windows(

@@ -43,7 +43,7 @@ class RelevanceTask(SequenceTask):
             if label is None or label == UNKNOWN_LABEL:
                 values.append([float("nan")])
                 continue
-            value = number(label, row, split) / (task.scale or 1.0)
+            value = number(label, row, split, "relevance") / (task.scale or 1.0)
             if task.loss != MSE and not 0 <= value <= 1:
                 raise UserError(
                     f"row {row} of split '{split}' has the label {label:g}, which is not between 0 and 1; write the "

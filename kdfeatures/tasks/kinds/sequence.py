@@ -137,8 +137,8 @@ class SequenceTask(TaskType):
             yield {"index": index, "prediction": f"{prediction:.3f}" if task.is_regression else task.labels[prediction]}
 
 
-def number(label: Any, row: int, split: str) -> float:
-    """Return a label that is a number; raises UserError that names its row for another."""
+def number(label: Any, row: int, split: str, of: str = "regression") -> float:
+    """Return a label that is a number; raises UserError that names its row, and what needs one, for another."""
     if isinstance(label, bool) or not isinstance(label, (int, float)) or label != label:
-        raise UserError(f"row {row} of split '{split}' has the label {label!r}; regression needs a number")
+        raise UserError(f"row {row} of split '{split}' has the label {label!r}; {of} needs a number")
     return float(label)

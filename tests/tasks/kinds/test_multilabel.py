@@ -85,6 +85,7 @@ def test_what_is_hidden_is_hidden_as_a_whole():
         ([["person"], [7], []], TASK, "row 1 .* has the label 7"),
         (["person,place", "", ""], TASK, r"it holds several, so write task.separator=','"),
         (["person", "place", "person sleep"], TASK, r"row 2 .* write task.separator=' '"),
+        (["['person', 'place']", "", ""], TASK, "a list in a CSV is a string, so write A.B and task.separator"),
         ([1.5, 0.0, 0.0], TASK, "row 0 .* has the labels 1.5; .* takes lists of labels"),
     ],
 )

@@ -181,6 +181,14 @@ def test_answers_that_do_not_fit_are_named_with_their_row(given, told):
         encoded([WHO | {"answers": dict(zip(("text", "answer_start"), given, strict=True))}])
 
 
+def test_answers_as_squads_own_files_have_them_are_read_and_others_are_told():
+    listed = [{"text": "Ada Lovelace", "answer_start": 22}, {"text": "Ada", "answer_start": 22}]
+    assert encoded([WHO | {"answers": listed}])[:] == encoded([WHO])[:]
+    for wrong in ("Ada", [{"text": "Ada"}], ["Ada"]):
+        with pytest.raises(UserError, match="row 0 of split 'train': column 'answers' must hold"):
+            encoded([WHO | {"answers": wrong}])
+
+
 def test_a_question_that_leaves_no_room_is_named():
     with pytest.raises(UserError, match="the question of row 0 has 3 tokens, which leaves 2 of data.max_length=8"):
         encoded([WHO | {"question": "who met grace"}], max_length=8)
