@@ -23,17 +23,9 @@ from kdfeatures.runs.moved_options import current_term
 
 OF_RUN = "mapping"  # the option of the map that all terms take that have none of their own
 HEADS = "heads"  # of a term that compares scores: how heads are brought together
-TERM_FIELDS = (
-    "weight",
-    "pair_reduction",
-    "mapping",
-    "teacher",
-    "regression",
-    "multilabel",
-    HEADS,
-)  # all else is the loss's
 ALTERNATIVES = ("regression", "multilabel")  # losses that take a term's place for other outputs
 ON_LAYERS = ("weight", "pair_reduction", "mapping", "teacher")  # what a term on layers must say
+TERM_FIELDS = (*ON_LAYERS, *ALTERNATIVES, HEADS)  # all else is the loss's
 
 
 def objective_of(config: Mapping[str, Any], made: Mapping[str, Term] | None = None) -> Objective:

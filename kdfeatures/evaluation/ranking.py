@@ -42,8 +42,7 @@ def auc(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def average_precision(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the relevant ones of the precision among all that are ranked at least as high, as scikit-learn has "
-    "it."""
+    """Mean over the relevant ones of the precision among all ranked at least as high, as scikit-learn has it."""
     relevant = np.asarray(labels) > THRESHOLD
     return float(average_precision_score(relevant, predictions)) if relevant.any() else 0.0
 

@@ -1,5 +1,4 @@
-"""Losses on the one vector that an embedding model makes of each text: those between hidden states, on a single "
-"token."""
+"""Losses on the one vector that an embedding model makes of a text: those between hidden states, on one token."""
 
 from __future__ import annotations
 

@@ -57,8 +57,7 @@ class TaskType(ABC):
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
 
     def problem_type(self, task: Task) -> str | None:
-        """Return what transformers calls the loss that a head for this task is trained with; None where it has no "
-        "say."""
+        """Return what transformers calls the loss that a head for this task is trained with; None if it has no say."""
         return None
 
     def columns(

@@ -1,2 +1,1 @@
-"""The kinds of tasks, a file each: a model's head, its inputs and its scores (kdfeatures.tasks.base says what of "
-"each)."""
+"""The kinds of tasks, a file each: a model's head, its inputs and its scores, as kdfeatures.tasks.base says of all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from datasets import ClassLabel, Dataset, List, Value
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation import multilabel
-from kdfeatures.evaluation.metrics import score
 from kdfeatures.tasks.columns import UNKNOWN_LABEL, classes, known_class
 from kdfeatures.tasks.constant_answers import compared
 from kdfeatures.tasks.kinds.sequence import SequenceTask
@@ -26,6 +25,8 @@ class MultilabelTask(SequenceTask):
 
     Encoded `labels` are (C,) for an example, 1 for those it has and 0 for the others, all NaN where they are hidden.
     """
+
+    metrics = multilabel.METRICS
 
     def problem_type(self, task: Task) -> str | None:
         return "multi_label_classification"
@@ -69,13 +70,6 @@ class MultilabelTask(SequenceTask):
 
     def labels(self, dataset: Dataset) -> np.ndarray:
         return np.asarray(dataset["labels"][:], dtype=np.float32)
-
-    def scored(self, logits: np.ndarray, labels: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
-        return score(task.metrics, task.predictions_from_logits(logits), labels, multilabel.METRICS)
-
-    def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
-        metric = str(task.main_metric)
-        return lambda predictions, labels: score(task.metrics, predictions, labels, multilabel.METRICS)[metric]
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
         """By the first metric, against none of the labels, all of them, and those that most texts have."""

@@ -180,8 +180,7 @@ class QuestionCollator:
 
 
 def _read_answers(given: Any, context: str, where: str, task: Task) -> dict[str, list[Any]]:
-    """Return answers in the layout of the Hub, from it or from SQuAD's own; UserError unless they are in the "
-    "context."""
+    """Return answers in the layout of the Hub, from it or from SQuAD's own; UserError unless the context has them."""
     if isinstance(given, list) and all(isinstance(answer, Mapping) for answer in given):
         given = {key: [answer.get(key) for answer in given] for key in ("text", "answer_start")}
     texts, starts = (given.get(key) if isinstance(given, Mapping) else None for key in ("text", "answer_start"))

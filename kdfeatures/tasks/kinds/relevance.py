@@ -32,6 +32,7 @@ class RelevanceTask(SequenceTask):
 
     pipeline = "text-ranking"
     in_order = True
+    metrics = ranking.METRICS
 
     def problem_type(self, task: Task) -> str | None:
         return "regression" if task.loss == MSE else "multi_label_classification"
@@ -83,15 +84,12 @@ class RelevanceTask(SequenceTask):
         by_query: Mapping[str, Metric] = {
             name: partial(_of_queries, metric, queries) for name, metric in ranking.BY_QUERY.items()
         }
-        known = {**ranking.METRICS, **by_query}
+        known = {**self.metrics, **by_query}
         return score(task.metrics, task.predictions_from_logits(logits), labels.reshape(len(labels)), known)
 
     def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
         """None where candidates of a query are scored together."""
-        if set(task.metrics) & set(ranking.BY_QUERY):
-            return None
-        metric = str(task.main_metric)
-        return lambda predictions, labels: score(task.metrics, predictions, labels, ranking.METRICS)[metric]
+        return None if set(task.metrics) & set(ranking.BY_QUERY) else super().main_score(task)
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
         """By the first metric, against what equal scores for all are worth."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Value
@@ -16,7 +16,7 @@ from transformers import (
 
 from kdfeatures.distillation.teacher_outputs import reordered
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.metrics import score
+from kdfeatures.evaluation.metrics import METRICS, Metric, score
 from kdfeatures.evaluation.predict import Predictor, predict_logits
 from kdfeatures.tasks.base import Collator, TaskType
 from kdfeatures.tasks.columns import (
@@ -40,6 +40,7 @@ class SequenceTask(TaskType):
     untrained = "was never fine-tuned for classification"
     per_token = False
     takes_pool = True
+    metrics: ClassVar[Mapping[str, Metric]] = METRICS  # of rows, by name
 
     def problem_type(self, task: Task) -> str | None:
         return "regression" if task.is_regression else "single_label_classification"
@@ -49,8 +50,9 @@ class SequenceTask(TaskType):
         check_columns(dataset, task, split)
         check_texts(dataset, task, split)
         feature = dataset.features[task.label_column]
-        expected, values = self.typed_labels(dataset[task.label_column][:], feature, task, split)
-        if feature == expected:
+        labels = dataset[task.label_column][:]
+        expected, values = self.typed_labels(labels, feature, task, split)
+        if feature == expected and values == labels:
             return dataset
         return dataset.remove_columns(task.label_column).add_column(task.label_column, values, feature=expected)
 
@@ -120,11 +122,11 @@ class SequenceTask(TaskType):
 
     def scored(self, logits: np.ndarray, labels: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Return {metric: value} of logits against labels, row by row."""
-        return score(task.metrics, task.predictions_from_logits(logits), labels)
+        return score(task.metrics, task.predictions_from_logits(logits), labels, self.metrics)
 
     def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
         metric = str(task.main_metric)
-        return lambda predictions, labels: score(task.metrics, predictions, labels)[metric]
+        return lambda predictions, labels: score(task.metrics, predictions, labels, self.metrics)[metric]
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
         predictions, labels = task.predictions_from_logits(answers), self.labels(dataset)

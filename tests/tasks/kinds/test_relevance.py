@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Value
 from support.kind_tasks import RELEVANCE as TASK
 from support.tagged import pieces_tokenizer
 from support.tiny import tiny_config
@@ -54,6 +54,14 @@ def test_the_model_computes_binary_cross_entropy_as_our_loss_does():
 
 def test_grades_are_divided_by_the_scale():
     assert encoded((5, 0, 2.5, 1), GRADED)["labels"][:] == [[1.0], [0.0], [0.5], [pytest.approx(0.2)]]
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_the_scale_also_holds_for_columns_that_are_floats_already(loss):
+    task = dataclasses.replace(GRADED, loss=loss)
+    rows = Dataset.from_dict({**ROWS, "relevant": [5.0, -1.0, 2.5, 1.0]}).cast_column("relevant", Value("float32"))
+    labels = KIND.labels(encode(KIND.checked(rows, task, "train"), pieces_tokenizer(), task, 16))
+    np.testing.assert_allclose(labels, [1.0, np.nan, 0.5, 0.2])
 
 
 @pytest.mark.parametrize(
