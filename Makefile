@@ -5,7 +5,7 @@ RUN := HF_HUB_OFFLINE=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test check bench notebooks reference wheel
+.PHONY: help setup demo test trust check bench notebooks reference wheel
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md 
 
 test: $(READY)  ## run all tests in WORKERS=2 processes; FAST=1 leaves out the slow ones
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal $(if $(FAST),-m "not slow")
+
+trust: $(READY)  ## attack options, files, checkpoints and folders, all cases: docs/reliability.md
+	OMP_NUM_THREADS=1 TRUST=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal tests/trust
 
 check: $(READY)  ## lint, types, and the layers of the packages
 	$(VENV)/bin/ruff check .

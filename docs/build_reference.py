@@ -169,6 +169,10 @@ def annotation(given: Any) -> str:
     if isinstance(given, ForwardRef):
         given = given.__forward_arg__
     text = given if isinstance(given, str) else inspect.formatannotation(given)
+    # of Annotated[int, Range(1)] the type; kdfeatures.ranges says the rest
+    text = re.sub(
+        r"^(?:typing\.)?Annotated\[(.*?), (?:Range|OneOf|Count|Seed|Share|NotNegative|Positive)\b.*\]$", r"\1", text
+    )
     return text.replace('"', "").replace("'", "") if text.startswith(("'", '"')) else text
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from kdfeatures.api.distill import distill as distill
     from kdfeatures.api.evaluate import evaluate as evaluate
     from kdfeatures.api.finetune import finetune as finetune
+    from kdfeatures.api.recipes import recipe as recipe
+    from kdfeatures.api.recipes import recipe_names as recipe_names
     from kdfeatures.capture.context import capture as capture
     from kdfeatures.capture.context import extract as extract
-    from kdfeatures.config.recipes import recipe as recipe
-    from kdfeatures.config.recipes import recipe_names as recipe_names
     from kdfeatures.distillation.distiller import Distiller as Distiller
     from kdfeatures.distillation.objective import Objective as Objective
     from kdfeatures.distillation.recipe import Recipe as Recipe
@@ -81,8 +81,8 @@ _HOMES = {
     "extract": "capture.context",
     "finetune": "api.finetune",
     "give_vectors": "embeddings.pooling",
-    "recipe": "config.recipes",
-    "recipe_names": "config.recipes",
+    "recipe": "api.recipes",
+    "recipe_names": "api.recipes",
 }
 _PACKAGES = ("capture", "losses", "mapping")  # `capture` is called, too; see its __init__
 

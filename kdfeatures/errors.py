@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 
 class UserError(ValueError):
@@ -49,6 +49,19 @@ class MissingSplit(UserError):
 
 class Diverged(UserError):
     """The model's outputs are not finite."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or another signal ended the run. saved: whether a checkpoint was written for it."""
+
+    def __init__(self, signal: int, *, saved: bool) -> None:
+        self.signal, self.saved = signal, saved
+        super().__init__(f"stopped by signal {signal}")
+
+
+def stop_at_once(number: int, frame: Any) -> NoReturn:
+    """A signal handler that raises Stopped."""
+    raise Stopped(number, saved=False)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -1,13 +1,86 @@
-"""Text files that appear at once: a reader sees the old one or the new one, never half of it."""
+"""Text files that appear at once, folders that one run at a time writes to, and errors of a full disk in one line."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
+
+from kdfeatures.errors import UserError
+
+LOCK = ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# what libraries say that do not pass on the system's error number
+SAID_OF_FULL = ("No space left on device", "Disk quota exceeded", "os error 28")
+SAID_PERHAPS = ("PytorchStreamWriter failed",)  # of a full disk among others
+MIB = 2**20
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a line or several to `file`, and a line end behind them; several processes may write the same file."""
+    """Write a line or several to `file`, and a line end behind them; several processes may write the same file.
+
+    A reader sees the old file or the new one, never half of it; so it is after a crash.
+    """
     unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(file)
+    try:
+        with unfinished.open("w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to `folder` in the block, which is made; raises UserError if one does so now.
+
+    The operating system drops the lock with its process, so a killed run leaves none behind.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+        if not (folder / LOCK).exists():  # a run that ended in this moment has removed it
+            lock.release()
+            lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"output_dir={folder}: another run is writing there now; wait for its end, or choose another folder."
+        ) from error
+    except OSError as error:
+        raise UserError(f"output_dir={folder} cannot be written: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def disk_full(error: BaseException, folder: Path) -> str | None:
+    """Return a sentence on the space that is left when `error`, or what it came from, is that of a full disk.
+
+    folder: where the run writes, or a folder that it would make.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        file = getattr(chain, "filename", None)
+        place = Path(file) if isinstance(file, str) else folder
+        existing = next(path for path in (place, *place.absolute().parents) if path.exists())
+        free = shutil.disk_usage(existing).free / MIB
+        is_full = (isinstance(chain, OSError) and chain.errno in FULL) or _says(chain, SAID_OF_FULL)
+        if is_full or (free < 1 and _says(chain, SAID_PERHAPS)):
+            return f"no space is left at {place} ({free:.0f} MiB free)"
+        chain = chain.__cause__ or chain.__context__
+    return None
+
+
+def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error) for text in texts)

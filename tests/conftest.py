@@ -40,3 +40,7 @@ def _generated_once():
 def pytest_collection_finish():
     # Trainer calls gc.collect(), which takes a quarter of a second over the objects of the imported libraries
     gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()  # or triton reports what was frozen as leaked when Python ends

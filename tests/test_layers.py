@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "kdfeatures"
 # from the lowest to the highest; a package may import those before it, and a module of its own package
 LAYERS = (
-    "errors", "files", "hub", "features", "masking", "losses", "mapping", "capture", "alignment", "embeddings",
-    "distillation", "evaluation", "tasks", "tokenization", "data", "models", "analysis", "cache", "training", "runs",
-    "config", "pipelines", "api", "benchmark", "cli",
+    "errors", "files", "checksums", "ranges", "hub", "features", "masking", "losses", "mapping", "capture", "alignment",
+    "embeddings", "distillation", "evaluation", "tasks", "tokenization", "data", "models", "analysis", "cache",
+    "training", "runs", "config", "pipelines", "api", "benchmark", "cli",
 )  # fmt: skip
 WITH_HYDRA = ("config", "benchmark", "cli")
 WITHOUT_TRANSFORMERS = ("errors", "features", "masking", "losses", "mapping")
@@ -138,4 +138,6 @@ def test_two_public_things_never_share_a_name():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(name)
     # `run` is what every command has, `pair` what every grammar of generated tasks has
-    assert {name: where for name, where in homes.items() if len(where) > 1 and name not in ("run", "pair")} == {}
+    assert {
+        name: where for name, where in homes.items() if len(where) > 1 and name not in ("run", "check", "pair")
+    } == {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from kdfeatures.alignment.hungarian import HEAD_MEASURES
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.ranges import MAX_COUNT, Count, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,12 @@ class InspectSettings:
     """
 
     measures: list[str] = field(default_factory=lambda: list(HEAD_MEASURES))
-    examples: int = 128
-    batch_size: int = 8
-    sentences: int = 6
-    sentence_tokens: int = 40
+    examples: Annotated[int, Range(4, MAX_COUNT)] = 128
+    batch_size: Annotated[int, Range(2, MAX_COUNT)] = 8
+    sentences: Annotated[int, Range(0, MAX_COUNT)] = 6
+    sentence_tokens: Annotated[int, Count] = 40
     texts: list[Any] = field(default_factory=list)
-    max_page_mib: float = 24.0
+    max_page_mib: Annotated[float, Positive] = 24.0
 
     def __post_init__(self) -> None:
         for name in self.measures:

@@ -34,7 +34,7 @@ RUN: dict[str, Callable[[DictConfig, Path], Any]] = {
     "finetune": lambda cfg, folder: run_finetuning(finetune_settings(cfg, folder), folder),
     "export": lambda cfg, folder: export(export_settings(cfg, folder), folder),
 }
-PLAN, BROKEN, DIVERGED, LOCK = "cell.json", "error.txt", "diverged.txt", ".lock"
+PLAN, BROKEN, DIVERGED, LOCK = "cell.json", "error.txt", "diverged.txt", ".cell.lock"
 
 
 def compose(command: str, overrides: Sequence[str]) -> DictConfig:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from kdfeatures.config.paths import conf_dir
 from kdfeatures.config.schema import section
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.ranges import MAX_COUNT, Positive, Range, Seed, Share
 
 CONTROLS = ("hard", "pseudo", "logits", "permuted")
 TEACHER = "teacher"  # the name of its runs and of their folder among the trials
@@ -32,14 +32,14 @@ class GridSettings:
     arms: dict[str, list[str]]
     per_task: dict[str, list[str]]
     baseline: str
-    seeds: list[int]
-    learning_rates: list[float]
-    held_out: float
+    seeds: Annotated[list[int], Seed]
+    learning_rates: Annotated[list[float], Positive]
+    held_out: Annotated[float, Share]
     finetune: list[str]
     export: bool
     submission: str | None
     sample: str | None
-    resamples: int
+    resamples: Annotated[int, Range(10, MAX_COUNT)]
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,22 @@ class GridRunSettings:
 
         Raises UserError for values that cannot be, and for options of a run that the grid sets itself.
         """
-        names = [field.name for field in fields(GridSettings)]
-        try:
-            grid = section({"": {name: _plain(cfg[name]) for name in names}}, "", GridSettings)
-        except UserError as error:
-            raise UserError(str(error).lstrip(".")) from error
-        _check(grid)
-        shared = tuple(_shared(overrides, names))
+        grid = read_grid({name: _plain(cfg[name]) for name in NAMES})
+        shared = tuple(_shared(overrides, NAMES))
         _check_experiment(overrides, grid)
         root = output_dir / "teachers" if cfg.teacher.root is None else Path(cfg.teacher.root)
         of_trials = None if cfg.teacher.trial_root is None else Path(cfg.teacher.trial_root)
         return cls(grid, shared, root, cfg.teacher.root is not None, of_trials, cfg.model.path)
+
+
+NAMES = [entry.name for entry in fields(GridSettings)]
+
+
+def read_grid(config: Mapping[str, Any]) -> GridSettings:
+    """Return the grid's own options of a composed config; raises UserError for values that cannot be."""
+    grid = section({"": {name: config[name] for name in NAMES if name in config}}, "", GridSettings)
+    _check(grid)
+    return grid
 
 
 def key_of(override: str) -> str:
@@ -152,8 +157,3 @@ def _check(grid: GridSettings) -> None:
             _refuse(override, f"{option}: ")
             if key_of(override) in PER_CELL and not (key_of(override) == "recipe" and option.startswith("arms.")):
                 raise UserError(f"{option}: {override}: the grid itself says {key_of(override)}; leave it out.")
-    for rate in grid.learning_rates:
-        if not 0 < rate < math.inf:
-            raise UserError(f"learning_rates={grid.learning_rates}: {rate} is no positive number.")
-    if not 0 < grid.held_out < 1:
-        raise UserError(f"held_out={grid.held_out} must lie between 0 and 1, such as 0.1.")

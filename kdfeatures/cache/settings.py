@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from kdfeatures.errors import ConfigError, nearest
+from kdfeatures.ranges import Count, Positive
 
 FEATURE_DTYPES = ("float16", "bfloat16", "float32")
 
@@ -27,9 +29,9 @@ class CacheSettings:
 
     path: str = "~/.cache/kdfeatures"
     dtype: str = "float16"
-    max_gib: float = 20.0
-    shard_examples: int = 1024
-    batch_size: int = 32
+    max_gib: Annotated[float, Positive] = 20.0
+    shard_examples: Annotated[int, Count] = 1024
+    batch_size: Annotated[int, Count] = 32
 
     def __post_init__(self) -> None:
         if self.dtype not in FEATURE_DTYPES:

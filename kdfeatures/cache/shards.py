@@ -16,6 +16,7 @@ import torch
 
 from kdfeatures.cache.arrays import BrokenFile, open_array, write_array
 from kdfeatures.cache.key import DIGEST, hash_of
+from kdfeatures.errors import UserError
 
 LOCKS = ".locks"
 
@@ -38,9 +39,16 @@ def shard_name(digests: np.ndarray, names: Iterable[str]) -> str:
 
 def read_shard(path: Path) -> Shard:
     """Read what a shard holds, but for the features. Raises BrokenFile."""
+    try:
+        files = list(path.iterdir())
+    except OSError as error:
+        raise BrokenFile(f"{path} cannot be read ({type(error).__name__})") from error
+    link = next((file for file in (path, *files) if file.is_symlink()), None)
+    if link is not None:
+        raise BrokenFile(f"{link} is a symbolic link")
     digests = open_array(path / "digests", verify=True)[0].numpy()
     lengths = open_array(path / "lengths", verify=True)[0].numpy().astype(np.int64)
-    names = frozenset(file.name for file in path.iterdir()) - {"digests", "lengths"}
+    names = frozenset(file.name for file in files) - {"digests", "lengths"}
     if shard_name(digests, names) != path.name:
         raise BrokenFile(f"{path} lacks files, or has some of another shard")
     return Shard(path, digests.view(f"S{DIGEST}").ravel(), lengths, np.cumsum(lengths) - lengths, names)
@@ -76,13 +84,15 @@ def locked(folder: Path, name: str, *, wait: bool) -> Iterator[bool]:
     The operating system drops a lock with its process, so a killed writer leaves none behind.
     """
     locks = folder / LOCKS
-    locks.mkdir(exist_ok=True)
     lock = filelock.FileLock(locks / name, timeout=-1 if wait else 0)
     try:
+        locks.mkdir(exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         yield False
         return
+    except OSError as error:
+        raise UserError(f"the teacher cache {folder} cannot be written: {error.strerror}.") from error
     try:
         for leftover in folder.glob(f".{name}.*"):  # of a writer that was killed: the living hold the lock
             shutil.rmtree(leftover, ignore_errors=True)
@@ -94,16 +104,32 @@ def locked(folder: Path, name: str, *, wait: bool) -> Iterator[bool]:
 
 
 def remove_if_broken(folder: Path, name: str, names: Sequence[str]) -> str | None:
-    """Check a shard anew and remove it if it is broken; returns what was wrong. names: the features to check."""
+    """Check a shard anew and remove it if it is broken; returns what was wrong. names: the features to check.
+
+    Raises UserError for one that cannot be removed: it would be found broken for ever.
+    """
     with locked(folder, name, wait=True):
         try:
             read_shard(folder / name)
             for file in names:
                 open_array(folder / name / file, verify=True)
         except BrokenFile as error:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            _remove(folder / name, str(error))
             return str(error)
     return None
+
+
+def _remove(shard: Path, why: str) -> None:
+    try:
+        if shard.is_symlink():
+            shard.unlink()
+        else:
+            shutil.rmtree(shard)
+    except OSError as error:
+        raise UserError(
+            f"teacher cache: {why}, and the shard {shard} cannot be removed ({error.strerror}); remove it yourself, or "
+            "choose another cache.path."
+        ) from error
 
 
 def _sync(folder: Path) -> None:

@@ -34,9 +34,11 @@ class FeatureCache:
         teacher_identity = identity(teacher, tokenizer, settings.dtype)
         self.root = Path(settings.path).expanduser()
         self.folder = self.root / folder_name(teacher_identity)
+        text, file = json.dumps(teacher_identity, indent=2), self.folder / "identity.json"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "identity.json", json.dumps(teacher_identity, indent=2))
+            if not (file.is_file() and file.read_bytes() == f"{text}\n".encode()):  # a whole cache is only read
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(file, text)
         except OSError as error:
             raise UserError(f"cache.path={settings.path} cannot be written: {error.strerror}.") from error
         self._catalogue = Catalogue(self.folder)

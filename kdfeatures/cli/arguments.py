@@ -11,6 +11,13 @@ from hydra.core.override_parser.types import Override
 
 from kdfeatures.errors import UserError
 
+# flags of Hydra's by which other files than those of kdfeatures would say what a command is: {flags: (name, why)}
+REFUSED = {
+    ("--config-path", "-cp"): ("config_path", "would replace the commands' own files; add yours with --config-dir DIR"),
+    ("--config-name", "-cn"): ("config_name", "would replace the command's own file; name another command instead"),
+    ("--experimental-rerun",): ("experimental_rerun", "would run a pickled file; repeat the command's overrides"),
+}
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -28,11 +35,17 @@ def parse_arguments(rest: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config-dir", "-cd")
     for flags in (("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"), ("--shell-completion", "-sc")):
         parser.add_argument(*flags, action="store_true")
-    for flags in (("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn"), ("--experimental-rerun",)):
-        parser.add_argument(*flags)
+    parser.add_argument("--package", "-p")
+    for refused in REFUSED:
+        parser.add_argument(*refused)
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
     parser.add_argument("--info", "-i", const="all", nargs="?")
-    return parser.parse_intermixed_args(rest)
+    arguments = parser.parse_intermixed_args(rest)
+    for (flag, *_), (name, why) in REFUSED.items():
+        if getattr(arguments, name) is not None:
+            raise UserError(f"{flag} {why}.")
+    arguments.shows_only = any((arguments.cfg, arguments.info, arguments.hydra_help, arguments.shell_completion))
+    return arguments
 
 
 def jobs_of(overrides: Sequence[Override]) -> list[list[str]]:

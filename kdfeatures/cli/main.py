@@ -11,21 +11,24 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from kdfeatures.cli.arguments import jobs_of, parse_arguments
+from kdfeatures.cli.endings import signals_in_one_line, system_errors_in_one_line
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
+from kdfeatures.cli.refusals import FolderBefore, undo
 from kdfeatures.cli.spoken import spoken
-from kdfeatures.config.compose import check_seed
+from kdfeatures.cli.trust import check_hydra_node
+from kdfeatures.config.compose import check_allow_targets, check_seed
 from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.paths import check_folder, conf_dir
@@ -54,24 +57,25 @@ def main(argv: list[str] | None = None) -> None:
         rest = [f"{NAMES_A_PATH[command]}={_quoted(rest[0])}", *rest[1:]]
     if command == "glue":
         rest = _lists(rest)
+    _quieten()
     try:
         if command not in SUMMARIES:
             raise UserError(f"unknown command '{command}'{nearest(command, SUMMARIES)}; try kdfeatures --help")
         if "--help" in rest or "-h" in rest:
             print(command_help(command))
             return
-        fixed = check_overrides(command, rest)
+        fixed, before = check_overrides(command, rest)
     except UserError as error:
         _fail(error)
-    _quieten()
     finished: list[tuple[dict, Path]] = []
     failures: list[str] = []
-    job = _job(command, fixed is not None, finished, failures)
+    job = _job(command, fixed is not None, before, finished, failures)
     if fixed is not None:
         # a job's folder is named by what the sweep varies, not by all that was said
         rest = [*rest, f"hydra.job.config.override_dirname.exclude_keys={fixed}"]
     sys.argv = [f"kdfeatures {command}", *rest]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
+    with signals_in_one_line():
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
     if len(finished) > 1:
         from kdfeatures.runs.arms import without_seed
         from kdfeatures.runs.results import run_table
@@ -82,11 +86,18 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
 
 
-def check_overrides(command: str, rest: list[str]) -> list[str] | None:
-    """Compose every job that `rest` asks for. Raises UserError for the first bad one.
+class CheckedCall(NamedTuple):
+    """Jobs that can start. fixed: the keys that all jobs of a sweep share, None when it is no sweep.
 
-    Returns the keys that all jobs of a sweep share, or None when it is not a sweep.
+    before: the folder of a single job as it is now.
     """
+
+    fixed: list[str] | None
+    before: FolderBefore | None
+
+
+def check_overrides(command: str, rest: list[str]) -> CheckedCall:
+    """Compose every job that `rest` asks for, and check its options. Raises UserError for the first bad one."""
     arguments = parse_arguments(rest)
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
@@ -106,12 +117,18 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
             except HydraException as error:
                 raise UserError(explained(error, command, arguments.overrides)) from error
         pushed: set[str] = set()
+        before = None
         for overrides in jobs:
             try:
-                cfg = hydra.compose(command, [*overrides, *directories])
-            except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: task=null
+                cfg = hydra.compose(command, [*overrides, *directories], return_hydra_config=True)
+            except Exception as error:  # ValueError: task=null; TypeError: mapping=[1]; none is more than a wrong line
                 raise UserError(explained(error, command, overrides)) from error
             unresolved: Any = OmegaConf.to_container(cfg)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            allowed = unresolved["allow_targets"]
+            check_allow_targets(allowed, given=any(text.lstrip("+").startswith("allow_targets=") for text in overrides))
+            check_hydra_node(command, [*overrides, *directories], unresolved.pop("hydra"), allowed)
             folder = unresolved["output_dir"]  # it may name the time
             _check_common(cfg, folder)
             if folder is not None and fixed is None:
@@ -119,7 +136,11 @@ def check_overrides(command: str, rest: list[str]) -> list[str] | None:
                 _check_output(Path(folder), unresolved)
             check_processes(command, arguments.overrides, folder)
             _check_upload(cfg, len(jobs), pushed)
-    return fixed
+            if not arguments.shows_only:
+                _command(command).check(cfg)
+            if fixed is None and folder is not None:
+                before = FolderBefore.of(folder)
+    return CheckedCall(fixed, before)
 
 
 def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
@@ -172,7 +193,13 @@ def _check_output(folder: Path, config: dict[str, Any]) -> None:
 
 def _check_common(cfg: DictConfig, folder: str | None) -> None:
     check_seed(cfg.seed)
-    if "runs" in cfg and (cfg.runs is None or not Path(cfg.runs).is_dir()):
+    if folder is not None and not isinstance(folder, str):
+        raise UserError(
+            f"output_dir={folder} must be a folder's name; one like a number in quotes: \"output_dir='1'\"."
+        )
+    if folder is not None and not folder.strip():
+        raise UserError("output_dir is empty; name a folder.")
+    if "runs" in cfg and not (isinstance(cfg.runs, str) and Path(cfg.runs).is_dir()):
         raise UserError(f"runs={cfg.runs} is no folder; say which runs to compare, kdfeatures compare DIR.")
     if folder is None:
         return
@@ -180,16 +207,24 @@ def _check_common(cfg: DictConfig, folder: str | None) -> None:
     check_folder(Path(folder), f"output_dir={folder}")
 
 
-def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failures: list[str]):
+def _job(
+    command: str,
+    is_sweep: bool,
+    before: FolderBefore | None,
+    finished: list[tuple[dict, Path]],
+    failures: list[str],
+) -> Callable[[DictConfig], float | None]:
     caller = os.getpid()
 
     def job(cfg: DictConfig) -> float | None:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        run = importlib.import_module(f"kdfeatures.cli.commands.{command}").run
+        run = _command(command).run
         try:
-            with spoken():
+            with spoken(), system_errors_in_one_line(folder):
                 results = run(cfg, folder)
         except UserError as error:
+            if is_first_here():
+                undo(folder, before)
             if not is_sweep:
                 _fail(error)
             # the other jobs of a sweep go on; the exit status tells at the end
@@ -207,6 +242,11 @@ def _job(command: str, is_sweep: bool, finished: list[tuple[dict, Path]], failur
         return results["student"]["metrics"].get(results["split"], {}).get(results["metric"])
 
     return job
+
+
+def _command(name: str) -> Any:
+    """The module of a command. Its import takes seconds, so not before the command's line is read."""
+    return importlib.import_module(f"kdfeatures.cli.commands.{name}")
 
 
 def _quieten() -> None:

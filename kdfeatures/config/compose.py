@@ -11,12 +11,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.config.hydra_errors import explained
-from kdfeatures.config.paths import conf_dir
+from kdfeatures.config.paths import NOWHERE, conf_dir
 from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.runs.stage_configs import merged
-
-NOWHERE = Path("outputs")  # of a config that is only read
 
 
 def composed(
@@ -48,6 +46,7 @@ def composed(
             raise UserError(explained(error, command, [*chosen, *overrides])) from error
         config = plain_config(cfg, NOWHERE if output_dir is None else output_dir)
     check_seed(config["seed"])
+    check_allow_targets(config["allow_targets"], given=True)  # all files are the package's
     _check_known(values, config)
     return merged(config, values)
 
@@ -56,6 +55,21 @@ def check_seed(seed: Any) -> None:
     """Raise UserError for a seed that random generators do not take."""
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise UserError(f"seed={seed} must be a whole number from 0 to 2^32 - 1.")
+
+
+def check_allow_targets(allow_targets: Any, *, given: bool) -> None:
+    """Raise UserError for what is no list of packages, and for trust that a file asks for.
+
+    given: whether the call itself says `allow_targets`, by its command line or its arguments.
+    """
+    if not isinstance(allow_targets, list) or not all(isinstance(name, str) and name for name in allow_targets):
+        raise UserError(f"allow_targets={allow_targets} must be a list of packages, such as allow_targets=[my_package]")
+    if allow_targets and not given:
+        names = ",".join(allow_targets)
+        raise UserError(
+            f"a file sets allow_targets=[{names}], but what a file says is no permission to run code; read it, and if "
+            f"you trust {names}, write allow_targets=[{names}] on the command line."
+        )
 
 
 def _check_known(values: Mapping[str, Any], config: Mapping[str, Any]) -> None:

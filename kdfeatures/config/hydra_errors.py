@@ -16,6 +16,8 @@ from kdfeatures.errors import nearest
 def explained(error: Exception, command: str, overrides: Sequence[str]) -> str:
     """Return what was wrong with the overrides of a command that hydra.compose could not take."""
     text = str(error)
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return f"cannot read {' '.join(overrides)}: {' '.join(text.split()) or type(error).__name__}."
     if isinstance(error, OverrideParseException):
         return (
             f"cannot read '{error.override}': {text.splitlines()[0]}; write NAME=VALUE in quotes for "

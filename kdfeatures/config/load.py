@@ -6,13 +6,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from omegaconf import DictConfig
 
 from kdfeatures.analysis.settings import InspectSettings
 from kdfeatures.config.objective import ConfiguredMap, objective_of
 from kdfeatures.config.option_errors import option
+from kdfeatures.config.options import (
+    CacheOptions,
+    CommonOptions,
+    DistillOptions,
+    EvaluateOptions,
+    ExportOptions,
+    FinetuneOptions,
+    InspectOptions,
+    with_types,
+)
 from kdfeatures.config.schema import plain_config, section, typed
 from kdfeatures.config.settings import (
     CacheRunSettings,
@@ -39,6 +49,7 @@ from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import EncoderSpec
 from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.students import StudentSpec
+from kdfeatures.ranges import MAX_LAYERS, Count, Range
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.tasks.label_order import class_names, is_generic
 from kdfeatures.tasks.registry import task_type
@@ -73,7 +84,7 @@ def _for_terms(task: Task, objective: Objective) -> Task:
 
 def finetune_settings(cfg: Config, output_dir: Path | None = None) -> FinetuneSettings:
     """Return what `kdfeatures finetune` is to do."""
-    config = _plain(cfg, output_dir)
+    config = _plain(cfg, output_dir, FinetuneOptions)
     task, data = task_of(config), section(config, "data", DataSettings)
     if data.streaming:
         raise UserError("kdfeatures finetune reads no stream; set data.streaming=false.")
@@ -98,6 +109,10 @@ def finetune_settings(cfg: Config, output_dir: Path | None = None) -> FinetuneSe
 
 
 def _hard_label(class_weights: Any) -> HardLabel:
+    weights = class_weights if isinstance(class_weights, (list, tuple)) else []
+    is_right = class_weights is None or isinstance(class_weights, str) or len(weights) > 0
+    if not is_right or not all(type(weight) in (int, float) for weight in weights):
+        raise UserError(f"class_weights={class_weights} must be balanced, null, or a list of a number for each class.")
     with option(""):
         return HardLabel(class_weights=class_weights)
 
@@ -110,12 +125,12 @@ def distill_settings(
     objective: made in Python, in place of all that the config says of one; its `losses` then only name the terms.
     terms: made in Python, in place of those of their name.
     """
-    return _distill_settings(_plain(cfg, output_dir), objective, terms)
+    return _distill_settings(_plain(cfg, output_dir, DistillOptions), objective, terms)
 
 
 def cache_run_settings(cfg: DictConfig, output_dir: Path | None = None) -> CacheRunSettings:
     """Return what `kdfeatures cache` is to do."""
-    config = _plain(cfg, output_dir)
+    config = _plain(cfg, output_dir, CacheOptions)
     cache = cache_settings(config)
     if cache is None:
         raise UserError("kdfeatures cache fills a cache, so it cannot do with cache=off; leave that out.")
@@ -129,7 +144,7 @@ def cache_run_settings(cfg: DictConfig, output_dir: Path | None = None) -> Cache
 
 def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSettings:
     """Return what `kdfeatures evaluate` is to do."""
-    config = _plain(cfg, output_dir)
+    config = _plain(cfg, output_dir, EvaluateOptions)
     model = section(config, "model", _ScoredModel)
     task, data = task_of(config), section(config, "data", DataSettings)
     if model.path is None:
@@ -157,7 +172,7 @@ def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSe
 
 def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
     """Return what `kdfeatures export` is to do."""
-    config = _plain(cfg, output_dir)
+    config = _plain(cfg, output_dir, ExportOptions)
     model = section(config, "model", _ScoredModel)
     task, data = task_of(config), section(config, "data", DataSettings)
     if not task.metrics or task.is_text:
@@ -180,7 +195,7 @@ def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
 
 def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> InspectRunSettings:
     """Return what `kdfeatures inspect` is to do."""
-    config = _plain(cfg, output_dir)
+    config = _plain(cfg, output_dir, InspectOptions)
     task, data = task_of(config), section(config, "data", DataSettings)
     inspect = section(config, "inspect", InspectSettings)
     paths = {name: section(config, name, _PathOnly).path for name in ("teacher", "student", "before")}
@@ -269,7 +284,7 @@ class _ScoredModel:
 
     path: str | None = None
     force: bool = False
-    batch_size: int = 128
+    batch_size: Annotated[int, Count] = 128
 
 
 @dataclass(frozen=True)
@@ -281,13 +296,13 @@ class _PathOnly:
 class _MoreLayers:
     """Teacher layers to keep besides those that the recipe takes: their hidden states; their q, k and v."""
 
-    hidden: list[int]
-    attention: list[int]
+    hidden: Annotated[list[int], Range(0, MAX_LAYERS)]
+    attention: Annotated[list[int], Range(1, MAX_LAYERS)]
 
 
-def _plain(cfg: Config, output_dir: Path | None) -> Mapping[str, Any]:
+def _plain(cfg: Config, output_dir: Path | None, kind: type[CommonOptions]) -> Mapping[str, Any]:
     config = plain_config(cfg, output_dir) if isinstance(cfg, DictConfig) else cfg
-    return with_proposals(config)
+    return with_proposals(with_types(config, kind))
 
 
 def with_proposals(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -322,8 +337,6 @@ def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
 def _distill_settings(
     config: Mapping[str, Any], objective: Objective | None = None, terms: Terms | None = None
 ) -> DistillSettings:
-    if type(config.get("explain", False)) is not bool:
-        raise UserError(f"explain={config['explain']} must be true or false.")
     task = task_of(config)
     teacher, _ = teacher_settings(config)
     student = section(config, "student", StudentSpec)
@@ -368,9 +381,4 @@ def _teacher_training(config: Mapping[str, Any], task: Task, encoder: EncoderSpe
 
 
 def _output(config: Mapping[str, Any]) -> OutputSettings:
-    repository, private = config.get("push_to_hub"), config.get("hub_private")
-    if repository is not None and not isinstance(repository, str):
-        raise UserError(f"push_to_hub={repository} must be a repository, ORGANISATION/NAME, or null.")
-    if private not in (None, True, False):
-        raise UserError(f"hub_private={private} must be true, false or null.")
-    return OutputSettings(config["existing"], repository, private)
+    return OutputSettings(config["existing"], config.get("push_to_hub"), config.get("hub_private"))

@@ -76,7 +76,7 @@ class ConfiguredMap:
     allow_targets: Sequence[str]
 
     def __call__(self, student_layers: int, teacher_layers: int) -> Sequence[tuple[int, int]] | DynamicLayerMap:
-        return instantiate(self.node, self.name, self.allow_targets, student_layers, teacher_layers)
+        return instantiate(self.node, self.name, "layer map", self.allow_targets, student_layers, teacher_layers)
 
     @property
     def is_of_run(self) -> bool:
@@ -99,7 +99,7 @@ def fixed_pairs(
 
 
 def _projection(config: Mapping[str, Any]) -> Any:
-    return lambda *sizes: instantiate(config["projection"], "projection", config["allow_targets"], *sizes)
+    return lambda *sizes: instantiate(config["projection"], "projection", "projection", config["allow_targets"], *sizes)
 
 
 def _with_run_map(term: Term, config: Mapping[str, Any]) -> Term:
@@ -150,14 +150,14 @@ def _alternative(key: str, node: Mapping[str, Any], where: str, allow_targets: S
         own = node["temperature"]
         with option(f"{where}.temperature"):
             given = {**given, "temperature": read_schedule(own).at(0.0) if isinstance(own, Mapping) else own}
-    return instantiate(given, f"{where}.{key}", allow_targets)
+    return instantiate(given, f"{where}.{key}", "loss", allow_targets)
 
 
 def _heads(node: Mapping[str, Any], where: str, config: Mapping[str, Any]) -> Any:
     chosen, place = (config[HEADS], HEADS) if node[HEADS] is None else (node[HEADS], f"{where}.{HEADS}")
     if not isinstance(chosen, Mapping):
         raise UserError(f"{place}={chosen} names no file of conf/heads; write +{HEADS}@{place}={chosen}.")
-    return lambda pairs, sizes: instantiate(chosen, place, config["allow_targets"], pairs, sizes)
+    return lambda pairs, sizes: instantiate(chosen, place, "head alignment", config["allow_targets"], pairs, sizes)
 
 
 def _loss(node: Mapping[str, Any], where: str, allow_targets: Sequence[str]) -> tuple[Any, Schedule | None]:
@@ -169,7 +169,7 @@ def _loss(node: Mapping[str, Any], where: str, allow_targets: Sequence[str]) -> 
             schedule = read_schedule(arguments["temperature"])
     # the loss itself says which temperatures it takes
     temperatures = [{}] if schedule is None else [{"temperature": value} for value in schedule.extremes]
-    loss = [instantiate({**arguments, **chosen}, where, allow_targets) for chosen in temperatures][0]
+    loss = [instantiate({**arguments, **chosen}, where, "loss", allow_targets) for chosen in temperatures][0]
     target = f"{where}._target_={arguments['_target_']}"
     if not hasattr(loss, "inputs"):
         raise UserError(f"{target} makes no loss: it does not say what its `inputs` are.")

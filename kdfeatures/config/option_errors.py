@@ -190,6 +190,10 @@ TEXTS = {
         "student.hidden_size={hidden_size} is not a multiple of student.heads={heads}; choose student.heads so that it "
         "divides the width."
     ),
+    "student.too_deep": (
+        "student.init={init} copies layers, but student.layers={depth} is more than the teacher's {teacher_depth}; "
+        "choose at most as many, name the layers to copy with student.layers_from, or use student.init=random."
+    ),
     "student.copies_none": (
         "student.layers_from={layers_from} names layers to copy, but student.init={init} copies none; leave out one of "
         "them."
@@ -237,7 +241,7 @@ def option_line(error: UserError, name: str | None = None) -> str:
         return TEXTS[error.key].format(**{"nearest": "", **facts, "option": named, "value": error.value})
     section = SECTIONS.get(error.key or "", error.section) or (None if term is None else f"losses.{term}")
     prefix = name if name is not None else section
-    return error.said("" if prefix is None else f"{prefix}.")
+    return error.said(f"{prefix}." if prefix else "")
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kdfeatures.errors import UserError
 
+NOWHERE = Path("outputs")  # the folder of a run whose options are only checked
+
 
 def conf_dir() -> Path:
     """Return the folder of YAML files, for a wheel, an editable install and a plain checkout alike."""

@@ -14,8 +14,10 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from kdfeatures.config.option_errors import option
 from kdfeatures.errors import UserError
+from kdfeatures.ranges import check_values
 
 OWN_RECIPE = "own"  # what terms are called that come from no file of conf/recipe
+NODE = dict[str, Any]  # of a field that holds a section of its own, which is read where it is used
 PLAIN = {bool, int, float, str, NoneType}
 
 
@@ -55,20 +57,30 @@ def section(config: Mapping[str, Any], name: str, kind: type[Section], *, where:
     take, and for keys that `kind` has not.
     """
     where = name if where is None else where
+    given_node = _node(config.get(name, MISSING), where)
     hints = get_type_hints(kind)
-    shape = make_dataclass(kind.__name__, [(field.name, hints[field.name]) for field in fields(kind)])
+    _check_kinds(given_node, hints, where)
+    sections = {
+        key: _node(given_node.get(key, MISSING), f"{_below(where)}{key}") for key in hints if hints[key] == NODE
+    }
+    others = [field.name for field in fields(kind) if field.name not in sections]
+    shape = make_dataclass(kind.__name__, [(key, hints[key]) for key in others])
     try:
-        empty = shape(**{field.name: "???" for field in fields(kind)})
-        merged = OmegaConf.merge(OmegaConf.structured(empty), dict(config[name]))
+        empty = shape(**dict.fromkeys(others, "???"))
+        merged = OmegaConf.merge(
+            OmegaConf.structured(empty), {key: value for key, value in given_node.items() if key not in sections}
+        )
         values = _plain(merged)
     except OmegaConfBaseException as error:
         raise _explained(error, where) from error
     given = {key: value for key, value in values.items() if value != "???"}
     missing = next((key for key in values if key not in given and _has_no_default(kind, key)), None)
     if missing is not None:
-        raise UserError(f"{where}.{missing}: missing; give {where}.{missing}=...")
+        raise UserError(f"{_below(where)}{missing}: missing; give {_below(where)}{missing}=...")
     with option(where):
-        return kind(**given)
+        made = kind(**given, **sections)  # what it says itself of a value has more to say than its range
+        check_values(given, kind)
+        return made
 
 
 def typed(values: Mapping[str, Any], declared: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -77,7 +89,9 @@ def typed(values: Mapping[str, Any], declared: Mapping[str, Any], name: str) -> 
     So `no` is false where a bool is declared. Raises UserError that names the key below the option `name` and the
     value.
     """
+    values = _node(values, name)
     types = {key: kind for key, kind in declared.items() if key in values and _is_plain(kind)}
+    _check_kinds(values, types, name)
     kind = make_dataclass("Values", types.items())
     try:
         shape = OmegaConf.structured(kind(**dict.fromkeys(types, "???")))
@@ -93,7 +107,33 @@ def _plain(config: Any, *, resolve: bool = False) -> dict[str, Any]:
 
 
 def _explained(error: OmegaConfBaseException, name: str) -> UserError:
-    return UserError(f"{name}.{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}")
+    return UserError(f"{_below(name)}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}")
+
+
+def _check_kinds(given: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for values that OmegaConf would convert though they cannot be meant: 2 as true, true as text."""
+    for key, hint in hints.items():
+        value, kinds = given.get(key), (hint, *get_args(hint))
+        if type(value) in (bool, float) and str in kinds and not {bool, float} & set(kinds) and _is_plain(hint):
+            raise UserError(f"{_below(where)}{key}={value} must be text.")
+        if type(value) is int and bool in kinds and int not in kinds and value not in (0, 1):
+            raise UserError(f"{_below(where)}{key}={value} must be true or false.")
+
+
+def _node(given: Any, where: str) -> Mapping[str, Any]:
+    """Return a section as it is; raises UserError for one that is not there, or is a single value."""
+    if given is MISSING:
+        raise UserError(f"{where} is missing; leave out ~{where}.")
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}={given} must hold options by name: {where}.NAME=VALUE.")
+    unnamed = next((key for key in given if not isinstance(key, str)), None)
+    if unnamed is not None:
+        raise UserError(f"{where} holds {unnamed!r}, which is no name of an option.")
+    return given
+
+
+def _below(name: str) -> str:
+    return f"{name}." if name else ""
 
 
 def _is_plain(kind: Any) -> bool:

@@ -4,24 +4,62 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, get_type_hints
 
-from transformers import TrainingArguments
+import torch
+from transformers import SchedulerType, TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.training_args import OptimizerNames
 
+from kdfeatures.config.option_errors import option
 from kdfeatures.config.schema import typed
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.ranges import MAX_COUNT, Count, NotNegative, OneOf, Positive, Range, check_values
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.distributed import process_count
 
 DEFAULT_SAVE_STEPS = 500  # of transformers
-AT_LEAST_ONE = (
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "tokens_per_batch",
-)
+Strategy = Annotated[str, OneOf(("no", "steps", "epoch"))]
+Decay = Annotated[float, Range(0, 1, below=True)]
+
+
+@dataclass(frozen=True)
+class TrainerRanges:
+    """What options of the section `trainer` may be that transformers takes without a word, or refuses in its own."""
+
+    learning_rate: Annotated[float, NotNegative]
+    warmup_steps: Annotated[float, NotNegative]
+    weight_decay: Annotated[float, NotNegative]
+    num_train_epochs: Annotated[float, NotNegative]
+    max_steps: Annotated[int, Range(-1, MAX_COUNT)]
+    per_device_train_batch_size: Annotated[int, Count]
+    per_device_eval_batch_size: Annotated[int, Count]
+    gradient_accumulation_steps: Annotated[int, Count]
+    tokens_per_batch: Annotated[int | None, Count]
+    max_grad_norm: Annotated[float, NotNegative]
+    adam_beta1: Decay
+    adam_beta2: Decay
+    adam_epsilon: Annotated[float, Positive]
+    label_smoothing_factor: Decay
+    dataloader_num_workers: Annotated[int, Range(0, 1000)]
+    dataloader_prefetch_factor: Annotated[int | None, Count]
+    eval_delay: Annotated[float, NotNegative]
+    eval_steps: Annotated[float | None, Positive]
+    save_steps: Annotated[float, Positive]
+    logging_steps: Annotated[float, Positive]
+    save_total_limit: Annotated[int | None, Count]
+    projection_learning_rate: Annotated[float | None, NotNegative]
+    projection_weight_decay: Annotated[float | None, NotNegative]
+    early_stopping_patience: Annotated[int | None, Count]
+    eval_strategy: Strategy
+    save_strategy: Annotated[str, OneOf(("no", "steps", "epoch", "best"))]
+    logging_strategy: Strategy
+    train_sampling_strategy: Annotated[str, OneOf(("random", "sequential", "group_by_length"))]
+    lr_scheduler_type: Annotated[str, OneOf(tuple(kind.value for kind in SchedulerType))]
+    optim: Annotated[str, OneOf(tuple(name.value for name in OptimizerNames))]
 
 
 def trainer_settings(node: Mapping[str, Any], task: Task) -> TrainerSettings:
@@ -29,7 +67,10 @@ def trainer_settings(node: Mapping[str, Any], task: Task) -> TrainerSettings:
     hints = get_type_hints(TrainerSettings)
     hints.pop("arguments")
     given = typed(node, get_type_hints(TrainingArguments) | hints | {"fsdp": bool}, "trainer")
+    with option("trainer"):
+        check_values({key: _plain_word(value) for key, value in given.items()}, TrainerRanges)
     _check_numbers(given)
+    _check_precision(given)
     _check_loggers(given["report_to"])
     _check_scoring(given, task)
     _check_best(given, task)
@@ -103,16 +144,22 @@ def _check_fsdp(given: dict[str, Any]) -> None:
 
 
 def _check_numbers(given: dict[str, Any]) -> None:
-    for name in AT_LEAST_ONE:
-        if given[name] is not None and given[name] < 1:
-            raise UserError(f"trainer.{name}={given[name]} must be at least 1.")
     if given["max_steps"] < 1 and given["num_train_epochs"] <= 0:
         raise UserError(
             f"trainer.num_train_epochs={given['num_train_epochs']:g} and trainer.max_steps={given['max_steps']} leave "
             "no step to train; set one of them above 0."
         )
-    if given["learning_rate"] < 0:
-        raise UserError(f"trainer.learning_rate={given['learning_rate']:g} must not be negative.")
+    if given["max_steps"] == 0:
+        raise UserError("trainer.max_steps=0 trains nothing; set it to 1 or more, or to -1 for all epochs.")
+
+
+def _plain_word(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _check_precision(given: Mapping[str, Any]) -> None:
+    if given.get("fp16") and not torch.cuda.is_available():
+        raise UserError("trainer.fp16=true needs a GPU; use trainer.bf16=true, or leave it out.")
 
 
 def _check_loggers(report_to: str | list[str] | None) -> None:

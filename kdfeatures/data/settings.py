@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kdfeatures.errors import UserError
+from kdfeatures.ranges import Count, Range, Share
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -24,11 +26,11 @@ class DataSettings:
     """
 
     path: str | None = None
-    max_length: int = 128
+    max_length: Annotated[int, Range(1, 10**6)] = 128
     streaming: bool = False
-    train_examples: int | None = None
-    held_out: float | None = None
-    labelled: int | None = None
+    train_examples: Annotated[int | None, Count] = None
+    held_out: Annotated[float | None, Share] = None
+    labelled: Annotated[int | None, Count] = None
     pool: str | None = None
 
 

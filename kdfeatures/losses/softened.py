@@ -12,6 +12,8 @@ from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses.base import Inputs, Outputs
 from kdfeatures.masking import full_precision
 
+LOWEST, HIGHEST = 0.01, 1000.0  # temperatures
+
 
 def same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in full precision; raises UserError unless both are (B, C) of one shape."""
@@ -34,7 +36,7 @@ class SoftenedLoss(nn.Module):
     Of several teachers it takes the average of their distributions at T.
 
     Args:
-        temperature: T > 0; the logits are divided by it.
+        temperature: T from LOWEST to HIGHEST; the logits are divided by it.
 
     Raises:
         ConfigError: for any other T.
@@ -55,6 +57,13 @@ class SoftenedLoss(nn.Module):
         if not 0 < temperature < math.inf:
             raise ConfigError(
                 "must be a finite number above 0", argument="temperature", value=temperature, hint="1 is neutral"
+            )
+        if not LOWEST <= temperature <= HIGHEST:
+            raise ConfigError(
+                f"must be from {LOWEST:g} to {HIGHEST:g}, or T^2 times the divergence is rounding alone",
+                argument="temperature",
+                value=temperature,
+                hint="1 is neutral",
             )
         self.temperature = temperature
 

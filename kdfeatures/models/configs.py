@@ -33,6 +33,12 @@ def load_config(path: str, option: str) -> PreTrainedConfig:
     with loading(option, path, "model config"):
         given, _ = PreTrainedConfig.get_config_dict(path)
         if not isinstance(given, dict) or given.get("model_type") not in CONFIG_MAPPING:
+            if isinstance(given, dict) and given.get("auto_map"):
+                raise UserError(
+                    f"{option}={path} brings its own Python code (auto_map in its config.json) for the model type "
+                    f"{given.get('model_type')!r}, and code of a model's folder is not run. If you trust it, load the "
+                    "model yourself and give it to kdfeatures.DistillationTrainer."
+                )
             # its words for what is missing; of a type that transformers does not know no code is run
             AutoConfig.from_pretrained(path, trust_remote_code=False)
             raise ValueError("transformers does not know its model_type.")

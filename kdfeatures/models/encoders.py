@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -10,6 +11,7 @@ from kdfeatures.data.synthetic import tokenizer as synthetic_tokenizer
 from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.tokenizers import load_tokenizer
+from kdfeatures.ranges import MAX_HEADS, MAX_INTERMEDIATE, MAX_LAYERS, MAX_WIDTH, Range
 from kdfeatures.tasks.task import Task
 
 POSITIONS = 64  # tokens; generated examples are shorter
@@ -20,12 +22,13 @@ class EncoderSpec:
     """path: folder or Hub id to fine-tune; None draws a random BERT of these sizes (generated tasks only)."""
 
     path: str | None = None
-    layers: int = 4
-    hidden_size: int = 64
-    heads: int = 4
-    intermediate_size: int = 256
-    dropout: float = 0.0
-    initializer_range: float = 0.05  # the usual 0.02 is too small for so narrow an encoder
+    layers: Annotated[int, Range(1, MAX_LAYERS)] = 4
+    hidden_size: Annotated[int, Range(1, MAX_WIDTH)] = 64
+    heads: Annotated[int, Range(1, MAX_HEADS)] = 4
+    intermediate_size: Annotated[int, Range(1, MAX_INTERMEDIATE)] = 256
+    dropout: Annotated[float, Range(0, 1, below=True)] = 0.0
+    # the usual 0.02 is too small for so narrow an encoder
+    initializer_range: Annotated[float, Range(0, 100, above=True)] = 0.05
 
 
 def start_model(spec: EncoderSpec, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -19,6 +19,7 @@ from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.pca_init import narrow_embeddings
 from kdfeatures.models.pruning import MEASURED, PRUNABLE, RULES, chosen_by, most_influential, prune_into
 from kdfeatures.models.pruning.copying import copy_head, copy_layers
+from kdfeatures.ranges import MAX_COUNT, MAX_HEADS, MAX_INTERMEDIATE, MAX_LAYERS, MAX_WIDTH, Range, Seed
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -49,14 +50,14 @@ class StudentSpec:
 
     path: str | None = None
     init: str = "teacher"
-    layers: int | None = None
-    layer_share: float = 0.5
-    layers_from: list[int] | None = None
-    hidden_size: int | None = None
-    heads: int | None = None
-    intermediate_size: int | None = None
-    seed: int | None = None
-    init_examples: int = 512
+    layers: Annotated[int | None, Range(1, MAX_LAYERS)] = None
+    layer_share: Annotated[float, Range(0, 1, above=True)] = 0.5
+    layers_from: Annotated[list[int] | None, Range(1, MAX_LAYERS)] = None
+    hidden_size: Annotated[int | None, Range(1, MAX_WIDTH)] = None
+    heads: Annotated[int | None, Range(1, MAX_HEADS)] = None
+    intermediate_size: Annotated[int | None, Range(1, MAX_INTERMEDIATE)] = None
+    seed: Annotated[int | None, Seed] = None
+    init_examples: Annotated[int, Range(4, MAX_COUNT)] = 512
     layers_by: str | None = None
     freeze_head: bool = False
     vocabulary: str | None = None
@@ -294,6 +295,16 @@ def _wrong_choice(spec: StudentSpec, problem: str, hint: str = "leave out one of
 
 
 def _check_init(spec: StudentSpec, config: PreTrainedConfig, teacher: PreTrainedConfig) -> None:
+    depth, teacher_depth = config.num_hidden_layers, teacher.num_hidden_layers
+    if spec.init in ("teacher", "pruned") and spec.layers_from is None and depth > teacher_depth:
+        raise ConfigError(
+            f"init={spec.init} copies layers, but layers={depth} is more than the teacher's {teacher_depth}",
+            hint="choose at most as many, name the layers to copy with layers_from, or use init=random",
+            key="student.too_deep",
+            init=spec.init,
+            depth=depth,
+            teacher_depth=teacher_depth,
+        )
     if spec.init == "teacher":
         _check_copy(spec, config, teacher)
     elif spec.init == "pruned":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from kdfeatures.errors import ConfigError, UserError, nearest
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.tokenizers import load_tokenizer
+from kdfeatures.ranges import NotNegative
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -42,7 +44,7 @@ class TeacherSettings:
     path: str | None = None
     outputs: str | None = None
     id_column: str | None = None
-    weight: float = 1.0
+    weight: Annotated[float, NotNegative] = 1.0
     force: bool = False
     dtype: str = "float32"
     compile: bool = False
@@ -60,7 +62,7 @@ class OtherTeacherSettings:
     """
 
     path: str
-    weight: float = 1.0
+    weight: Annotated[float, NotNegative] = 1.0
     shuffled: bool = False
     permuted: bool = False
 

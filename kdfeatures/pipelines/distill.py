@@ -39,7 +39,7 @@ from kdfeatures.pipelines.teachers import (
     ranks_of,
     teacher_logits,
 )
-from kdfeatures.runs.folder import begin_run, finished_results, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.loss_tables import LEGEND, first_batch_text, report_text
 from kdfeatures.runs.manifest import MANIFEST, STAGES
 from kdfeatures.runs.publishing.model_card import write_card
@@ -62,6 +62,7 @@ EXAMPLES = ("train_examples", "labelled_examples", "pool_examples", "augmented_e
 OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", *EXAMPLES, "padding", "report")
 
 
+@alone_in_output
 def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults | None:
     """Distil the teacher into a student by the settings' terms and stages, and return the results.
 

@@ -20,7 +20,7 @@ from kdfeatures.models.load import load_scored
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.outputs import results_of
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
-from kdfeatures.runs.folder import begin_run, finished_results, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.results import describe_model
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.tasks.registry import task_type
@@ -28,6 +28,7 @@ from kdfeatures.tasks.registry import task_type
 logger = logging.getLogger(__name__)
 
 
+@alone_in_output
 def run_evaluation(settings: EvaluateSettings, output_dir: Path) -> RunResults:
     """Score the model on the split; its logits are brought into the task's label order by name."""
     start, task = time.monotonic(), settings.task

@@ -26,13 +26,14 @@ from kdfeatures.models.load import load_scored
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
 from kdfeatures.runs.environment import cpu_name, versions
-from kdfeatures.runs.folder import begin_run, finished_results, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.registry import task_type
 
 logger = logging.getLogger(__name__)
 
 
+@alone_in_output
 def export(settings: ExportSettings, output_dir: Path) -> dict[str, Any]:
     """Write both files, table.md and results.json; every format answers every example of the split, on the CPU.
 

@@ -17,7 +17,7 @@ from kdfeatures.models.encoders import start_model
 from kdfeatures.models.limits import check_inputs
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
 from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
-from kdfeatures.runs.folder import begin_run, finished_results, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.publishing.upload import check_upload, push_finished
 from kdfeatures.runs.results import describe_model
 from kdfeatures.runs.run_results import RunResults
@@ -28,6 +28,7 @@ from kdfeatures.training.fsdp import whole
 logger = logging.getLogger(__name__)
 
 
+@alone_in_output
 def run_finetuning(settings: FinetuneSettings, output_dir: Path) -> RunResults | None:
     """Train the model on the labelled examples of the task; the folder is then a teacher for `distill`.
 

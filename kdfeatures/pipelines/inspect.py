@@ -35,7 +35,7 @@ from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.pipelines.inspected import check_scores, head_count, inspected_examples, inspected_pairs
 from kdfeatures.pipelines.rebuild_student import Before, rebuilt
 from kdfeatures.runs.environment import versions
-from kdfeatures.runs.folder import begin_run, finished_results, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.kinds.masked_lm import PlainTextTask
 from kdfeatures.tokenization.teacher_columns import Tokenizers, is_one_to_one, of_teacher, without_teachers
@@ -46,6 +46,7 @@ PAGE = "index.html"
 AUTO = "auto"  # before.path: made again from the run's results
 
 
+@alone_in_output
 def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     """Write index.html, the PNGs in it and results.json; all input is checked before anything is measured."""
     task, data, shown = settings.task, settings.data, settings.inspect
@@ -131,7 +132,7 @@ def _before(settings: InspectRunSettings, models: Mapping[str, PreTrainedModel])
         return Before(models["before"], str(settings.before))
     if settings.before is None:
         return Before(None, "not asked for")
-    before = rebuilt(settings.student, settings.teacher)
+    before = rebuilt(settings.student, settings.teacher, settings.record["allow_targets"])
     if before.model is not None:
         return before
     return before._replace(note=f"not known: {before.note}; give before.path=FOLDER")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from transformers import PreTrainedConfig
 
 from kdfeatures.config.objective import bind
-from kdfeatures.config.settings import DistillSettings, StageSettings
+from kdfeatures.config.settings import DistillSettings, FinetuneSettings, StageSettings
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.gradients import check_measurable
 from kdfeatures.errors import ConfigError
 from kdfeatures.models.configs import load_config
+from kdfeatures.models.encoders import random_config
 from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.teachers import option_of
 
@@ -33,6 +34,8 @@ class Plan(NamedTuple):
 
 def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
     """Return the plan of every stage; raises UserError for what shows to be wrong before models are loaded."""
+    if settings.teacher_training is not None:
+        plan_finetuning(settings.teacher_training, output_dir)
     first_student: PreTrainedConfig | None = None
     plans: list[Plan] = []
     encoder = None if settings.teacher_training is None else settings.teacher_training.model
@@ -56,6 +59,17 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
         plans.append(Plan(stage, first_student, teacher, objective, others))
     _check_idle(plans)
     return plans
+
+
+def plan_finetuning(settings: FinetuneSettings, output_dir: Path) -> None:
+    """Raise UserError for what shows to be wrong with a fine-tuning before its model is loaded."""
+    if settings.model.path is not None:
+        load_config(settings.model.path, "model.path")
+    elif settings.task.embedded is not None:
+        random_config(settings.model, settings.task)
+    settings.trainer.training_arguments(
+        output_dir, metric=settings.task.main_metric, seed=settings.seed, find_unused_parameters=False
+    )
 
 
 def _check_idle(plans: Sequence[Plan]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,23 +28,25 @@ class Before(NamedTuple):
     note: str
 
 
-def rebuilt(student: str, teacher: str) -> Before:
+def rebuilt(student: str, teacher: str, allow_targets: Sequence[str] = ()) -> Before:
     """Return the student that the run in the folder `student` began with, from its results.json and the same teacher.
 
     Copied layers are the teacher's own; random weights are drawn with the run's seed, by the same steps as
     `kdfeatures distill`, and so are the run's own where torch draws as it did then. There is none for a model that is
     no run of distill, for another teacher than the run's, and for a student of later generations (born_again).
+    allow_targets: packages that the caller allows the file to name; what the file itself allows does not count.
     """
     file = Path(student) / FILE
     if not file.is_file():
         return Before(None, f"{student} has no {FILE} that tells how it began")
-    results = read_results(file.parent)
-    if results["command"] != "distill":
-        return Before(None, f"{file} is of {results['command']}, not of distill")
     try:
-        return _rebuilt(current_config(results["config"]), results, teacher)
-    except (UserError, KeyError) as error:
-        return Before(None, f"{file} does not tell how the student began ({str(error).splitlines()[0]})")
+        results = read_results(file.parent)
+        if results["command"] != "distill":
+            return Before(None, f"{file} is of {results['command']}, not of distill")
+        return _rebuilt({**current_config(results["config"]), "allow_targets": list(allow_targets)}, results, teacher)
+    except Exception as error:  # whatever a strange file makes one stumble over
+        reason = str(error).splitlines()[0] if isinstance(error, UserError) else type(error).__name__
+        return Before(None, f"{file} does not tell how the student began ({reason})")
 
 
 def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str) -> Before:

@@ -17,6 +17,7 @@ from kdfeatures.runs.results import FILE, read_results
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
+SAID = ("task", "seed", "split", "metric", "student", "config")  # by results that can be compared
 PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
 
 
@@ -61,10 +62,13 @@ def find_arms(folder: Path) -> list[Arm]:
         results = read_results(path.parent)
         if (
             {STAGES, REPLACED} & set(inside)
-            or results["command"] not in ("distill", "finetune")
+            or results.get("command") not in ("distill", "finetune")
             or _is_own_teacher(path.parent)
         ):
             continue
+        missing = [name for name in SAID if name not in results]
+        if missing or not isinstance(results["config"], Mapping):
+            raise UserError(f"{path} is no whole result of a run: it lacks {(missing or ['config'])[0]}.")
         if "kind" not in results["config"]["task"]:
             raise UserError(f"{path} is of an older version, which kept no labels; run it anew, or move it elsewhere.")
         task = Task.from_config(results["config"]["task"])

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
+from kdfeatures import checksums
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.files import one_at_a_time
 from kdfeatures.runs.config_diff import first_difference, flat
-from kdfeatures.runs.manifest import MANIFEST, REPLACED, STAGES, begin, check_unlike, is_own, read_manifest
+from kdfeatures.runs.manifest import (
+    MADE,
+    MANIFEST,
+    REPLACED,
+    SEALED,
+    STAGES,
+    begin,
+    check_unlike,
+    is_own,
+    read_manifest,
+)
 from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.results import FILE, read_results
 from kdfeatures.training.distributed import is_first
+
+logger = logging.getLogger(__name__)
 
 EXISTING = ("refuse", "resume", "overwrite")
 # beginnings of options that say how a run is called, watched and published, not what comes of it
@@ -25,6 +41,27 @@ OF_CALL = (
     "trainer.report_to", "trainer.run_name", "trainer.save_", "trainer.dataloader_",
 )  # fmt: skip
 READ = ("model.path", "teacher.path", "student.path", "before.path", "teacher.outputs", "data.pool")
+
+Settings = TypeVar("Settings")
+Returned = TypeVar("Returned")
+More = ParamSpec("More")
+Run = Callable[Concatenate[Settings, Path, More], Returned]
+
+
+def alone_in_output(run: Run) -> Run:
+    """Let `run(settings, output_dir)` write to its folder alone: another process that is at it is a UserError.
+
+    Of several processes of one run the first speaks for all.
+    """
+
+    @wraps(run)
+    def guarded(settings: Settings, output_dir: Path, *args: Any, **kwargs: Any) -> Any:
+        if not is_first():
+            return run(settings, output_dir, *args, **kwargs)
+        with one_at_a_time(output_dir):
+            return run(settings, output_dir, *args, **kwargs)
+
+    return guarded
 
 
 def open_output(folder: Path, existing: str, config: Mapping[str, Any]) -> str | None:
@@ -40,6 +77,12 @@ def open_output(folder: Path, existing: str, config: Mapping[str, Any]) -> str |
             f"existing={existing} is unknown{nearest(existing, EXISTING)}; choose from {', '.join(EXISTING)}."
         )
     check_unlike(folder, reads_of(config), replace=existing == "overwrite")
+    link = next(_links(folder), None)
+    if link is not None:
+        raise UserError(
+            f"output_dir={folder} holds the symbolic link {link.relative_to(folder)}, through which the run would read "
+            "or write elsewhere; remove it, or choose another folder."
+        )
     if existing == "refuse":
         refuse_run(folder)
     if existing == "overwrite":
@@ -49,11 +92,24 @@ def open_output(folder: Path, existing: str, config: Mapping[str, Any]) -> str |
                 f"output_dir={folder} holds {', '.join(holds)}, which no run of kdfeatures says it made, so it is not "
                 "overwritten; choose another folder."
             )
-    manifest = read_manifest(folder)
-    if existing == "resume" and manifest is not None and not is_finished(folder):
-        _check_same(folder, "an unfinished run", manifest["config"], config)
+    if existing == "resume" and not is_finished(folder):
+        manifest = read_manifest(folder)
+        if manifest is not None:
+            _check_same(folder, "an unfinished run", manifest["config"], config)
+        elif (folder / MANIFEST).exists():
+            raise UserError(
+                f"output_dir={folder}: {MANIFEST} cannot be read, so it is not known with which settings the run "
+                "began; choose another folder, or existing=overwrite to replace it."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     return last_checkpoint(folder) if existing == "resume" else None
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """Yield symbolic links among what runs make in `folder`."""
+    made = {path for pattern in (*MADE, REPLACED) for path in folder.glob(pattern)}
+    for path in sorted(made):
+        yield from (inner for inner in (path, *path.rglob("*")) if inner.is_symlink())
 
 
 def begin_run(folder: Path, existing: str, config: Mapping[str, Any]) -> None:
@@ -83,21 +139,30 @@ def reads_of(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end, or None: a run may be killed while it saves one.
+    """Return the newest checkpoint whose files are what was written, or None; what is passed over is named.
 
-    The Trainer writes trainer_state.json last; a later save replaces what is left of a half one.
+    A run may be killed while it saves one, and files may be lost or damaged later.
     """
     checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
-    by_step = sorted(checkpoints, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
-    return next((str(path) for path in by_step if _is_whole(path)), None)
+    is_sealed = (read_manifest(folder) or {}).get(SEALED, False)
+    for path in sorted(checkpoints, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
+        flaw = _flaw(path, is_sealed=is_sealed)
+        if flaw is None:
+            return str(path)
+        if is_first():
+            logger.info(f"Passed over {path}: {flaw}.")
+    return None
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _flaw(checkpoint: Path, *, is_sealed: bool) -> str | None:
+    """is_sealed: whether the run writes checksums, as those of earlier versions did not."""
+    if is_sealed or (checkpoint / checksums.FILE).exists():
+        return checksums.flaw(checkpoint)
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
+    except (OSError, ValueError):
+        return "trainer_state.json cannot be read"
+    return None
 
 
 def drop_checkpoints(folder: Path) -> None:
@@ -128,13 +193,20 @@ def _run_files(folder: Path) -> list[str]:
 def finished_results(folder: Path, existing: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the results of the finished run that existing=resume finds in `folder`; None where there is none.
 
-    config: what is asked for now, resolved. Raises UserError when the run was another one, whose results would be taken
-    for these.
+    config: what is asked for now, resolved. A run whose model or answers are lost or damaged is not finished; what is
+    wrong is named. Raises UserError when the run was another one, whose results would be taken for these.
     """
     if existing != "resume" or not is_finished(folder):
         return None
     results = read_results(folder)
+    if not isinstance(results.get("config"), Mapping):
+        raise UserError(f"{folder / FILE} does not say with which settings the run was made; choose another folder.")
     _check_same(folder, "a finished run", results["config"], config)
+    flaw = checksums.flaw(folder, results.get("files") or {})  # of earlier versions there are none
+    if flaw is not None:
+        if is_first():
+            logger.info(f"{folder / FILE} says that the run is finished, but {flaw}; it is run again.")
+        return None
     return results
 
 
@@ -155,5 +227,11 @@ def _has_trained_teacher(folder: Path, then: Mapping[str, Any], now: Mapping[str
 
 
 def is_finished(folder: Path) -> bool:
-    """True when the run in `folder` has written its results."""
-    return (folder / FILE).exists()
+    """True when the run in `folder` has written its results, and they can be read."""
+    try:
+        read_results(folder)
+    except UserError as error:
+        if (folder / FILE).exists() and is_first():
+            logger.info(f"{error} The run counts as unfinished.")
+        return False
+    return True

@@ -20,6 +20,7 @@ from kdfeatures.files import write_whole
 logger = logging.getLogger(__name__)
 
 MANIFEST = "run.json"
+SEALED = "sealed"  # of run.json: the run's checkpoints end with checksums
 REPLACED = ".replaced"
 RESULTS = "results.json"
 STAGES = "stages"  # the folder with those of a run in several stages
@@ -73,7 +74,8 @@ def begin(folder: Path, config: Mapping[str, Any], *, replace: bool) -> None:
     if replace:
         _set_aside(folder)
     if read_manifest(folder) is None:
-        write_whole(folder / MANIFEST, json.dumps({"config": config, "before": before}, indent=2, default=str))
+        manifest = {"config": config, "before": before, SEALED: True}
+        write_whole(folder / MANIFEST, json.dumps(manifest, indent=2, default=str))
 
 
 def end(folder: Path, config: Mapping[str, Any] | None) -> None:

@@ -42,6 +42,7 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration
+    files             {name: sha256} of the model, its tokenizer and answers, as they were written
 Of explain: command, config, and stages, the report of each by name ("" in a run without stages).
 Of export: command, task, split, metric, path, examples {split: n}, versions, device, config; formats: {torch, onnx,
 int8}, of each metrics {split: {metric: fraction}}, difference of the main one to torch {split: [value, low, high]}
@@ -65,12 +66,16 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from kdfeatures.checksums import checksums
+from kdfeatures.errors import UserError
 from kdfeatures.files import write_whole
 from kdfeatures.models.load import parameter_count
 from kdfeatures.runs.manifest import RESULTS as FILE
 from kdfeatures.runs.manifest import end
 
 SCHEMA = 1
+# what must be as it was written for a run to count as finished
+FILES = ("*.safetensors", "*.onnx", "config.json", "tokenizer*.json", "logits.npz")
 NOT_SHARES = ("perplexity",)  # metrics that percent mean nothing for
 
 
@@ -103,7 +108,9 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
 
     The run is then finished, and the one that it replaces goes.
     """
-    text = json.dumps(_finite({"schema": SCHEMA, **results}), indent=2, default=str, allow_nan=False)
+    files = checksums(folder, {path.name for pattern in FILES for path in folder.glob(pattern)})
+    content = {"schema": SCHEMA, **results, "files": files}
+    text = json.dumps(_finite(content), indent=2, default=str, allow_nan=False)
     write_whole(folder / FILE, text)
     end(folder, results.get("config"))
 
@@ -118,8 +125,17 @@ def _finite(value: Any) -> Any:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """Read a results.json."""
-    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+    """Read a results.json. Raises UserError for one that is not there, is damaged, or says nothing of a run."""
+    file = folder / FILE
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read: it is damaged, or was not written by kdfeatures.") from error
+    if not isinstance(results, dict):
+        raise UserError(f"{file} holds no results of kdfeatures, but {str(results)[:60]!r}.")
+    return results
 
 
 def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:

@@ -29,6 +29,7 @@ from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.finite import check_parameters
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
 from kdfeatures.training.length_batched import LengthBatchedTrainer
+from kdfeatures.training.signals import stopping_between_steps
 from kdfeatures.training.trainer import DistillationTrainer
 
 
@@ -99,15 +100,17 @@ def make_trainer(
     return trainer
 
 
-def train(trainer: Trainer, checkpoint: str | None) -> float:
-    """Train, from a checkpoint if there is one, save model and trainer state, and return the seconds it took.
+def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:
+    """Train, from a checkpoint if there is one, save model and trainer state, and return the seconds it took in all.
 
-    All processes return once the model is saved.
+    All processes return once the model is saved. Raises Stopped for Ctrl-C and SIGTERM, after a checkpoint.
     """
     check_checkpoint(checkpoint, fsdp=trainer.is_fsdp_enabled)
-    start = time.monotonic()
-    trainer.train(resume_from_checkpoint=checkpoint)
-    seconds = time.monotonic() - start
+    trainer.started = time.monotonic()
+    if checkpoint is None or not trainer.take_end(checkpoint):
+        with stopping_between_steps(trainer):
+            trainer.train(resume_from_checkpoint=checkpoint)
+    seconds = trainer.seconds
     assert trainer.model is not None
     check_parameters(trainer.model, "after training")
     trainer.save_model()

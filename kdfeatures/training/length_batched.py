@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import rotate_checkpoints
 
+from kdfeatures.checksums import seal
 from kdfeatures.distillation.outputs import attention_mask_of
 from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.training.finite import check_batch, check_gradient, check_parameters
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
 from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
+
+PROGRESS = "progress.json"  # of a checkpoint: what was measured since the last log
 
 
 class LengthBatchedTrainer(Trainer):
@@ -28,6 +37,10 @@ class LengthBatchedTrainer(Trainer):
     A loss, a gradient or a weight that is not finite ends the run with Diverged before it can do harm: what was saved
     is whole. The log has `padding`, the share of padded positions in the training batches since the last log, over all
     processes, and `positions`, the number of positions B x L it is a share of.
+
+    A checkpoint is whole when its checksums are there, which are written last (kdfeatures.checksums), and only then are
+    older ones removed. It also keeps what was measured since the last log, and `seconds`, those of training, so that a
+    resumed run reports all of its training.
     """
 
     def __init__(self, *args, tokens_per_batch: int | None = None, **kwargs) -> None:
@@ -39,7 +52,13 @@ class LengthBatchedTrainer(Trainer):
                 token_counts(self.train_dataset), tokens_per_batch, self.args.seed, multiple_of=self._batches_of_a_step
             )
         self._counts = torch.zeros(2, dtype=torch.long, device=self.args.device)  # real tokens, positions
+        self.started, self._seconds_before = time.monotonic(), 0.0
         self.add_callback(_Epochs(self))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training since `started`, and before the checkpoint that it was resumed from."""
+        return self._seconds_before + time.monotonic() - self.started
 
     @property
     def _batches_of_a_step(self) -> int:
@@ -115,7 +134,63 @@ class LengthBatchedTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         check_parameters(model, f"after step {self.state.global_step}")
-        super()._save_checkpoint(model, trial)
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        output_dir = Path(self._get_output_dir(trial=trial))
+        folder = output_dir / f"checkpoint-{self.state.global_step}"
+        measured = json.dumps(self.measured() | {"seconds": self.seconds})
+        self.accelerator.wait_for_everyone()  # for what others write there
+        if self.args.should_save:
+            (folder / PROGRESS).write_text(measured, encoding="utf-8")
+            seal(folder)
+            rotate_checkpoints(
+                output_dir=str(output_dir),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+    def measured(self) -> dict[str, Any]:
+        """Return what was measured since the last log over all processes, as JSON can hold it; see `take_measured`."""
+        return {"counts": self.accelerator.reduce(self._counts, "sum").tolist()}
+
+    def take_measured(self, measured: dict[str, Any]) -> None:
+        """Go on from what `measured` gave."""
+        if self.args.process_index == 0:
+            self._counts += torch.tensor(measured["counts"], device=self._counts.device)
+
+    def take_end(self, checkpoint: str) -> bool:
+        """Be as after training if the checkpoint is of its last step; False when there are steps left.
+
+        `train` would take one more step from there. Sharded weights need it to be loaded, so there it is left to that.
+        """
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        if self.is_fsdp_enabled or state.global_step < state.max_steps:
+            return False
+        self._load_from_checkpoint(checkpoint)
+        self.state = state
+        self._take_progress(checkpoint)
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+        if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            self._load_best_model()
+        self.log({"train_loss": float("nan")})  # with what was measured since the last log
+        del self.state.log_history[-1]["train_loss"]  # which no checkpoint keeps
+        return True
+
+    def _take_progress(self, checkpoint: str) -> None:
+        file = Path(checkpoint) / PROGRESS
+        if file.is_file():  # which those of earlier versions have not
+            progress = json.loads(file.read_text(encoding="utf-8"))
+            self._seconds_before = progress["seconds"]
+            self.take_measured(progress)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self._take_progress(checkpoint)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs or "train_loss" in logs:  # a window, or the end of training

@@ -249,6 +249,17 @@ class DistillationTrainer(LengthBatchedTrainer):
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
 
+    def measured(self) -> dict[str, Any]:
+        sums = list(self._sums.values())
+        means = self.accelerator.reduce(torch.stack(sums), "mean").tolist() if sums else []
+        return super().measured() | {"terms": dict(zip(self._sums, means, strict=True)), "batches": self._batches}
+
+    def take_measured(self, measured: dict[str, Any]) -> None:
+        super().take_measured(measured)
+        device = self.args.device
+        self._sums = {name: torch.tensor(value, device=device) for name, value in measured["terms"].items()}
+        self._batches = measured["batches"]
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
             return

@@ -176,7 +176,7 @@ def test_a_task_and_a_regime_by_name_make_their_own_teacher(tmp_path):
         ({"dataset": {"dev": None}}, "dataset=dev is no split of the task"),
         ({"dataset": {"train": [1]}}, r"dataset\['train'\].*must be a datasets.Dataset, but is list"),
         ({"data_path": "here"}, "has no effect beside dataset"),
-        ({"existing": "again"}, "existing=again is unknown"),
+        ({"existing": "again"}, "existing=again must be one of refuse, resume, overwrite"),
         ({"student": kd.StudentSpec(layers=2, init="techer")}, "init=techer is unknown; did you mean 'teacher'"),
     ],
 )

@@ -36,7 +36,7 @@ def test_it_runs_once_and_goes_on_where_it_was(cell, ran):
 
 def test_what_another_process_is_at_is_left_to_it(cell, ran):
     cell.folder.mkdir()
-    with FileLock(cell.folder / ".lock"):
+    with FileLock(cell.folder / ".cell.lock"):
         assert not cell.run()
     assert ran == [] and cell.run() and len(ran) == 1
 

@@ -15,8 +15,9 @@ def test_a_launcher_runs_every_job_and_the_exit_status_tells_that_one_failed(wor
     result = subprocess.run(
         [
             sys.executable, "-m", "kdfeatures", "distill", "-m", *workspace.task, f"hydra/launcher={launcher}",
-            f"teacher.path={workspace.teacher}", f"output_dir={folder}", "recipe=logits", "student.heads=2,5",
-            "student.init=random", "trainer.max_steps=2", "trainer.disable_tqdm=true", "trainer.eval_strategy=no",
+            f"teacher.path={workspace.teacher}", f"output_dir={folder}", "recipe=logits", "student.heads=2",
+            "data.labelled=60,70000", "student.init=random",
+            "trainer.max_steps=2", "trainer.disable_tqdm=true", "trainer.eval_strategy=no",
             "trainer.save_strategy=no",
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -25,6 +26,6 @@ def test_a_launcher_runs_every_job_and_the_exit_status_tells_that_one_failed(wor
         timeout=300,
     )  # fmt: skip
     found = [json.loads(path.read_text()) for path in folder.glob("*/results.json")]
-    assert [run["student"]["heads"] for run in found] == [2]
+    assert [run["labelled_examples"] for run in found] == [60]
     assert result.returncode != 0
-    assert "heads=5" in result.stderr
+    assert "data.labelled=70000" in result.stderr

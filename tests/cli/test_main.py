@@ -102,7 +102,7 @@ def test_new_names_for_an_option_that_holds_some_are_told_how_to_be_added(fails)
     [
         ("student.layers=three", "student.layers: Value 'three'"),
         ("trainer.learning_rate=fast", "trainer.learning_rate: Value 'fast'"),
-        ("trainer.learning_rate=-1", "trainer.learning_rate=-1 must not be negative"),
+        ("trainer.learning_rate=-1", "trainer.learning_rate=-1.0 must be at least 0"),
         ("trainer.per_device_train_batch_size=0", "trainer.per_device_train_batch_size=0 must be at least 1"),
         ("trainer.tokens_per_batch=0", "trainer.tokens_per_batch=0 must be at least 1"),
         ("trainer.num_train_epochs=0", "trainer.num_train_epochs=0 and trainer.max_steps=-1 leave no step"),
@@ -202,7 +202,7 @@ def test_nothing_to_evaluate_is_told(fails):
         ("student.layers", "cannot read 'student.layers'"),
         ("mapping.pairs=[[1", "cannot read 'mapping.pairs=[[1'"),
         ("--config-dir=none", "--config-dir=none: no such folder"),
-        ("task=null", "Config group override must be"),
+        ("task=null", "cannot read task=null: Config group override must be"),
     ],
 )
 def test_an_argument_that_cannot_be_read_is_told(fails, argument, told):
@@ -240,15 +240,20 @@ def test_a_mistake_in_the_last_job_of_a_sweep_stops_it_before_the_first(fails, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_goes_on_after_a_job_that_fails_and_says_so_at_the_end(capfd):
+def test_a_sweep_goes_on_after_a_job_that_fails_and_says_so_at_the_end(capfd, teacher, tmp_path):
     with pytest.raises(SystemExit) as stopped:
-        main(["distill", "-m", "task=mrpc,cola", "output_dir=out"])
+        main(["distill", "-m", "task=mrpc,cola", f"teacher.path={teacher}", "data.path=nowhere", "output_dir=out"])
     lines = [line for line in capfd.readouterr().err.splitlines() if line]
     assert stopped.value.code == 2
-    assert [line.split(" needs")[0] for line in lines] == [
-        "kdfeatures: error: task=mrpc",
-        "kdfeatures: error: task=cola",
-    ]
+    assert [line.split(":")[:2] for line in lines] == [["kdfeatures", " error"]] * 2
+    assert "mrpc" in lines[0] and "cola" in lines[1]
+    assert list((tmp_path / "out").glob("task*")) == []  # what is refused leaves nothing
+
+
+def test_no_job_of_a_sweep_starts_when_one_cannot(fails, teacher, tmp_path):
+    told = fails("distill", "-m", "student.layers=2,9", f"teacher.path={teacher}", "output_dir=out")
+    assert told.startswith("student.init=teacher copies layers, but student.layers=9 is more than the teacher's 4")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
@@ -279,8 +284,9 @@ def test_the_program_prints_one_line_and_nothing_of_its_libraries(teacher, tmp_p
     assert done.stderr.startswith(f"kdfeatures: error: the teacher {teacher} has the classes unacceptable, acceptable")
 
 
-def test_a_sweep_over_a_glob_composes_every_choice_and_names_folders_by_it(capsys):
-    shared = cli.check_overrides("distill", ["-m", "experiment=layer_maps", "arm=glob(*)", "teacher.path=DIR"])
+def test_a_sweep_over_a_glob_composes_every_choice_and_names_folders_by_it(teacher):
+    arguments = ["-m", "experiment=layer_maps", "arm=glob(*)", f"teacher.path={teacher}"]
+    shared = cli.check_overrides("distill", arguments).fixed
     assert shared == ["experiment", "teacher.path"]
     with pytest.raises(UserError, match="unknown option trainer.max_step; did you mean 'max_steps'"):
         cli.check_overrides("distill", ["-m", "arm=glob(*)", "experiment=layer_maps", "trainer.max_step=1"])

@@ -172,7 +172,7 @@ def test_a_term_that_is_no_loss_is_refused():
     hard = plain("distill", "recipe=hard")
     hard["losses"]["labels"] = {"weight": 1.0}
     told = refused(hard, losses__labels___target_="kdfeatures.data.synthetic.tokenizer")
-    assert told.startswith("losses.labels._target_=kdfeatures.data.synthetic.tokenizer makes no loss")
+    assert told.startswith("losses.labels._target_=kdfeatures.data.synthetic.tokenizer is no loss of kdfeatures")
 
 
 def test_a_mapping_is_validated_against_both_depths():

@@ -48,7 +48,7 @@ def test_teachers_without_weights_have_the_same_share():
         (["+teachers.b=there"], "teachers.b=there must have a path and a weight: teachers.b={path: there, weight"),
         (["+teachers.b={weight: 1}"], "teachers.b.path: "),
         (["+teachers.b={path: x, weight: 1, mapping: y}"], "teachers.b.mapping: "),
-        (["+teachers.b={path: x, weight: -1}"], "teachers.b.weight=-1.0 must be a finite number that is not negative."),
+        (["+teachers.b={path: x, weight: -1}"], "teachers.b.weight=-1.0 must be at least 0."),
         (["+teachers.b={path: x, weight: 1, shuffled: true}"], "teachers.b is shuffled, so its answers mean nothing"),
         (["+teachers.b={path: x, weight: 1, permuted: true}"], "teachers.b is permuted, so its answers mean nothing"),
         (["teacher.weight=inf"], "teacher.weight=inf must be a finite number"),

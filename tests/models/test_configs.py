@@ -76,7 +76,7 @@ def test_code_beside_a_model_is_neither_run_nor_asked_for(folder, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
     (folder / "own.py").write_text("raise SystemExit('ran')\n")
     edit_json(folder / "config.json", model_type="own", auto_map={"AutoConfig": "own.Config"})
-    assert "holds no model config that can be loaded: " in refused_line(load_config, str(folder), "teacher.path")
+    assert "brings its own Python code (auto_map" in refused_line(load_config, str(folder), "teacher.path")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff\xfe\x00", b""])

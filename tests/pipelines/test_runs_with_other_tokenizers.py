@@ -54,7 +54,8 @@ def test_a_cache_gives_the_student_of_the_live_teacher(workspace, student, name)
         folders.append(workspace.folder / run)
     live, cached = map(weights, folders)
     for tensor in live:
-        torch.testing.assert_close(cached[tensor], live[tensor], atol=2e-5, rtol=1e-3)
+        if "key.bias" not in tensor:  # whose gradient is 0 but for rounding, and Adam makes whole steps of that
+            torch.testing.assert_close(cached[tensor], live[tensor], atol=2e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

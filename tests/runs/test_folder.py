@@ -1,6 +1,7 @@
 import pytest
 from support.composing import compose
 
+from kdfeatures.checksums import seal
 from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
 from kdfeatures.runs.folder import begin_run, drop_checkpoints, finished_results, is_finished
@@ -15,6 +16,7 @@ def checkpoint(folder, step):
     made.mkdir(parents=True)
     (made / "model.safetensors").touch()
     (made / "trainer_state.json").write_text("{}")
+    seal(made)
     return made
 
 
@@ -212,8 +214,10 @@ def test_another_word_is_refused_with_the_choices(tmp_path):
 def test_a_run_is_finished_when_its_results_are_there(tmp_path):
     (tmp_path / "model.safetensors").touch()
     assert not is_finished(tmp_path)
-    (tmp_path / "results.json").touch()
+    (tmp_path / "results.json").write_text("{}")
     assert is_finished(tmp_path)
+    (tmp_path / "results.json").write_text("{")  # of no use to anybody
+    assert not is_finished(tmp_path)
 
 
 def asked_for(*overrides):

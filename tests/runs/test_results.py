@@ -50,7 +50,8 @@ def test_retained_is_nothing_where_the_share_has_no_meaning(teacher):
 
 def test_what_is_written_is_read_back_under_schema_1(tmp_path):
     write_results(tmp_path, {"seed": 3, "losses": {"hidden": 0.25}, "config": {"path": Path("x")}})
-    assert read_results(tmp_path) == {"schema": 1, "seed": 3, "losses": {"hidden": 0.25}, "config": {"path": "x"}}
+    written = {"schema": 1, "seed": 3, "losses": {"hidden": 0.25}, "config": {"path": "x"}, "files": {}}
+    assert read_results(tmp_path) == written
 
 
 def test_a_loss_that_is_no_number_is_null_in_strict_json(tmp_path):
@@ -69,7 +70,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
     def full(self, *args, **kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         write_results(tmp_path, {"seed": 2})
     assert read_results(tmp_path)["seed"] == 1

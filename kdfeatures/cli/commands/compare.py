@@ -8,7 +8,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from kdfeatures.config.options import CompareOptions, options
+from kdfeatures.config.paths import NOWHERE
+from kdfeatures.config.schema import plain_config
 from kdfeatures.runs.comparison import compare_runs
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options."""
+    options(plain_config(cfg, NOWHERE), CompareOptions)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

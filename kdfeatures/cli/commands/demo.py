@@ -7,16 +7,23 @@ is printed as the command that would repeat it.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdfeatures.cli.commands import distill, finetune
-from kdfeatures.config.load import task_of
+from kdfeatures.config.hydra_errors import explained
+from kdfeatures.config.load import distill_settings, finetune_settings, task_of
+from kdfeatures.config.option_errors import option_line
+from kdfeatures.config.options import DemoOptions, options
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.config.schema import plain_config
 from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
 from kdfeatures.errors import UserError, nearest
@@ -24,12 +31,27 @@ from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
 from kdfeatures.evaluation.metrics import METRICS
 from kdfeatures.models.costs import latency_and_throughput
 from kdfeatures.runs.environment import versions
-from kdfeatures.runs.folder import begin_run, open_output
+from kdfeatures.runs.folder import alone_in_output, begin_run, open_output
 from kdfeatures.runs.plots import interval_plot
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.task import Task
 
 
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options, those of all its runs included."""
+    record = plain_config(cfg, NOWHERE)
+    options(record, DemoOptions)
+    task = task_of(record)
+    _check(cfg, task)
+    for name, (command, overrides, folder) in _calls(cfg, task, NOWHERE):
+        composed = _composed(command, overrides, folder)
+        try:
+            finetune_settings(composed) if command == "finetune" else distill_settings(composed)
+        except UserError as error:
+            raise UserError(f"the demo's run '{name}': {option_line(error)}") from error
+
+
+@alone_in_output
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     """Run teacher and arms one after the other; write table.md, plot.png and results.json."""
     start = time.monotonic()
@@ -38,14 +60,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     task = task_of(record)
     _check(cfg, task)
     begin_run(output_dir, cfg.existing, record)
-    teacher_dir = output_dir / "teacher"
-    common = [f"task={task.name}", f"split={cfg.split}", f"seed={cfg.seed}"]
-    runs = {"teacher": _run("finetune", finetune.run, [*common, *cfg.teacher], teacher_dir)}
-    for name, overrides in cfg.arms.items():
-        folder = output_dir / name.replace(" ", "_")
-        shared = [*common, f"teacher.path={teacher_dir}", *cfg.student]
-        runs[name] = _run("distill", distill.run, [*shared, *overrides], folder)
-
+    runs = {name: _run(*call) for name, call in _calls(cfg, task, output_dir)}
     table, bars = _compare(cfg, task, output_dir, runs)
     minutes = (time.monotonic() - start) / 60
     text = f"{table}\n\n{_caption(cfg, runs, minutes)}\n"
@@ -68,12 +83,32 @@ def _check(cfg: DictConfig, task: Task) -> None:
         raise UserError(f"metric={cfg.metric} is none of the metrics of {task.name}: {', '.join(task.metrics)}.")
 
 
-def _run(command: str, function, overrides: list[str], folder: Path) -> dict[str, Any]:
-    print(f"\n$ kdfeatures {command} {' '.join(overrides)} output_dir={folder}", flush=True)
-    cfg = hydra.compose(command, overrides)
+def _calls(cfg: DictConfig, task: Task, output_dir: Path) -> Iterator[tuple[str, tuple[str, list[str], Path]]]:
+    """Yield the runs of a demo by name, the teacher's first: command, overrides and folder."""
+    teacher = output_dir / "teacher"
+    common = [f"task={task.name}", f"split={cfg.split}", f"seed={cfg.seed}"]
+    yield "teacher", ("finetune", [*common, *cfg.teacher], teacher)
+    for name, overrides in cfg.arms.items():
+        yield (
+            name,
+            ("distill", [*common, f"teacher.path={teacher}", *cfg.student, *overrides], _folder(output_dir, name)),
+        )
+
+
+def _composed(command: str, overrides: list[str], folder: Path) -> DictConfig:
+    try:
+        cfg = hydra.compose(command, overrides)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(explained(error, command, overrides)) from error
     with open_dict(cfg):
         cfg.output_dir, cfg.existing = str(folder), "overwrite"
-    return function(cfg, folder)
+    return cfg
+
+
+def _run(command: str, overrides: list[str], folder: Path) -> dict[str, Any]:
+    print(f"\n$ kdfeatures {command} {' '.join(overrides)} output_dir={folder}", flush=True)
+    run_command: Any = {"finetune": finetune.run, "distill": distill.run}[command]
+    return run_command(_composed(command, overrides, folder), folder)
 
 
 def _compare(

@@ -8,7 +8,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.config.load import distill_settings
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.pipelines.distill import run_distillation
+from kdfeatures.pipelines.plan import plan_stages
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options, and by the configs of the models that it names."""
+    plan_stages(distill_settings(cfg, NOWHERE), NOWHERE)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:

@@ -8,7 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.config.load import evaluate_settings
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.pipelines.evaluate import run_evaluation
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options."""
+    evaluate_settings(cfg, NOWHERE)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

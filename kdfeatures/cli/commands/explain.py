@@ -7,8 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from kdfeatures.cli.commands.distill import check
 from kdfeatures.config.load import distill_settings
 from kdfeatures.pipelines.explain import explain
+
+__all__ = ["check", "run"]
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.config.load import export_settings
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.pipelines.export import export
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options."""
+    export_settings(cfg, NOWHERE)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

@@ -8,7 +8,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.config.load import finetune_settings
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.pipelines.finetune import run_finetuning
+from kdfeatures.pipelines.plan import plan_finetuning
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options, and by the config of the model that it names."""
+    plan_finetuning(finetune_settings(cfg, NOWHERE), NOWHERE)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any] | None:

@@ -14,9 +14,11 @@ from kdfeatures.benchmark.grid_run import GridRun, compose
 from kdfeatures.benchmark.progress import Progress
 from kdfeatures.benchmark.report import Report
 from kdfeatures.benchmark.schedule import ArmSchedule, schedule_arms
-from kdfeatures.benchmark.settings import GridRunSettings
+from kdfeatures.benchmark.settings import GridRunSettings, read_grid
 from kdfeatures.benchmark.submission.from_grid import check_grid_submission, submit
 from kdfeatures.config.load import task_of
+from kdfeatures.config.options import DistillOptions, options
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.config.schema import plain_config, section
 from kdfeatures.data.load import DATA_SEED, load_task, split_of
 from kdfeatures.data.settings import DataSettings
@@ -25,6 +27,13 @@ from kdfeatures.models.export.requirements import require_packages
 from kdfeatures.runs.results import write_results
 
 PATIENCE = 5.0  # seconds between two looks at runs that other processes are at
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by the grid's own options, and by those of a run in it."""
+    given = plain_config(cfg, NOWHERE)
+    options(given, DistillOptions)
+    read_grid(given)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

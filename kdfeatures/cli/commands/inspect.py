@@ -8,7 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.config.load import inspect_settings
+from kdfeatures.config.paths import NOWHERE
 from kdfeatures.pipelines.inspect import inspect
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options."""
+    inspect_settings(cfg, NOWHERE)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

@@ -8,8 +8,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from kdfeatures.benchmark.submission import FILES, Checked, checked, told
+from kdfeatures.config.options import SubmissionOptions, options
+from kdfeatures.config.paths import NOWHERE
+from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
 from kdfeatures.runs.results import markdown
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise UserError for what `run` would refuse by its options."""
+    options(plain_config(cfg, NOWHERE), SubmissionOptions)
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from kdfeatures.errors import ConfigError
+from kdfeatures.ranges import Count, Range
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class AugmentationSettings:
         ConfigError: for numbers that make no sense.
     """
 
-    copies: int = 20
-    probability: float = 0.4
-    candidates: int = 15
+    copies: Annotated[int, Count] = 20
+    probability: Annotated[float, Range(0, 1, above=True)] = 0.4
+    candidates: Annotated[int, Count] = 15
     mlm: str | None = None
     vectors: str | None = None
 

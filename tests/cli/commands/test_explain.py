@@ -89,7 +89,7 @@ def test_settings_for_long_runs_do_not_matter(workspace, empty, capsys):
         (["task=mrpc"], "task=mrpc needs a teacher"),
         (["recipe=nothing"], "unknown recipe 'nothing'"),
         (["-m", "recipe=hard,logits"], "reports on one run at a time; leave out -m"),
-        (["explain=perhaps"], "explain=perhaps must be true or false"),
+        (["explain=perhaps"], "explain: Value 'perhaps' is not a valid bool"),
         (["balance=shares", "balance.shares={hiden: 2}"], "balance.shares.hiden names no term; did you mean 'hidden'"),
         (["balance=shares", "balance.shares={hidden: 0}"], "balance.shares.hidden=0.0 must be a finite number above 0"),
         (["balance=shares", "balance.shares={hidden: much}"], "balance.shares"),
