@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,11 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     finally:
         (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+def is_control(sign: str) -> bool:
+    """True for a sign that a terminal or a parser acts on instead of showing it; not for the ends of lines and tabs."""
+    return unicodedata.category(sign) == "Cc" and sign not in "\t\n\r"
 
 
 def disk_full(error: BaseException, folder: Path) -> str | None:

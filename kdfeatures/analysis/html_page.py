@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 
 from kdfeatures.analysis.heatmaps import COLOURS
+from kdfeatures.files import is_control
 
 HERE = Path(__file__).parent
 
@@ -36,14 +37,14 @@ def write_page(
     # "</script>" in a text would end the data
     encoded = json.dumps({**data, "palette": palette}, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {
-        "TITLE": escape(title),
+        "TITLE": _text(title),
         "STYLE": _read("page.css"),
-        "FACTS": "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()),
+        "FACTS": "\n".join(f"<dt>{_text(name)}</dt><dd>{_text(fact)}</dd>" for name, fact in facts.items()),
         "LAYERS_PNG": data_url(picture),
-        "LAYERS_ALT": escape(described),
+        "LAYERS_ALT": _text(described),
         "SUMMARY_HEAD": _head(list(summary[0])),
         "SUMMARY": "\n".join(_row(list(row.values())) for row in summary),
-        "FOOTER": escape(footer),
+        "FOOTER": _text(footer),
         "SCRIPT": _read("page.js"),
         "DATA": encoded,
     }
@@ -58,14 +59,19 @@ def data_url(picture: Path) -> str:
 
 
 def _head(names: Sequence[str]) -> str:
-    words = "".join(f'<th scope="col" class="name">{escape(name)}</th>' for name in names[:2])
-    return words + "".join(f'<th scope="col">{escape(name)}</th>' for name in names[2:])
+    words = "".join(f'<th scope="col" class="name">{_text(name)}</th>' for name in names[:2])
+    return words + "".join(f'<th scope="col">{_text(name)}</th>' for name in names[2:])
 
 
 def _row(cells: Sequence[str]) -> str:
-    words = "".join(f'<td class="name">{escape(cell)}</td>' for cell in cells[1:2])
-    numbers = "".join(f"<td>{escape(cell)}</td>" for cell in cells[2:])
-    return f'<tr><th scope="row">{escape(cells[0])}</th>{words}{numbers}</tr>'
+    words = "".join(f'<td class="name">{_text(cell)}</td>' for cell in cells[1:2])
+    numbers = "".join(f"<td>{_text(cell)}</td>" for cell in cells[2:])
+    return f'<tr><th scope="row">{_text(cells[0])}</th>{words}{numbers}</tr>'
+
+
+def _text(value: str) -> str:
+    """Return a text as HTML that shows it: no markup, and no sign that a terminal or a parser would act on."""
+    return escape("".join("\N{REPLACEMENT CHARACTER}" if is_control(sign) else sign for sign in value))
 
 
 def _read(name: str) -> str:

@@ -76,7 +76,11 @@ def natural_order(name: str) -> tuple[Any, ...]:
     if number is not None:
         return (0, number, name)
     parts = re.split(r"(\d+)", name)
-    return (1, [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], name)
+    return (
+        1,
+        [(0, int(part), "") if part.isdecimal() and len(part) < 1000 else (1, 0, part.casefold()) for part in parts],
+        name,
+    )
 
 
 def _tag_order(name: str) -> tuple[Any, ...]:

@@ -96,6 +96,8 @@ def dataset_from_hub(name: str, task: Task, *, streaming: bool) -> DatasetDict |
     try:
         with no_progress_bars(), offline_unless_hub_answers() as answers:
             raw = load_dataset(name, task.config, streaming=streaming)
+    except RuntimeError as error:  # of a dataset that is a script: datasets runs none
+        raise UserError(f"{failed} cannot be loaded: {_first_line(error)}") from error
     except (OSError, ValueError) as error:
         if answers:
             raise UserError(f"{failed} did not load from the Hub: {_first_line(error)}") from error

@@ -68,7 +68,7 @@ from transformers import PreTrainedModel
 
 from kdfeatures.checksums import checksums
 from kdfeatures.errors import UserError
-from kdfeatures.files import write_whole
+from kdfeatures.files import is_control, write_whole
 from kdfeatures.models.load import parameter_count
 from kdfeatures.runs.manifest import RESULTS as FILE
 from kdfeatures.runs.manifest import end
@@ -158,7 +158,11 @@ def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows with equal keys as an aligned markdown table; all columns but the first are right-aligned."""
+    """Return rows with equal keys as an aligned markdown table; all columns but the first are right-aligned.
+
+    Signs that would end a cell, or that a terminal acts on, are written so that they are shown.
+    """
+    rows = [{_cell(name): _cell(cell) for name, cell in row.items()} for row in rows]
     names = list(rows[0])
     widths = [max(len(name), *(len(row[name]) for row in rows)) for name in names]
 
@@ -169,6 +173,11 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
     rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
     return "\n".join([line(names), rule, *(line([row[name] for name in names]) for row in rows)])
+
+
+def _cell(text: str) -> str:
+    shown = "".join("\N{REPLACEMENT CHARACTER}" if is_control(sign) else sign for sign in " ".join(text.split()))
+    return shown.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], share: float | None) -> dict[str, str]:

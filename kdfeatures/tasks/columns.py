@@ -118,10 +118,8 @@ def known_class(label: Any, task: Task) -> int | None:
         return named[0] if len(named) == 1 or task.labels[named[0]] == written[0] else None
     if isinstance(label, (bool, float)) or not _has_ids(task):
         return None
-    return next(
-        (int(name) for name in written if name.isdecimal() and name == str(int(name)) and int(name) < len(task.labels)),
-        None,
-    )
+    ids = {str(class_id): class_id for class_id in range(len(task.labels))}
+    return next((ids[name] for name in written if name in ids), None)
 
 
 def classes(task: Task) -> str:

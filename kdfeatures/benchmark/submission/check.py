@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from kdfeatures.benchmark.submission.files import FILES, HEADER, HIGHEST, LOWEST, SubmissionFile
 from kdfeatures.errors import UserError, nearest
 
-LARGEST = 64 * 2**20  # bytes of one file; the longest, QQP, has under 4 MiB
+LARGEST = 16 * 2**20  # bytes of one file; the longest, QQP, has under 8 MiB
 DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
 
@@ -102,6 +103,8 @@ def _file(
     problems = [f"is there {len(entries)} times"] if len(entries) > 1 else []
     if entry.filename != file.member:
         problems.append(f"lies in a folder, '{entry.filename}'; zip the files without it")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return None, [*problems, "is a symbolic link, not a file"]
     if entry.file_size > LARGEST:
         return None, [*problems, f"has {entry.file_size} bytes, which no answers to {file.rows} examples have"]
     try:
@@ -117,6 +120,9 @@ def _content(content: bytes, file: SubmissionFile) -> tuple[int | None, list[str
         text = content.decode()
     except UnicodeDecodeError as error:
         return None, [f"is not UTF-8: byte {content[error.start]:#04x} at {error.start}"]
+    breaks = text.count("\n") + text.count("\r")
+    if breaks > 4 * (file.rows + 1):  # before each takes the memory of a string
+        return None, [f"has {breaks} line ends, which no answers to {file.rows} examples have"]
     problems = []
     if text.startswith("\ufeff"):
         problems.append("begins with a byte order mark")
