@@ -1,0 +1,143 @@
+"""Faults put into the package on purpose, one at a time: each must fail a fast test.
+
+    python tests/mutations.py            all of them, with a table
+    python tests/mutations.py bootstrap  those whose file or text has this word
+    python tests/mutations.py --check    only whether each still has its place in the source
+
+Run by hand or weekly; docs/reliability.md has the table.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+
+class Mutation(NamedTuple):
+    """file: below kdfeatures. old, new: a part of it, and what takes its place. tests: those that must notice."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+M = Mutation
+# ruff: noqa: E501 -- a table, with a line for each
+MUTATIONS = [
+    # losses
+    M("losses/logits.py", "return self.temperature**2 * kl_rows(log_t, log_s).mean()", "return kl_rows(log_t, log_s).mean()", "losses/test_logits.py"),
+    M("losses/logits.py", "return self.temperature**2 * kl_rows(log_t, log_s).mean()", "return self.temperature**2 * kl_rows(log_s, log_t).mean()", "losses/test_logits.py"),
+    M("losses/softened.py", 'reduction="none", log_target=True).sum(1)', 'reduction="none", log_target=True).mean(1)', "losses/test_logits.py"),
+    M("losses/softened.py", "if not LOWEST <= temperature <= HIGHEST:", "if False:", "trust/test_wrong_inputs.py"),
+    M("losses/hidden.py", "return sequence_mean(squares / student.shape[-1], real)", "return sequence_mean(squares, real)", "losses"),
+    M("losses/hidden.py", "return sequence_mean((normal_s - normal_t).square().mean(-1), real)", "return sequence_mean((normal_s - normal_t).abs().mean(-1), real)", "losses"),
+    M("losses/divergences.py", "rows = (1 - self.beta) * kl_rows(log_s, log_m) + self.beta", "rows = self.beta * kl_rows(log_s, log_m) + self.beta", "losses"),
+    M("losses/dkd.py", "self.target_weight * kl_rows(binary_t, binary_s) + self.other_weight", "self.target_weight * kl_rows(binary_t, binary_s) + self.target_weight", "losses"),
+    M("losses/relation.py", 'return relation_kl(student.relation("value"), teacher.relation("value"), mask)', 'return relation_kl(student.relation("key"), teacher.relation("key"), mask)', "losses"),
+    M("losses/attention.py", "return score_mse(student.attention, teacher.attention, mask, allowed=allowed, centered=self.centered)", "return score_mse(student.attention, teacher.attention, None, allowed=allowed, centered=self.centered)", "losses"),
+    M("masking.py", "return mask.bool()", "return torch.ones_like(mask, dtype=torch.bool)", "test_masking.py"),
+    M("masking.py", "return means.sum() / (counts > 0).sum().clamp(min=1)", "return means.mean()", "test_masking.py"),
+    M("masking.py", "return torch.where(keep, full_precision(states), 0)", "return full_precision(states) * keep", "test_masking.py"),
+    # maps, heads, schedules, balance
+    M("mapping/rules.py", "return (2 * m * teacher_layers + student_layers) // (2 * student_layers)", "return m * teacher_layers // student_layers", "mapping"),
+    M("mapping/rules.py", "LayerPair(m, m + offset)", "LayerPair(m, m)", "mapping"),
+    M("alignment/hungarian.py", "bias = None if states.bias is None else states.bias[:, order]", "bias = states.bias", "alignment"),
+    M("distillation/schedules.py", "return self.start + (self.end - self.start) * progress", "return self.end + (self.start - self.end) * progress", "distillation/test_schedules.py"),
+    M("distillation/balancing.py", "weight = shares[name] / sum(shares.values()) * whole / self.norms[name]", "weight = shares[name] / sum(shares.values()) * whole", "distillation/test_balancing.py"),
+    M("distillation/controls.py", "return torch.take_along_dim(states.roll(1, 0), source.view(shape), dim=dim)", "return torch.take_along_dim(states, source.view(shape), dim=dim)", "distillation"),
+    M("distillation/teacher_outputs.py", "return logits if columns is None else logits[..., columns]", "return logits", "training/test_modes.py"),
+    # metrics and intervals
+    M("evaluation/bootstrap.py", "return metric(a[rows], labels[rows]) - metric(b[rows], labels[rows])", "return metric(a[rows], labels[rows]) - metric(b, labels)", "evaluation/test_bootstrap.py"),
+    M("evaluation/bootstrap.py", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", "evaluation/test_bootstrap.py"),
+    M("evaluation/ranking.py", "positives * (positives + 1) / 2", "positives * positives / 2", "evaluation"),
+    M("evaluation/span_f1.py", "return 2 * shared / (len(words) + len(reference))", "return shared / len(words)", "evaluation"),
+    M("tasks/label_order.py", "return [position[label] for label in labels]", "return list(range(len(labels)))", "tasks"),
+    M("embeddings/pooling.py", "weights = real * real.cumsum(1)", "weights = real", "embeddings"),
+    # training
+    M("training/length_batched.py", "return result * self.batch_weight(inputs)", "return result", "training/test_token_budget.py training/test_length_batched.py"),
+    M("training/length_batched.py", "            seal(folder)\n", "", "trust/test_damaged_runs.py"),
+    M("training/length_batched.py", "if self.is_fsdp_enabled or state.global_step < state.max_steps:", "if True:", "trust/test_damaged_runs.py"),
+    M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),
+    M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
+    M("distillation/distiller.py", "output = self.student(**self._accepted[0](inputs))", "output = self.student.eval()(**self._accepted[0](inputs))", "training/test_modes.py"),
+    # what is kept on disk
+    M("files.py", "unfinished = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "unfinished = file", "test_files.py"),
+    M("checksums.py", "if checksum(file) != expected:", "if False:", "test_checksums.py"),
+    M("runs/folder.py", "    flaw = checksums.flaw(folder, results.get(\"files\") or {})", "    flaw = None", "trust/test_damaged_runs.py"),
+    M("runs/folder.py", "        return checksums.flaw(checkpoint)\n", "        return None\n", "trust/test_damaged_runs.py"),
+    M("cache/shards.py", "    if link is not None:\n", "    if False:\n", "cache/test_shards.py"),
+    M("cache/arrays.py", "!= checksum:\n        raise BrokenFile(f\"{path} does not match its checksum\")", "is None:\n        raise BrokenFile(f\"{path} does not match its checksum\")", "cache/test_arrays.py"),
+    # trust
+    M("config/instantiate.py", "    for target in _targets(node):\n        _check_allowed(target, option, kind, allow_targets)\n", "", "config/test_instantiate.py"),
+    M("config/instantiate.py", "(package != OURS and package in allow_targets)", "package in allow_targets", "config/test_instantiate.py"),
+    M("config/compose.py", "    if allow_targets and not given:\n", "    if False:\n", "config/test_compose.py"),
+    M("cli/trust.py", "    if NODE not in allow:\n", "    if False:\n", "trust/test_strangers_files.py"),
+    M("pipelines/rebuild_student.py", "\"allow_targets\": list(allow_targets)}", "}", "trust/test_strangers_files.py"),
+    M("analysis/html_page.py", ".replace(\"<\", \"\\\\u003c\")", "", "trust/test_hostile_texts.py"),
+    M("analysis/html_page.py", "    return escape(\"\".join(", "    return (\"\".join(", "trust/test_hostile_texts.py"),
+    M("runs/results.py", "    return shown.replace(\"|\", \"\\\\|\")", "    return shown", "trust/test_hostile_texts.py"),
+]  # fmt: skip
+
+
+def misplaced() -> list[str]:
+    """Return the mutations whose text is not in its file just once."""
+    counts = [(ROOT / "kdfeatures" / m.file).read_text(encoding="utf-8").count(m.old) for m in MUTATIONS]
+    return [f"{m.file}: {m.old!r} is there {n} times" for m, n in zip(MUTATIONS, counts, strict=True) if n != 1]
+
+
+def caught_by(mutation: Mutation, tree: Path) -> str | None:
+    """Return the first test that fails with the mutation; None when it survives."""
+    file = tree / "kdfeatures" / mutation.file
+    source = file.read_text(encoding="utf-8")
+    file.write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+    tests = [str(tree / "tests" / part) for part in mutation.tests.split()]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        file.write_text(source, encoding="utf-8")
+    failed = [line.split(" ")[1] for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return failed[0].partition(" - ")[0] if failed else None
+
+
+def main(words: list[str]) -> None:
+    lost = misplaced()
+    if lost or "--check" in words:
+        print("\n".join(lost) or f"{len(MUTATIONS)} mutations have their place.")
+        sys.exit(bool(lost))
+    chosen = [m for m in MUTATIONS if not words or any(word in m.file + m.old for word in words)]
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "outputs", "demo")
+        shutil.copytree(ROOT, tree, ignore=ignored)
+        print("| file | what is altered | caught by |\n|---|---|---|")
+        for mutation in chosen:
+            start = time.monotonic()
+            test = caught_by(mutation, tree)
+            survived += test is None
+            altered = mutation.old.strip().splitlines()[0][:60].replace("|", "\\|")
+            name = "**survived**" if test is None else test.removeprefix("tests/").partition("[")[0]
+            print(f"| {mutation.file} | `{altered}` | {name} |", flush=True)
+            print(f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    print(f"\n{len(chosen) - survived} of {len(chosen)} caught.")
+    sys.exit(bool(survived))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
