@@ -65,7 +65,7 @@ MUTATIONS = [
     # training
     M("training/length_batched.py", "return result * self.batch_weight(inputs)", "return result", "training/test_token_budget.py training/test_length_batched.py"),
     M("training/length_batched.py", "            seal(folder)\n", "", "trust/test_damaged_runs.py"),
-    M("training/length_batched.py", "if self.is_fsdp_enabled or state.global_step < state.max_steps:", "if True:", "trust/test_damaged_runs.py"),
+    M("training/length_batched.py", "if self.is_fsdp_enabled or not is_end:", "if True:", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
     M("distillation/distiller.py", "output = self.student(**self._accepted[0](inputs))", "output = self.student.eval()(**self._accepted[0](inputs))", "training/test_modes.py"),

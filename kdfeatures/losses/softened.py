@@ -12,7 +12,7 @@ from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses.base import Inputs, Outputs
 from kdfeatures.masking import full_precision
 
-LOWEST, HIGHEST = 0.01, 1000.0  # temperatures
+LOWEST, HIGHEST = 0.01, 10_000.0  # temperatures
 
 
 def same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -168,7 +168,11 @@ class LengthBatchedTrainer(Trainer):
         `train` would take one more step from there. Sharded weights need it to be loaded, so there it is left to that.
         """
         state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        if self.is_fsdp_enabled or state.global_step < state.max_steps:
+        if self.args.max_steps > 0:
+            is_end = state.global_step >= self.args.max_steps
+        else:  # of as many epochs as now
+            is_end = state.global_step >= state.max_steps and state.num_train_epochs >= self.args.num_train_epochs
+        if self.is_fsdp_enabled or not is_end:
             return False
         self._load_from_checkpoint(checkpoint)
         self.state = state

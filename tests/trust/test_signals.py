@@ -43,6 +43,7 @@ def test_a_stopped_run_says_one_line_and_goes_on_to_the_same_student(workspace, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     end = time.monotonic() + 120
     while not any(folder.glob("checkpoint-*/checksums.json")):
