@@ -65,9 +65,12 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def is_control(sign: str) -> bool:
-    """True for a sign that a terminal or a parser acts on instead of showing it; not for the ends of lines and tabs."""
-    return unicodedata.category(sign) == "Cc" and sign not in "\t\n\r"
+def harmless(text: str) -> str:
+    """Return a text with a mark for each sign that a terminal or a parser acts on; ends of lines and tabs stay."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) == "Cc" and sign not in "\t\n\r" else sign
+        for sign in text
+    )
 
 
 def disk_full(error: BaseException, folder: Path) -> str | None:

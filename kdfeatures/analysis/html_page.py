@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 
 from kdfeatures.analysis.heatmaps import COLOURS
-from kdfeatures.files import is_control
+from kdfeatures.files import harmless
 
 HERE = Path(__file__).parent
 
@@ -71,7 +71,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _text(value: str) -> str:
     """Return a text as HTML that shows it: no markup, and no sign that a terminal or a parser would act on."""
-    return escape("".join("\N{REPLACEMENT CHARACTER}" if is_control(sign) else sign for sign in value))
+    return escape(harmless(value))
 
 
 def _read(name: str) -> str:

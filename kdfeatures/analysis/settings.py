@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from kdfeatures.alignment.hungarian import HEAD_MEASURES
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.ranges import MAX_COUNT, Count, Positive, Range
+from kdfeatures.ranges import MAX_COUNT, Count, Positive, Range, check_values
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,6 @@ class InspectSettings:
                 raise UserError(f"inspect.measures holds {name}{nearest(name, HEAD_MEASURES)}; choose from {known}.")
         if not self.measures or len(set(self.measures)) < len(self.measures):
             raise UserError(f"inspect.measures={self.measures} must name one measure or more, each once.")
-        for name, least in (("examples", 4), ("batch_size", 2), ("sentences", 0), ("sentence_tokens", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"inspect.{name}={getattr(self, name)} must be at least {least}.")
+        check_values(vars(self), InspectSettings)
         if not self.sentences and not self.texts:
             raise UserError("inspect.sentences=0 and no inspect.texts leave no sentence to show; ask for one.")

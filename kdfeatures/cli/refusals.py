@@ -45,8 +45,8 @@ def undo(folder: Path, before: FolderBefore | None) -> None:
     others = [path for path in folder.iterdir() if path != files]
     if not others or (before is not None and not (folder / MANIFEST).exists()):  # or the run had begun
         shutil.rmtree(files, ignore_errors=True)
-    made = folder.absolute()
-    root = made.parent if before is None else before.root
-    while made != root and root in made.parents and not any(made.iterdir()):
-        made.rmdir()
-        made = made.parent
+    emptied = folder.absolute()
+    root = emptied.parent if before is None else before.root
+    while root in emptied.parents and not any(emptied.iterdir()):
+        emptied.rmdir()
+        emptied = emptied.parent

@@ -49,6 +49,8 @@ def _said_outside(command: str, overrides: Sequence[str]) -> Iterator[tuple[str,
     """Yield files of folders that the call names, and what they say to Hydra."""
     loader: Any = GlobalHydra.instance().config_loader()
     _, repository = loader._parse_overrides_and_create_caching_repo(command, list(overrides))
+    if not any(_is_outside(source.provider) for source in repository.get_sources()):
+        return
     chosen: Sequence[ResultDefault] = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
     for default in chosen:
         result = None if default.config_path is None else repository.load_config(default.config_path)

@@ -78,9 +78,9 @@ def section(config: Mapping[str, Any], name: str, kind: type[Section], *, where:
     if missing is not None:
         raise UserError(f"{_below(where)}{missing}: missing; give {_below(where)}{missing}=...")
     with option(where):
-        made = kind(**given, **sections)  # what it says itself of a value has more to say than its range
+        settings = kind(**given, **sections)  # what it says itself of a value has more to say than its range
         check_values(given, kind)
-        return made
+        return settings
 
 
 def typed(values: Mapping[str, Any], declared: Mapping[str, Any], name: str) -> dict[str, Any]:

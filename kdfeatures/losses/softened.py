@@ -60,7 +60,7 @@ class SoftenedLoss(nn.Module):
             )
         if not LOWEST <= temperature <= HIGHEST:
             raise ConfigError(
-                f"must be from {LOWEST:g} to {HIGHEST:g}, or T^2 times the divergence is rounding alone",
+                f"must be from {LOWEST:g} to {HIGHEST:g}",
                 argument="temperature",
                 value=temperature,
                 hint="1 is neutral",

@@ -107,8 +107,7 @@ def open_output(folder: Path, existing: str, config: Mapping[str, Any]) -> str |
 
 def _links(folder: Path) -> Iterator[Path]:
     """Yield symbolic links among what runs make in `folder`."""
-    made = {path for pattern in (*MADE, REPLACED) for path in folder.glob(pattern)}
-    for path in sorted(made):
+    for path in sorted({path for pattern in (*MADE, REPLACED) for path in folder.glob(pattern)}):
         yield from (inner for inner in (path, *path.rglob("*")) if inner.is_symlink())
 
 

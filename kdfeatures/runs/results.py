@@ -68,7 +68,7 @@ from transformers import PreTrainedModel
 
 from kdfeatures.checksums import checksums
 from kdfeatures.errors import UserError
-from kdfeatures.files import is_control, write_whole
+from kdfeatures.files import harmless, write_whole
 from kdfeatures.models.load import parameter_count
 from kdfeatures.runs.manifest import RESULTS as FILE
 from kdfeatures.runs.manifest import end
@@ -176,8 +176,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    shown = "".join("\N{REPLACEMENT CHARACTER}" if is_control(sign) else sign for sign in " ".join(text.split()))
-    return shown.replace("|", "\\|").replace("<", "&lt;")
+    return harmless(" ".join(text.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], share: float | None) -> dict[str, str]:

@@ -27,6 +27,13 @@ def command(workspace, folder, *more):
     ]  # fmt: skip
 
 
+def wait_for_checkpoint(folder, process):
+    end = time.monotonic() + 120
+    while not any(folder.glob("checkpoint-*/checksums.json")):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def whole(workspace):
     folder = workspace.folder / "whole"
@@ -45,10 +52,7 @@ def test_a_stopped_run_says_one_line_and_goes_on_to_the_same_student(workspace, 
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    end = time.monotonic() + 120
-    while not any(folder.glob("checkpoint-*/checksums.json")):
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+    wait_for_checkpoint(folder, process)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + number, err
@@ -67,10 +71,7 @@ def test_two_runs_at_once_in_one_folder_are_one(workspace, capsys):
     folder = workspace.folder / "shared"
     arguments = [sys.executable, "-m", "kdfeatures", *command(workspace, folder)]
     first = subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
-    while not any(folder.glob("checkpoint-*/checksums.json")):
-        assert first.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+    wait_for_checkpoint(folder, first)
     with pytest.raises(SystemExit):
         main(command(workspace, folder, "existing=resume"))
     assert "another run is writing there now" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kdfeatures.benchmark.submission.files import FILES, HEADER, HIGHEST, LOWEST, SubmissionFile
 from kdfeatures.errors import UserError, nearest
 
-LARGEST = 16 * 2**20  # bytes of one file; the longest, QQP, has under 8 MiB
+LARGEST = 16 * 2**20  # bytes of one file; the longest, QQP, has under 4 MiB
 DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
 
