@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hydra
 import pytest
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -141,9 +142,9 @@ def composed_base(command: str, needed: tuple[str, ...]) -> DictConfig:
     return compose(command, *needed)
 
 
-def answer(command: str, needed: tuple[str, ...], override: str) -> str | None:
+def answer(command: str, base: DictConfig, override: str) -> str | None:
     """Return the line that a command refuses an override with, None when it takes it; anything else is raised."""
-    cfg = copy.deepcopy(composed_base(command, needed))
+    cfg = copy.deepcopy(base)
     OmegaConf.set_struct(cfg, True)
     try:
         ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides([override]), cfg)
@@ -162,8 +163,10 @@ def attack(command: str, cases: list[tuple[tuple[str, ...], str]], model: str) -
     wrong = []
     for chosen, override in cases:
         needed = tuple(part.replace("MODEL", model) for part in (*module_needs, *chosen))
+        base = composed_base(command, needed)
         try:
-            told = answer(command, needed, override)
+            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):  # as a command has it
+                told = answer(command, base, override)
         except Exception as error:
             wrong.append(f"{command} {override}: {type(error).__name__}: {error}")
             continue
