@@ -33,7 +33,7 @@ from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.paths import check_folder, conf_dir
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.training.distributed import check_processes, is_first, is_first_here
+from kdfeatures.training.distributed import check_processes, is_first, is_first_here, leave_processes
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
 NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.argv = [f"kdfeatures {command}", *rest]
     with signals_in_one_line():
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
+    leave_processes()
     if len(finished) > 1:
         from kdfeatures.runs.arms import without_seed
         from kdfeatures.runs.results import run_table

@@ -25,6 +25,19 @@ def is_first_here() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
+def leave_processes() -> None:
+    """End this process's part of a shared run that went well. Nothing waits for the others.
+
+    Threads of the group that still run when Python ends may abort the process after its work is done.
+    """
+    if process_count() == 1:
+        return
+    from torch import distributed  # its import takes seconds, which a refused call need not wait for
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def check_processes(command: str, overrides: Sequence[str], output_dir: str) -> None:
     """Raise UserError for what several processes cannot do together. output_dir: not yet resolved."""
     if process_count() == 1:

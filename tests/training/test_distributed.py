@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from kdfeatures.cli import main as cli
 from kdfeatures.cli.main import main
+from kdfeatures.training.distributed import leave_processes
 
 
 @pytest.fixture
@@ -38,3 +40,10 @@ def test_the_first_process_of_a_machine_tells_an_error_at_once_and_the_others_on
             cli._fail(ValueError("wrong"))
         assert capsys.readouterr().err == "kdfeatures: error: wrong\n"
         assert waits == waited
+
+
+def test_a_process_that_has_done_its_work_leaves_the_group_and_its_threads(two, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    leave_processes()
+    assert not torch.distributed.is_initialized()
+    leave_processes()  # nothing to leave
