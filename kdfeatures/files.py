@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import unicodedata
@@ -13,9 +14,15 @@ from pathlib import Path
 
 import filelock
 
+try:
+    import fcntl
+except ImportError:  # no Unix: leftovers of killed processes stay
+    fcntl = None  # type: ignore[assignment]
+
 from kdfeatures.errors import UserError
 
 LOCK = ".lock"
+UNFINISHED = 32 * "[0-9a-f]"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # what libraries say that do not pass on the system's error number
 SAID_OF_FULL = ("No space left on device", "Disk quota exceeded", "os error 28")
@@ -24,19 +31,47 @@ MIB = 2**20
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a line or several to `file`, and a line end behind them; several processes may write the same file.
+    """Write a line or several to `file`, and a line end behind them; see `unfinished`."""
+    with unfinished(file) as path:
+        path.write_text(text + "\n", encoding="utf-8")
 
-    A reader sees the old file or the new one, never half of it; so it is after a crash.
+
+@contextlib.contextmanager
+def unfinished(file: Path) -> Iterator[Path]:
+    """Give an empty file that becomes `file` when the block ends, and goes when it ends by an error.
+
+    A reader sees the old file or the new one, never half of it; so it is after a crash. Several processes may write the
+    same file. What killed ones have left of it is removed: a living one holds a lock.
     """
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    for leftover in file.parent.glob(f".{glob.escape(file.name)}.{UNFINISHED}"):
+        _remove_unless_locked(leftover)
+    path, held = _locked_file(file)
     try:
-        with unfinished.open("w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
+        yield path
+        os.fsync(held)
+        path.replace(file)
     finally:
-        unfinished.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _locked_file(file: Path) -> tuple[Path, int]:
+    while True:
+        path = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+        held = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        if fcntl is not None:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if path.exists():
+            return path, held
+        os.close(held)  # another process took it for a leftover before it was locked
+
+
+def _remove_unless_locked(path: Path) -> None:
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 @contextlib.contextmanager

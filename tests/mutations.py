@@ -70,7 +70,7 @@ MUTATIONS = [
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
     M("distillation/distiller.py", "output = self.student(**self._accepted[0](inputs))", "output = self.student.eval()(**self._accepted[0](inputs))", "training/test_modes.py"),
     # what is kept on disk
-    M("files.py", "unfinished = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "unfinished = file", "test_files.py"),
+    M("files.py", "path = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "path = file", "test_files.py"),
     M("checksums.py", "if checksum(file) != expected:", "if False:", "test_checksums.py"),
     M("runs/folder.py", "    flaw = checksums.flaw(folder, results.get(\"files\") or {})", "    flaw = None", "trust/test_damaged_runs.py"),
     M("runs/folder.py", "        return checksums.flaw(checkpoint)\n", "        return None\n", "trust/test_damaged_runs.py"),

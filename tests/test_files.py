@@ -7,7 +7,7 @@ import pytest
 from support.shared_data import ROOT
 
 from kdfeatures.errors import UserError
-from kdfeatures.files import LOCK, disk_full, one_at_a_time, write_whole
+from kdfeatures.files import LOCK, disk_full, one_at_a_time, unfinished, write_whole
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -89,3 +89,25 @@ def test_the_cause_of_an_error_counts_and_other_errors_do_not(tmp_path):
         assert disk_full(error, Path("/")).startswith(f"no space is left at {tmp_path / 'x'}")
     assert disk_full(OSError(errno.EACCES, "no"), tmp_path) is None
     assert disk_full(RuntimeError("PytorchStreamWriter failed writing file data/1"), tmp_path) is None
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again_and_a_living_ones_stays(tmp_path):
+    file, other = tmp_path / "[a].json", tmp_path / "b"
+    killed = """
+import os, sys
+from pathlib import Path
+from kdfeatures.files import unfinished
+begun = [unfinished(Path(name)) for name in sys.argv[1:]]
+for block in begun:
+    block.__enter__().write_text("half")
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", killed, str(file), str(other)], cwd=ROOT, check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with unfinished(file) as first:
+        first.write_text("first")
+        write_whole(file, "second")
+        assert file.read_text() == "second\n" and first.exists()
+    assert file.read_text() == "first"
+    left = [path.name for path in tmp_path.iterdir() if path != file]
+    assert len(left) == 1 and left[0].startswith(".b.")

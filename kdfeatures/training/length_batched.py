@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from kdfeatures.checksums import seal
 from kdfeatures.distillation.outputs import attention_mask_of
@@ -53,7 +53,9 @@ class LengthBatchedTrainer(Trainer):
             )
         self._counts = torch.zeros(2, dtype=torch.long, device=self.args.device)  # real tokens, positions
         self.started, self._seconds_before = time.monotonic(), 0.0
+        self._losses_before: dict[str, Any] | None = None  # of the run that is gone on with
         self.add_callback(_Epochs(self))
+        self.add_callback(_LossesBefore(self))
 
     @property
     def seconds(self) -> float:
@@ -155,10 +157,18 @@ class LengthBatchedTrainer(Trainer):
 
     def measured(self) -> dict[str, Any]:
         """Return what was measured since the last log over all processes, as JSON can hold it; see `take_measured`."""
-        return {"counts": self.accelerator.reduce(self._counts, "sum").tolist()}
+        return {
+            "counts": self.accelerator.reduce(self._counts, "sum").tolist(),
+            "losses": {
+                "logged": self._total_loss_scalar,  # the sum over all steps up to the last log
+                "since": self.accelerator.reduce(self._tr_loss, "mean").item(),
+                "logged_step": self._globalstep_last_logged,
+            },
+        }
 
     def take_measured(self, measured: dict[str, Any]) -> None:
         """Go on from what `measured` gave."""
+        self._losses_before = measured.get("losses")  # which those of earlier versions have not
         if self.args.process_index == 0:
             self._counts += torch.tensor(measured["counts"], device=self._counts.device)
 
@@ -180,8 +190,11 @@ class LengthBatchedTrainer(Trainer):
         self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._load_best_model()
+        if self._losses_before is not None:
+            self._total_loss_scalar = self._losses_before["logged"] + self._losses_before["since"]
         self.log({"train_loss": float("nan")})  # with what was measured since the last log
-        del self.state.log_history[-1]["train_loss"]  # which no checkpoint keeps
+        if self._losses_before is None:
+            del self.state.log_history[-1]["train_loss"]
         return True
 
     def _take_progress(self, checkpoint: str) -> None:
@@ -196,12 +209,18 @@ class LengthBatchedTrainer(Trainer):
         if checkpoint is not None:
             self._take_progress(checkpoint)
 
+    def train(self, *args, **kwargs) -> TrainOutput:
+        output = super().train(*args, **kwargs)
+        return output._replace(training_loss=output.metrics.get("train_loss", output.training_loss))
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs or "train_loss" in logs:  # a window, or the end of training
             real, positions = self.accelerator.reduce(self._counts, "sum").tolist()
             if positions:
                 logs |= {"padding": round(1 - real / positions, 6), "positions": positions}
             self._counts = torch.zeros_like(self._counts)
+        if "train_loss" in logs and self._losses_before is not None:
+            logs["train_loss"] = self._total_loss_scalar / self.state.global_step  # not of this call alone
         if logs.get("eval_loss") != logs.get("eval_loss"):  # there is none without labels
             del logs["eval_loss"]
         super().log(logs, start_time)
@@ -220,3 +239,17 @@ class _Epochs(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:
         self.trainer.set_epoch(int(state.epoch or 0))
+
+
+class _LossesBefore(TrainerCallback):
+    """Go on with the sums of the loss, which the Trainer begins anew when a checkpoint is resumed."""
+
+    def __init__(self, trainer: LengthBatchedTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        before = self.trainer._losses_before
+        if before is not None:
+            self.trainer._total_loss_scalar = before["logged"]
+            self.trainer._tr_loss += before["since"]
+            self.trainer._globalstep_last_logged = before["logged_step"]

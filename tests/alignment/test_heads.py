@@ -161,6 +161,15 @@ def test_matched_heads_keep_what_each_may_attend_to():
     assert torch.equal(found.allowed, differ[:, [0, 2]])
 
 
+def test_matched_heads_keep_the_position_terms_of_each():
+    """Of MPNet's kind, where a head adds its own to the scores: they go with the head."""
+    generator = torch.Generator().manual_seed(5)
+    bias = torch.randn(B, H_S, L, L, generator=generator)
+    alignment = made(HungarianHeads, measure="cka", examples=4)
+    found, _ = alignment(PAIR, student()._replace(bias=bias), teacher(), MASK)
+    assert torch.equal(found.bias, bias[:, [0, 2]])
+
+
 def test_the_same_heads_are_compared_as_they_are():
     one, other = student(), teacher()
     alignment = SameHeads((PAIR,), SIZES)

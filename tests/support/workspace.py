@@ -72,7 +72,12 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
-    made = Workspace(tmp_path_factory.mktemp("workspace"))
+    return made_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+def made_workspace(folder: Path) -> Workspace:
+    """Make encoder, files and teacher in an empty folder."""
+    made = Workspace(folder)
     words = tokenizer()
     torch.manual_seed(0)
     config = BertConfig(

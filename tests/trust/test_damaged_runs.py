@@ -12,6 +12,7 @@ import torch
 from support.workspace import composed_once, workspace
 
 from kdfeatures.cli.main import main
+from kdfeatures.training.length_batched import LengthBatchedTrainer
 
 __all__ = ["composed_once", "workspace"]
 
@@ -55,7 +56,14 @@ def equal(folder, whole):
     results, expected = (json.loads((path / "results.json").read_text()) for path in (folder, whole))
     for key in ("losses", "padding", "train_examples"):
         assert results[key] == expected[key], key
+    assert logged(folder) == logged(whole)
     return results, expected
+
+
+def logged(folder):
+    """What the log says of the losses: those of each window of steps, and their mean over all."""
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [{key: value for key, value in entry.items() if "loss" in key or key == "step"} for entry in history]
 
 
 class Runs:
@@ -104,6 +112,14 @@ def test_a_resumed_run_reports_all_of_its_training(workspace, whole, stopped):
     main(command(workspace, stopped, "existing=resume"))
     results, _ = equal(stopped, whole)
     assert results["seconds"]["train"] > before > 0
+
+
+def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps(workspace, whole, stopped, monkeypatch):
+    outputs = []
+    train = LengthBatchedTrainer.train
+    monkeypatch.setattr(LengthBatchedTrainer, "train", lambda *args, **kw: outputs.append(train(*args, **kw)))
+    main(command(workspace, stopped, "existing=resume"))
+    assert outputs[0].training_loss == outputs[0].metrics["train_loss"] == logged(whole)[-1]["train_loss"]
 
 
 def test_with_no_whole_checkpoint_it_begins_anew(workspace, whole, stopped):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from kdfeatures.benchmark.submission.check import checked, row_problems
 from kdfeatures.benchmark.submission.files import FILES, HEADER, HIGHEST, LOWEST, check_rows, file_of
 from kdfeatures.config.paths import check_folder
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.files import unfinished
 from kdfeatures.tasks.task import Task
 
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal answers give equal bytes
@@ -106,13 +106,8 @@ def _text(given: Sequence[str]) -> bytes:
 
 def _write(file: Path, texts: Mapping[str, bytes]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for member, text in texts.items():
-                entry = zipfile.ZipInfo(member, DATE)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(entry, text)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with unfinished(file) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in texts.items():
+            entry = zipfile.ZipInfo(member, DATE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, text)

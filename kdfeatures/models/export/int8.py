@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kdfeatures.errors import UserError
+from kdfeatures.files import unfinished
 from kdfeatures.models.export.requirements import quiet, require_packages
 
 
@@ -26,9 +27,8 @@ def quantise(path: str | Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: no such file to quantise; export_onnx writes one.")
     target = path.with_stem(f"{path.stem}-int8")
-    with TemporaryDirectory(dir=path.parent, prefix=".quantise-") as folder, quiet():
-        folded, finished = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
+    with TemporaryDirectory() as folder, unfinished(target) as file, quiet():
+        folded = Path(folder, "folded.onnx")
         quant_pre_process(path, folded, skip_symbolic_shape=True)
-        quantize_dynamic(folded, finished, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
-        finished.replace(target)
+        quantize_dynamic(folded, file, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
     return target

@@ -6,7 +6,6 @@ import copy
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.predict import output_logits
+from kdfeatures.files import unfinished
 from kdfeatures.models.export.onnx_model import OnnxClassifier
 from kdfeatures.models.export.requirements import quiet, require_packages
 from kdfeatures.models.limits import position_count
@@ -44,11 +44,9 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     if size >= LARGEST:
         raise UserError(f"the model's weights take {size / 2**30:.1f} GiB, but a single ONNX file holds less than 2")
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".export-") as unfinished:
-        file = Path(unfinished, FILE)
+    with unfinished(folder / FILE) as file:
         _write(cpu_model, names, file)
         _check(cpu_model, names, OnnxClassifier(file))
-        file.replace(folder / FILE)
     cpu_model.config.save_pretrained(folder)
     limited(tokenizer, model).save_pretrained(folder)
     return folder / FILE
