@@ -28,8 +28,12 @@ def checksums(folder: Path, files: Iterable[str]) -> dict[str, str]:
 
 
 def seal(folder: Path) -> None:
-    """Write FILE, the checksums of all other files in `folder`: from then on it is whole."""
+    """Write FILE, the checksums of all other files in `folder`: from then on it is whole.
+
+    Those whose names begin with a dot are not of it: they may be what a killed process left.
+    """
     names = [path.name for path in folder.iterdir() if path.is_file() and path.name != FILE]
+    names = [name for name in names if not name.startswith(".")]
     write_whole(folder / FILE, json.dumps(checksums(folder, names), indent=2))
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from kdfeatures.checksums import FILE, checksums, flaw, seal
@@ -45,3 +47,10 @@ def test_a_link_in_place_of_a_file_is_a_flaw(folder, tmp_path):
     (folder / "a.bin").rename(folder / "elsewhere")
     (folder / "a.bin").symlink_to(folder / "elsewhere")
     assert flaw(folder) == "a.bin is a symbolic link"
+
+
+def test_what_a_killed_writer_left_is_not_sealed(tmp_path):
+    (tmp_path / "model").write_text("whole")
+    (tmp_path / f".{FILE}.{32 * 'a'}").write_text("half")
+    seal(tmp_path)
+    assert flaw(tmp_path) is None and json.loads((tmp_path / FILE).read_text()).keys() == {"model"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,16 @@ class LengthBatchedTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         check_parameters(model, f"after step {self.state.global_step}")
+        output_dir = Path(self._get_output_dir(trial=trial))
+        folder = output_dir / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save and folder.exists():  # what a killed run began to write, or one that was passed over
+            shutil.rmtree(folder)
+        self.accelerator.wait_for_everyone()
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = limit
-        output_dir = Path(self._get_output_dir(trial=trial))
-        folder = output_dir / f"checkpoint-{self.state.global_step}"
         measured = json.dumps(self.measured() | {"seconds": self.seconds})
         self.accelerator.wait_for_everyone()  # for what others write there
         if self.args.should_save:
@@ -192,7 +196,8 @@ class LengthBatchedTrainer(Trainer):
             self._load_best_model()
         if self._losses_before is not None:
             self._total_loss_scalar = self._losses_before["logged"] + self._losses_before["since"]
-        self.log({"train_loss": float("nan")})  # with what was measured since the last log
+        # with what was measured since the last log
+        self.log({"train_loss": float("nan"), "total_flos": state.total_flos})
         if self._losses_before is None:
             del self.state.log_history[-1]["train_loss"]
         return True

@@ -122,6 +122,16 @@ def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps(workspace, whol
     assert outputs[0].training_loss == outputs[0].metrics["train_loss"] == logged(whole)[-1]["train_loss"]
 
 
+def test_a_checkpoint_that_was_begun_is_written_anew(workspace, whole, stopped):
+    """With a file that none of its kind has, such as the state of a process that is no more."""
+    begun = stopped / "checkpoint-7"
+    begun.mkdir()
+    (begun / "rng_state_1.pth").write_bytes(b"half")
+    main(command(workspace, stopped, "existing=resume"))
+    equal(stopped, whole)
+    assert {file.name for file in begun.iterdir()} == {file.name for file in (whole / "checkpoint-7").iterdir()}
+
+
 def test_with_no_whole_checkpoint_it_begins_anew(workspace, whole, stopped):
     for checkpoint in stopped.glob("checkpoint-*"):
         (checkpoint / "model.safetensors").write_bytes(b"")
