@@ -26,7 +26,7 @@ UNFINISHED = 32 * "[0-9a-f]"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # what libraries say that do not pass on the system's error number
 SAID_OF_FULL = ("No space left on device", "Disk quota exceeded", "os error 28")
-SAID_PERHAPS = ("PytorchStreamWriter failed",)  # of a full disk among others
+SAID_PERHAPS = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")  # of that among others
 MIB = 2**20
 
 

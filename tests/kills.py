@@ -94,6 +94,11 @@ class Killer:
         self.seen += 1
 
 
+def log_of(out: Path) -> Path:
+    """Where the output of a command goes. Two folders up: what it writes to may be full."""
+    return out.parents[1] / f"{out.parent.name}-{out.name}.log"
+
+
 def child(command: list[str], out: Path, at: int | None = None, count: Path | None = None) -> int:
     """Start a command in a process of its own, forked from this one, and return its number."""
     process = os.fork()
@@ -101,7 +106,7 @@ def child(command: list[str], out: Path, at: int | None = None, count: Path | No
         return process
     status = 70
     try:
-        log = os.open(out.with_name(f"{out.name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(log_of(out), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
         torch.set_num_threads(1)
@@ -131,7 +136,7 @@ def whole_run(command: list[str], out: Path) -> tuple[float, int]:
     """Run a command to its end; return the seconds it took and the operations on files."""
     start, count = time.monotonic(), out.with_name(f"{out.name}.count")
     status = ended(child(command, out, count=count))
-    assert status == 0, out.with_name(f"{out.name}.log").read_text()[-3000:]
+    assert status == 0, log_of(out).read_text()[-3000:]
     return time.monotonic() - start, int(count.read_text())
 
 
@@ -255,8 +260,8 @@ def attack(kind: Kind, folder: Path, kills: int) -> tuple[int, int, list[str]]:
     return counts[0], counts[1], faults
 
 
-def run(kills: int, words: list[str]) -> bool:
-    """Print the table; return whether all ended well."""
+def prepared() -> tuple[Path, Workspace]:
+    """Import what commands need, so that forked processes have it, and return a new folder and what runs begin with."""
     for command in ("distill", "finetune", "cache", "glue", "export"):
         importlib.import_module(f"kdfeatures.cli.commands.{command}")
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
@@ -269,7 +274,13 @@ def run(kills: int, words: list[str]) -> bool:
         finally:
             os._exit(1)
     assert ended(setup) == 0
-    chosen = [kind for kind in kinds(Workspace(folder / "workspace")) if all(word in kind.name for word in words)]
+    return folder, Workspace(folder / "workspace")
+
+
+def run(kills: int, words: list[str]) -> bool:
+    """Print the table; return whether all ended well."""
+    folder, workspace = prepared()
+    chosen = [kind for kind in kinds(workspace) if all(word in kind.name for word in words)]
     of_all = sum(kind.share for kind in chosen)
     every: list[str] = []
     print("| run | at an instant | in a write | ended otherwise |\n|---|---:|---:|---:|", flush=True)

@@ -1,7 +1,9 @@
 import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.shared_data import ROOT
@@ -88,7 +90,20 @@ def test_the_cause_of_an_error_counts_and_other_errors_do_not(tmp_path):
     except RuntimeError as error:
         assert disk_full(error, Path("/")).startswith(f"no space is left at {tmp_path / 'x'}")
     assert disk_full(OSError(errno.EACCES, "no"), tmp_path) is None
-    assert disk_full(RuntimeError("PytorchStreamWriter failed writing file data/1"), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PytorchStreamWriter failed writing file data/1",
+        "[enforce fail at inline_container.cc:672] . unexpected pos 122048 vs 121936",
+        "basic_ios::clear: iostream error",
+    ],
+)
+def test_what_torch_says_of_a_full_disk_counts_only_where_there_is_no_space(tmp_path, monkeypatch, text):
+    assert disk_full(RuntimeError(text), tmp_path) is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=4096))
+    assert disk_full(RuntimeError(text), tmp_path) == f"no space is left at {tmp_path} (0 MiB free)"
 
 
 def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again_and_a_living_ones_stays(tmp_path):

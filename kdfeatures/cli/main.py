@@ -74,8 +74,12 @@ def main(argv: list[str] | None = None) -> None:
         # a job's folder is named by what the sweep varies, not by all that was said
         rest = [*rest, f"hydra.job.config.override_dirname.exclude_keys={fixed}"]
     sys.argv = [f"kdfeatures {command}", *rest]
-    with signals_in_one_line():
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # it would print what it does not understand, and exit
+    try:
+        with signals_in_one_line(), system_errors_in_one_line(Path() if before is None else before.root):
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
+    except UserError as error:  # Hydra, too, writes to the folder
+        _fail(error)
     leave_processes()
     if len(finished) > 1:
         from kdfeatures.runs.arms import without_seed

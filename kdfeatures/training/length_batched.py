@@ -152,12 +152,15 @@ class LengthBatchedTrainer(Trainer):
         if self.args.should_save:
             (folder / PROGRESS).write_text(measured, encoding="utf-8")
             seal(folder)
-            rotate_checkpoints(
-                output_dir=str(output_dir),
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            self._remove_older_checkpoints(limit)
+
+    def _remove_older_checkpoints(self, limit: int | None) -> None:
+        rotate_checkpoints(
+            output_dir=self._get_output_dir(trial=None),
+            save_total_limit=limit,
+            best_model_checkpoint=self.state.best_model_checkpoint,
+            use_mtime=True,
+        )
 
     def measured(self) -> dict[str, Any]:
         """Return what was measured since the last log over all processes, as JSON can hold it; see `take_measured`."""
@@ -191,15 +194,19 @@ class LengthBatchedTrainer(Trainer):
         self._load_from_checkpoint(checkpoint)
         self.state = state
         self._take_progress(checkpoint)
-        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
-        if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            self._load_best_model()
         if self._losses_before is not None:
             self._total_loss_scalar = self._losses_before["logged"] + self._losses_before["since"]
         # with what was measured since the last log
         self.log({"train_loss": float("nan"), "total_flos": state.total_flos})
         if self._losses_before is None:
             del self.state.log_history[-1]["train_loss"]
+        if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            self._load_best_model()
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+        if self.args.should_save:
+            self._remove_older_checkpoints(
+                self.args.save_total_limit
+            )  # or a kill right before that leaves them for good
         return True
 
     def _take_progress(self, checkpoint: str) -> None:
