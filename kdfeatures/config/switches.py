@@ -19,6 +19,8 @@ from kdfeatures.tasks.task import Task
 def cache_settings(config: Mapping[str, Any]) -> CacheSettings | None:
     """Return the settings of a run config, None with cache=off; raises UserError for what cannot be used."""
     if config["cache"]["path"] is None:
+        if "dtype" in config["cache"]:
+            raise UserError("cache.path=null: cache=auto needs a folder; give one, or say cache=off.")
         return None
     if "dtype" not in config["cache"]:
         raise UserError(f"cache.path={config['cache']['path']} has no effect with cache=off; say cache=auto as well.")
@@ -62,7 +64,8 @@ def balancer(config: Mapping[str, Any]) -> GradientBalancer | None:
             raise UserError(f"balance.every={node['every']} has no effect with balance=off; say balance=shares.")
         return None
     values = typed(node, {"every": int, "momentum": float, "limit": float}, "balance")
-    shares = typed(values.pop("shares") or {}, dict.fromkeys(node["shares"] or {}, float), "balance.shares")
+    given = values.pop("shares") or {}
+    shares = typed(given, dict.fromkeys(given if isinstance(given, Mapping) else (), float), "balance.shares")
     with option("balance"):
         return GradientBalancer(shares, **values)
 

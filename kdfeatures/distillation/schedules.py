@@ -97,7 +97,7 @@ def read_schedule(node: Mapping[str, Any]) -> Schedule:
     0.75
     """
     kind = node.get("schedule")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(
             f"is unknown{nearest(str(kind), KINDS)}",
             argument="schedule",

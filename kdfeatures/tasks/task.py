@@ -17,6 +17,7 @@ from kdfeatures.evaluation import multilabel, ranking
 from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
 from kdfeatures.losses.base import Outputs
+from kdfeatures.tasks.fact_types import check_fact_types
 from kdfeatures.tasks.file_options import check_file_options
 from kdfeatures.tasks.sections import Reading, TaskSection, Windows
 
@@ -200,6 +201,7 @@ class Task:
     def from_config(cls, config: Mapping[str, Any]) -> Task:
         """Build a task from the mapping of a conf/task file; raises UserError for unknown or missing keys."""
         known = [field.name for field in fields(cls)]
+        check_fact_types(config)
         kind = config.get("kind", "sequence")
         for key in config:
             if key not in known:

@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import hydra
 import pytest
@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from support.composing import compose
 from support.tiny import tiny_classifier
-from support.wrong_values import arguments_of, fields_of, wrong_values
+from support.wrong_values import NOTHING, arguments_of, fields_of, wrong_values
 
 from kdfeatures.analysis.settings import InspectSettings
 from kdfeatures.benchmark.settings import GridSettings
@@ -44,12 +44,16 @@ from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.paths import conf_dir
 from kdfeatures.config.training import TrainerRanges
+from kdfeatures.data.augmentation.settings import AugmentationSettings
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.errors import UserError
 from kdfeatures.models.encoders import EncoderSpec
 from kdfeatures.models.students import StudentSpec
-from kdfeatures.models.teachers import TeacherSettings
+from kdfeatures.models.teachers import OtherTeacherSettings, TeacherSettings
+from kdfeatures.ranges import Range
+from kdfeatures.tasks.sections import Reading, Windows
+from kdfeatures.tasks.task import Task
 
 EVERY = 1 if os.environ.get("TRUST") else 7  # case is tried; all by `make trust`
 NAMES = {0: "unacceptable", 1: "acceptable"}  # of task=agreement
@@ -137,6 +141,98 @@ def cases_of_targets() -> Iterator[tuple[tuple[str, ...], str]]:
                     yield chosen, f"{place}.{key}={value}"
 
 
+def cases_of_chosen_sections() -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield overrides that choose a section or make one, and a wrong one for what is in it."""
+    for chosen, place, kind in (
+        (("augmentation=tinybert",), "augmentation", AugmentationSettings),
+        (("cache=auto",), "cache", CacheSettings),
+        (("+teachers.b={path: MODEL}",), "teachers.b", OtherTeacherSettings),
+    ):
+        for name, hint, allowed in fields_of(kind):
+            yield from ((chosen, f"++{place}.{name}={value}") for value in wrong_values(hint, allowed))
+        yield chosen, f"++{place}.unheard_of=1"
+    chosen = ("balance=shares",)
+    for name, hint, allowed in (
+        ("every", int, Range(1, 1e18)), ("momentum", float, Range(0, 1, below=True)),
+        ("limit", float, Range(1, 1e30)), ("shares", dict[str, float], None),
+    ):  # fmt: skip
+        values = [value for value in wrong_values(hint, allowed) if (name, value) != ("shares", NOTHING)]
+        yield from ((chosen, f"balance.{name}={value}") for value in values)
+    for share in ("nan", "inf", "-1", "0", "x", "[1]", "null"):
+        yield chosen, f"balance.shares={{hidden: {share}}}"
+    yield chosen, "balance.shares={nobody: 1}"
+    yield ("balance=off",), "balance.every=5"
+    for number in ("nan", "inf", "x", "null", "[1]", "{a: 1}", "true"):
+        for kind in ("linear", "cosine"):
+            yield (), f"losses.logits.weight={{schedule: {kind}, start: {number}, end: 1}}"
+            yield (), f"losses.logits.weight={{schedule: {kind}, start: 1, end: {number}}}"
+        yield (), f"losses.logits.weight={{schedule: list, values: [1, {number}]}}"
+        if number != "[1]":
+            yield (), f"losses.logits.weight={{schedule: list, values: {number}}}"
+        yield (), f"losses.logits.weight={{schedule: {number}, start: 1, end: 0}}"
+        yield (), f"losses.logits.weight={number}"
+    for node in ("{schedule: linear, start: 1}", "{schedule: list, values: []}", "{start: 1, end: 0}", "{}",
+                 "{schedule: linear, start: -1, end: 0}", "{schedule: list, values: [1], start: 1}"):  # fmt: skip
+        yield (), f"losses.logits.weight={node}"
+        yield (), f"losses.logits.temperature={node}"
+    yield (), "losses.logits.temperature={schedule: linear, start: 0, end: 1}"
+
+
+def cases_of_stages() -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a stage may not say: all that a run may not, and what only stages know."""
+    chosen = ("+stages={first: {}, second: {trainer: {max_steps: 3}}}",)
+    for section, kinds in OF_DISTILL.items():
+        for name, hint, allowed in (field for part in kinds for field in fields_of(part)):
+            values = [value for value in wrong_values(hint, allowed) if value != NOTHING]  # null: as in other stages
+            yield from ((chosen, f"++stages.second.{section}.{name}={value}") for value in values)
+            yield chosen, f"++stages.second.{section}.{name}x=1"
+    for flag in ("each_pair", "born_again"):
+        yield from ((chosen, f"+stages.second.{flag}={value}") for value in ("x", "1", "null", "[true]", "{a: 1}"))
+    yield chosen, "+stages.first.born_again=true"
+    for node in ("null", "1", "x", "[1]", "{unheard_of: 1}", "{losses: 1}", "{losses: {hidden: 1}}", "{trainer: 1}",
+                 "{mapping: last}", "{mapping: {_target_: os.getcwd}}", "{freeze_below: 0}", "{freeze_below: x}",
+                 "{freeze_below: 9}", "{student: 1}", "{losses: {logits: {weight: -1}}}", "{stages: {}}"):  # fmt: skip
+        yield chosen, f"stages.second={node}"
+    for place in ("losses", "trainer", "projection", "heads", "balance"):
+        yield from ((chosen, f"+stages.second.{place}={value}") for value in ("1", "x", "[1]", "{unheard_of: 1}"))
+
+
+def cases_of_tasks() -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what the facts of a task may not be, for a task of each kind that has no data here."""
+    hints = get_type_hints(Task)
+    plain = {name: _without_tuples(hint) for name, hint in hints.items() if name not in ("reading", "windows")}
+    for task in ("agreement", "mrpc", "stsb", "go_emotions", "squad", "ud_ewt", "stsb_embedding", "text"):
+        chosen = (f"task={task}",)
+        node = yaml.safe_load((conf_dir() / "task" / f"{task}.yaml").read_text(encoding="utf-8"))
+        for name in node:
+            if name in plain:
+                # one text column may be given alone, and named by a number
+                one_name = ("1", "x") if name in ("text", "labels", "metrics") else ()
+                values = [value for value in wrong_values(plain[name], None) if value not in (NOTHING, *one_name)]
+                yield from ((chosen, f"task.{name}={value}") for value in values)
+        yield from ((chosen, f"task.{name}=[nope]") for name in ("metrics",) if node[name])
+        yield chosen, "task.kind=nope"
+        yield chosen, "+task.unheard_of=1"
+        for name, section in (("reading", Reading), ("windows", Windows)):
+            for field, hint, _ in fields_of(section) if name in node else ():
+                yield from ((chosen, f"task.{name}.{field}={value}") for value in wrong_values(hint, None))
+                yield from ((chosen, f"task.{name}.{field}={value}") for value in ("-1", "nan") if hint is not bool)
+            if name in node:
+                yield from ((chosen, f"task.{name}={value}") for value in ("1", "[1]", "{}", "null"))
+    for field, value in (("files.train", "[1]"), ("files.train", "{a: 1}"), ("files.nope", "x.csv"), ("files", "x"),
+                         ("files", "1"), ("delimiter", "''"), ("delimiter", "[a]"), ("delimiter", "abc"),
+                         ("encoding", "nope"), ("encoding", "1"), ("quotes", "x"), ("labels", "x"),
+                         ("labels", "[a, a]"), ("labels", "[a]"), ("text", "[a, b, c]"), ("text", "[]"),
+                         ("metrics", "[]"), ("splits.train", "x"), ("dataset", "x")):  # fmt: skip
+        of_files = ("task=files", "task.name=t", "task.text=[a]", "task.label=b", "task.labels=[x,y]",
+                    "task.metrics=[accuracy]", "task.files.train=t.csv")  # fmt: skip
+        yield of_files, f"++task.{field}={value}"
+
+
+def _without_tuples(hint: Any) -> Any:
+    return list[str] if get_origin(hint) is tuple else dict | None if "Mapping" in str(hint) else hint
+
+
 @functools.cache
 def composed_base(command: str, needed: tuple[str, ...]) -> DictConfig:
     return compose(command, *needed)
@@ -187,6 +283,11 @@ def test_no_option_takes_what_its_type_and_range_exclude(command, model):
 
 def test_no_argument_of_a_loss_map_projection_or_head_alignment_takes_another_type(model):
     assert attack("distill", list(cases_of_targets())[::EVERY], model) == []
+
+
+@pytest.mark.parametrize("cases", [cases_of_chosen_sections, cases_of_stages, cases_of_tasks])
+def test_no_chosen_section_stage_or_task_takes_what_it_cannot_mean(model, cases):
+    assert attack("distill", list(cases())[::EVERY], model) == []
 
 
 def test_there_are_more_than_1500_cases():
