@@ -35,6 +35,7 @@ from support.workspace import Workspace, made_workspace
 
 from kdfeatures import checksums
 from kdfeatures.cli.main import main
+from kdfeatures.files import LOCK
 
 KILLS = 150
 UNLIKE = ("/existing", "/seconds", "/train", "/total")  # what is said when a run is taken up, and times
@@ -69,7 +70,7 @@ def kinds(workspace: Workspace) -> list[Kind]:
         Kind("distill, augmentation", [*distill, "recipe=tinybert_joint", "augmentation=tinybert",
                                        "augmentation.copies=2"], 15),
         Kind("finetune", ["finetune", *short, *steps, f"model.path={workspace.encoder}"], 15),
-        Kind("cache", ["cache", *workspace.task, f"teacher.path={workspace.teacher}", "student.layers=3",
+        Kind("fill a cache", ["cache", *workspace.task, f"teacher.path={workspace.teacher}", "student.layers=3",
                        "cache.path=OUT/cache", "cache.shard_examples=40"], 15, resume=[]),
         Kind("glue", grid, 10, resume=[]),
         Kind("export", ["export", *workspace.task, f"model.path={workspace.teacher}", "resamples=50"], 10),
@@ -145,7 +146,7 @@ def files_of(out: Path) -> dict[str, str]:
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != LOCK  # empty; a run that was killed right after its end leaves it
     }
 
 

@@ -11,6 +11,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.models.folders import loading, require_folder
+from kdfeatures.ranges import MAX_HEADS, MAX_LAYERS, MAX_WIDTH
 
 # what a caller decides, and what a student would inherit: outputs that a forward pass returns and in which form, the
 # attention kernel, memory savers, and the precision of the file
@@ -20,6 +21,8 @@ RUN_TIME = (
     "_attn_implementation_internal", "experts_implementation", "dtype", "torch_dtype",
 )  # fmt: skip
 ACTIVATIONS = ("hidden_act", "activation", "hidden_activation")
+AT_MOST = {"num_hidden_layers": MAX_LAYERS, "num_attention_heads": MAX_HEADS, "hidden_size": MAX_WIDTH}
+MAX_LABELS = 10**6
 AT_LEAST_ONE = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size", "max_position_embeddings")
 
 
@@ -46,6 +49,10 @@ def load_config(path: str, option: str) -> PreTrainedConfig:
     with loading(option, path, "model config"):
         architecture = {key: value for key, value in given.items() if key not in RUN_TIME}
         config = CONFIG_MAPPING[given["model_type"]].from_dict(architecture)
+    for key, most in AT_MOST.items():
+        value = getattr(config, key, None)  # which families name differently in their files
+        if type(value) is int and value > most:
+            raise UserError(f"{option}={path}: its config.json has {key} {value:,}, which must be at most {most:,}.")
     config.dtype = torch.float32
     config._name_or_path = path
     return config
@@ -65,6 +72,9 @@ def _check(given: dict[str, Any], named: str) -> None:
         value = given.get(key)
         if type(value) is int and value < 1:
             raise UserError(f"{named}: its config.json has {key} {value}, which must be at least 1.")
+    count = given.get("num_labels")
+    if type(count) is int and count > MAX_LABELS:  # a name is made for each
+        raise UserError(f"{named}: its config.json has num_labels {count:,}, which must be at most {MAX_LABELS:,}.")
     labels = given.get("id2label")
     if labels is not None and not isinstance(labels, dict):
         raise UserError(f"{named}: its config.json has an id2label that is no mapping of ids to names: {labels!r:.60}.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 
 from kdfeatures.embeddings.folder import read_pooling
 from kdfeatures.embeddings.pooling import give_vectors
@@ -18,6 +19,8 @@ from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
+WEIGHTS = ("*.safetensors", "*.bin")
+HEADS = 10**8  # weights of outputs that a checkpoint may lack: those of a masked language model, of many classes
 # tables that older versions of transformers kept among the weights
 INDEX_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias")
 
@@ -146,6 +149,7 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
     config = load_config(path, option)
     for name, value in settings.items():
         setattr(config, name, value)
+    _check_size(auto, config, path, option)
     with loading(option, path, what):
         model, info = auto.from_pretrained(
             path,
@@ -169,6 +173,21 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
             "attention that transformers no longer knows), so it would not answer as it was trained to."
         )
     return model, info
+
+
+def _check_size(auto: Any, config: PreTrainedConfig, path: str, option: str) -> None:
+    """Raise UserError for a config that asks for more weights than the files of its folder can hold.
+
+    Loading would first make room for them, which may be more than the machine has.
+    """
+    held = sum(file.stat().st_size for pattern in WEIGHTS for file in Path(path).glob(pattern))  # a byte each at least
+    with loading(option, path, "model"), torch.device("meta"):
+        asked = sum(parameter.numel() for parameter in auto.from_config(config, trust_remote_code=False).parameters())
+    if held and asked > held + HEADS:
+        raise UserError(
+            f"{option}={path} contradicts itself: its config.json asks for {asked:,} weights, but the files of its "
+            f"checkpoint hold {held:,} bytes."
+        )
 
 
 def _unused(model: PreTrainedModel, names: Iterable[str]) -> list[str]:

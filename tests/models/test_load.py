@@ -226,3 +226,13 @@ def test_shared_parameters_are_counted_once():
     assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
     distinct = {id(parameter): parameter.numel() for parameter in model.parameters(recurse=True)}
     assert parameter_count(model) == sum(distinct.values())
+
+
+@pytest.mark.parametrize("size", ["vocab_size", "max_position_embeddings", "intermediate_size", "type_vocab_size"])
+def test_a_config_that_asks_for_more_than_its_checkpoint_holds_is_refused_before_room_is_made(copy, size):
+    """Its weights would take 50 TB and more, which no machine would give."""
+    edit_config(copy, **{size: 10**12})
+    for load, more in ((load_trained, {"force": False}), (load_for_task, {}), (load_masked_model, {})):
+        kind = {load_trained: [task_type(RTE)], load_for_task: [RTE]}.get(load, [])
+        with pytest.raises(UserError, match=r"contradicts itself: its config.json asks for \d[\d,]{14,} weights, but"):
+            load(str(copy), "teacher.path", *kind, **more)
