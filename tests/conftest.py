@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
+import shutil
+import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "KDFEATURES_TESTS" not in os.environ:  # else a worker, which shares what the process that started it has made
+    os.environ["KDFEATURES_TESTS"] = os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+    atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import pytest
 import torch

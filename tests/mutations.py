@@ -65,6 +65,11 @@ MUTATIONS = [
     # training
     M("training/length_batched.py", "return result * self.batch_weight(inputs)", "return result", "training/test_token_budget.py training/test_length_batched.py"),
     M("training/length_batched.py", "            seal(folder)\n", "", "trust/test_damaged_runs.py"),
+    M("training/length_batched.py", "            shutil.rmtree(folder)\n", "            pass\n", "trust/test_damaged_runs.py"),
+    M("training/length_batched.py", "self.trainer._tr_loss += before[\"since\"]", "pass", "trust/test_damaged_runs.py"),
+    M("files.py", "fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_files.py"),
+    M("models/load.py", "if held and asked > held + HEADS:", "if False:", "models/test_load.py"),
+    M("tasks/task.py", "        check_fact_types(config)\n", "", "trust/test_wrong_inputs.py"),
     M("training/length_batched.py", "if self.is_fsdp_enabled or not is_end:", "if True:", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),

@@ -100,8 +100,9 @@ def run(steps: int) -> None:
         for name, options in RUNS.items():
             out = folder / name.replace(" ", "-").replace(",", "")
             watch = watched(workspace, out, options, steps)
-            above.plot(watch.memory, label=name)
-            below.plot(watch.files, label=name)
+            style = "--" if rows else "-"
+            above.plot(watch.memory, style, label=name)
+            below.plot(watch.files, style, label=name)
             tenth = steps // 10
             early, late = (sum(part) / len(part) for part in (watch.memory[tenth : 2 * tenth], watch.memory[-tenth:]))
             written = sum(file.stat().st_size for file in out.glob("*.log*")) / MIB
@@ -112,7 +113,7 @@ def run(steps: int) -> None:
                 f"| {state + written:.2f} |"
             )
     above.set_ylabel("resident memory, MiB")
-    above.set_ylim(bottom=0)
+    above.set_ylim(0, 1.4 * above.get_ylim()[1])
     above.legend()
     below.set_ylabel("open files")
     below.set_xlabel("step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -46,5 +47,7 @@ def system_errors_in_one_line(folder: Path) -> Iterator[None]:
                 f"{full}; what was there before is whole. Free some, and go on with existing=resume."
             ) from error
         if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
-            raise UserError(f"{error.filename} cannot be read or written: {error.strerror}.") from error
+            home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+            hint = "; set HF_HOME to a folder that you may write to" if home.is_relative_to(error.filename) else ""
+            raise UserError(f"{error.filename} cannot be read or written: {error.strerror}{hint}.") from error
         raise
