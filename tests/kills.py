@@ -38,7 +38,14 @@ from kdfeatures.cli.main import main
 from kdfeatures.files import LOCK
 
 KILLS = 150
-UNLIKE = ("/existing", "/seconds", "/train", "/total")  # what is said when a run is taken up, and times
+UNLIKE = (
+    "/existing",
+    "/seconds",
+    "/train",
+    "/total",
+    "_runtime",
+    "_per_second",
+)  # what is said when a run is taken up, and times
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 
 

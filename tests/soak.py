@@ -114,7 +114,7 @@ def run(steps: int) -> None:
             )
     above.set_ylabel("resident memory, MiB")
     above.set_ylim(0, 1.4 * above.get_ylim()[1])
-    above.legend()
+    above.legend(loc="lower right")
     below.set_ylabel("open files")
     below.set_xlabel("step")
     below.set_ylim(bottom=0)

@@ -14,7 +14,7 @@ from kdfeatures.data.files import Columns, FileFormat, read_files
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.tasks.columns import UNKNOWN_LABEL
-from kdfeatures.tasks.file_options import check_file_options
+from kdfeatures.tasks.fact_types import check_fact_types
 from kdfeatures.tasks.task import ENTITY_F1
 
 MOST_CLASSES = 100  # of text; more distinct values are no classes
@@ -36,7 +36,7 @@ def proposed(node: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     file, label = (node.get("files") or {}).get("train"), str(node["label"])
     if file is None:
         raise UserError("task.labels cannot be proposed without a training file; write task.labels=[...], or [].")
-    check_file_options(node)
+    check_fact_types(node)
     layout = FileFormat(node.get("delimiter"), node.get("encoding"), node.get("quotes"))
     examples = read_files(file, folder, Columns((label,), (label,)), "task.files.train", layout, "train")
     if label not in examples.column_names:

@@ -18,7 +18,6 @@ from kdfeatures.evaluation.entity_f1 import is_bio
 from kdfeatures.evaluation.metrics import METRICS, REGRESSION_METRICS
 from kdfeatures.losses.base import Outputs
 from kdfeatures.tasks.fact_types import check_fact_types
-from kdfeatures.tasks.file_options import check_file_options
 from kdfeatures.tasks.sections import Reading, TaskSection, Windows
 
 SPLITS = ("train", "validation", "extra", "test", "test_extra", "selection")
@@ -211,7 +210,6 @@ class Task:
         splits, files = config.get("splits") or {}, config.get("files") or {}
         missing += [f"splits.{split}" for split in splits if _is_missing(splits, split)]
         missing += [f"files.{split}" for split, file in files.items() if file == "???"]
-        check_file_options(config)
         named = {split: file for split, file in files.items() if file is not None}
         missing += ["files.train"] if files and not named else []
         if missing:

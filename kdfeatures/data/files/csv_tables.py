@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.csv
 
 from kdfeatures.errors import UserError
-from kdfeatures.tasks.file_options import DELIMITER_NAMES
+from kdfeatures.tasks.fact_types import DELIMITER_NAMES
 
 logger = logging.getLogger(__name__)
 
