@@ -64,7 +64,8 @@ def test_the_python_of_the_page_on_likeness_runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    text = re.sub(r"`[^`\n]*[\])][^`\n]*`", "code", page.read_text(encoding="utf-8"))  # not what looks like one in code
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("http"):
             continue
         path, _, heading = target.partition("#")
