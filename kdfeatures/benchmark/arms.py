@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from kdfeatures.benchmark.equal_steps import check_steps, same_steps
 from kdfeatures.benchmark.grid_run import compose
 from kdfeatures.benchmark.settings import GridRunSettings, key_of
+from kdfeatures.config.compose import quoted
 from kdfeatures.config.load import distill_settings
 from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.errors import UserError, nearest
@@ -66,7 +67,7 @@ def arms_of(settings: GridRunSettings, task: str, teacher: str | None) -> dict[s
     if terms and len(grid.recipes) > 1:
         raise UserError(f"{terms[0]} is for the terms of one recipe, but there are {len(grid.recipes)}; use arms.NAME.")
     of_task = grid.per_task.get(task, [])
-    model = [f"task={task}", *([] if teacher is None else [f"teacher.path='{teacher}'"])]
+    model = [f"task={task}", *([] if teacher is None else [f"teacher.path={quoted(str(teacher))}"])]
 
     @functools.cache  # composing takes longer than all else here
     def planned(*overrides: str) -> tuple[DictConfig, list[Plan]]:

@@ -10,6 +10,7 @@ from kdfeatures.benchmark.arms import arms_of
 from kdfeatures.benchmark.grid_run import PLAN, GridRun, compose
 from kdfeatures.benchmark.settings import TEACHER, GridRunSettings, key_of
 from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
+from kdfeatures.config.compose import quoted
 from kdfeatures.data.inputs import SELECTION
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
@@ -141,7 +142,7 @@ def _distilling(
     name = arm.replace(",", "").replace(" ", "_").replace("/", "_")
     run_overrides = (
         f"task={task}",
-        f"teacher.path='{teacher}'",
+        f"teacher.path={quoted(str(teacher))}",
         *overrides,
         f"seed={seed}",
         f"trainer.learning_rate={rate}",
@@ -165,7 +166,7 @@ def _finetuning(settings: GridRunSettings, task: str, folder: Path, more: Sequen
     """A teacher's own run, on the data of the students; all else is what `finetune` says."""
     data = _of_data([*settings.shared, *settings.grid.per_task.get(task, [])])
     seed = settings.grid.seeds[0]
-    model = [] if settings.encoder is None else [f"model.path='{settings.encoder}'"]
+    model = [] if settings.encoder is None else [f"model.path={quoted(settings.encoder)}"]
     overrides = (f"task={task}", *model, *data, f"seed={seed}", *settings.grid.finetune, *more)
     return GridRun("finetune", overrides, folder, task, TEACHER, seed)
 
@@ -180,7 +181,7 @@ def _of_data(overrides: Iterable[str]) -> list[str]:
 
 
 def _exporting(cell: GridRun) -> GridRun:
-    overrides = (f"task={cell.task}", f"model.path='{cell.folder}'", *_of_data(cell.overrides))
+    overrides = (f"task={cell.task}", f"model.path={quoted(str(cell.folder))}", *_of_data(cell.overrides))
     return GridRun("export", overrides, cell.folder / EXPORT, cell.task, cell.arm, cell.seed)
 
 

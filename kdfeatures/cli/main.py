@@ -28,7 +28,7 @@ from kdfeatures.cli.help import SUMMARIES, command_help, overview
 from kdfeatures.cli.refusals import FolderBefore, undo
 from kdfeatures.cli.spoken import spoken
 from kdfeatures.cli.trust import check_hydra_node
-from kdfeatures.config.compose import check_allow_targets, check_seed
+from kdfeatures.config.compose import check_allow_targets, check_seed, quoted
 from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.paths import check_folder, conf_dir
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     command, rest = argv[0], argv[1:]
     if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
-        rest = [f"{NAMES_A_PATH[command]}={_quoted(rest[0])}", *rest[1:]]
+        rest = [f"{NAMES_A_PATH[command]}={quoted(rest[0])}", *rest[1:]]
     if command == "glue":
         rest = _lists(rest)
     _quieten()
@@ -158,17 +158,6 @@ def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
     pushed.add(repository)
 
 
-def _quoted(path: str) -> str:
-    """Return a path as an override has it, whatever signs are in it."""
-    # Hydra takes backslashes as they are but for those before a quote, OmegaConf ${ but for that behind one
-    inside = re.sub(r"(\\+)$|(\\*)'", _escaped, path).replace("${", r"\${")
-    return f"'{inside}'"
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return 2 * match[1] if match[1] else rf"{2 * match[2]}\'"
-
-
 def _lists(rest: list[str]) -> list[str]:
     """Let a grid's lists be written like those of a sweep, seed=1,2,3 for seeds=[1,2,3], and its NAMED without +."""
     overrides = []
@@ -208,6 +197,8 @@ def _check_common(cfg: DictConfig, folder: str | None) -> None:
         raise UserError(f"runs={cfg.runs} is no folder; say which runs to compare, kdfeatures compare DIR.")
     if folder is None:
         return
+    if "\\${" in folder:
+        raise UserError(f"output_dir={folder}: Hydra takes no folder with ${{ in its name; choose another one.")
     # Hydra makes the folder before the job starts; what stands in its way would be a traceback
     check_folder(Path(folder), f"output_dir={folder}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,14 @@ def _check_known(values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
                     raise UserError(
                         f"unknown option {name}.{key}{nearest(key, config[name])}; known: {', '.join(config[name])}."
                     )
+
+
+def quoted(path: str) -> str:
+    """Return a path as an override has it, whatever signs are in it."""
+    # Hydra takes backslashes as they are but for those before a quote, OmegaConf ${ but for that behind one
+    inside = re.sub(r"(\\+)$|(\\*)'", _escaped, path).replace("${", r"\${")
+    return f"'{inside}'"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return 2 * match[1] if match[1] else rf"{2 * match[2]}\'"

@@ -125,8 +125,10 @@ class DemoOptions(CommonOptions):
     max_length: Annotated[int, Count]
     baseline: str
     labelled: Annotated[int, Count]
-    teacher: list[str]
-    student: list[str]
+    seeds: Annotated[list[int], Seed]
+    threads: Annotated[int | None, Range(1, 1024)]
+    finetune: list[str]
+    distill: list[str]
     arms: dict[str, list[str]]
 
 

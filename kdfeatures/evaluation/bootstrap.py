@@ -32,6 +32,31 @@ def bootstrap_interval(
     return _interval(value, len(labels), level, resamples, seed)
 
 
+def seeds_interval(
+    metric: Metric,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """As `bootstrap_interval` for runs over several seeds, (seeds, examples): of the mean over seeds.
+
+    Seeds are drawn anew as well as examples, so the interval speaks of both; of few seeds it is too narrow. Raises
+    UserError as `bootstrap_interval` does.
+    """
+    by_example, labels = _aligned(np.moveaxis(np.asarray(predictions), 0, 1), labels)
+    by_seed = np.random.default_rng((seed, 1))
+    seeds: int = by_example.shape[1]
+
+    def value(rows: np.ndarray) -> float:
+        truth = labels[rows]
+        return float(np.mean([metric(by_example[rows, n], truth) for n in by_seed.integers(seeds, size=seeds)]))
+
+    return _interval(value, len(labels), level, resamples, seed)
+
+
 def paired_bootstrap(
     metric: Metric,
     predictions_a: np.ndarray,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap, seeds_bootstrap
+from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap, seeds_bootstrap, seeds_interval
 from kdfeatures.evaluation.metrics import accuracy, mcc
 
 
@@ -21,6 +21,23 @@ def test_the_interval_of_accuracy_is_the_binomial_one(answers):
     half = 1.96 * np.sqrt(mean * (1 - mean) / len(labels))
     low, high = bootstrap_interval(accuracy, a, labels, resamples=4000)
     assert [low, high] == pytest.approx([mean - half, mean + half], abs=0.006)
+
+
+def test_the_interval_over_seeds_is_that_of_their_spread_and_of_the_examples(answers):
+    """With 40 seeds whose accuracies differ by chance of their own, both variances add up."""
+    _, _, labels = answers
+    generator = np.random.default_rng(1)
+    rates = np.clip(generator.normal(0.8, 0.05, size=40), 0, 1)
+    runs = np.where(generator.random((40, 400)) < rates[:, None], labels, 1 - labels)
+    low, high = seeds_interval(accuracy, runs, labels, resamples=2000)
+    scores, by_example = (runs == labels).mean(1), (runs == labels).mean(0)
+    half = 1.96 * np.sqrt(scores.var() / 40 + by_example.var() / 400)
+    assert [low, high] == pytest.approx([scores.mean() - half, scores.mean() + half], abs=0.003)
+
+
+def test_one_seed_has_the_interval_of_its_examples(answers):
+    a, _, labels = answers
+    assert seeds_interval(accuracy, a[None], labels) == bootstrap_interval(accuracy, a, labels)
 
 
 def test_a_higher_level_gives_a_wider_interval(answers):

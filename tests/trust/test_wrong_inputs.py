@@ -304,8 +304,9 @@ def test_every_section_of_a_command_is_attacked():
 
 
 WRONG_CALLS = [
-    ("distill", "output_dir=[a]"), ("distill", "output_dir=1"), ("distill", "output_dir="), ("distill", "existing=x"),
-    ("distill", "mapping=[1]"), ("distill", "mapping=1"), ("distill", "~mapping"), ("distill", "losses=1"),
+    ("distill", "output_dir=[a]"), ("distill", "output_dir=1"), ("distill", "output_dir="),
+    ("distill", r"output_dir='a \${b}'"), ("distill", "existing=x"), ("distill", "mapping=[1]"),
+    ("distill", "mapping=1"), ("distill", "~mapping"), ("distill", "losses=1"),
     ("distill", "stages=1"), ("distill", "teachers=null"), ("distill", "losses.hidden.mapping=last"),
     ("distill", "losses.hidden=null"), ("distill", "+losses.hidden._partial_=true"), ("distill", "allow_targets=os"),
     ("distill", "projection._target_=kdfeatures.cli.main.main"), ("distill", "student.layers=100"),
@@ -318,7 +319,7 @@ WRONG_CALLS = [
     ("finetune", "class_weights={a: 1}"), ("finetune", "model.hidden_size=65"), ("evaluate", "model.batch_size=0"),
     ("export", "resamples=0"), ("compare", "runs=1"), ("compare", "runs=null"), ("demo", "arms=null"),
     ("demo", "baseline=nope"), ("demo", "metric=nope"), ("demo", "arms={a: [recipe=nope]}"), ("demo", "arms={a: 1}"),
-    ("demo", "student=[student.layers=9]"), ("submission", "file=[a]"), ("glue", "held_out=nan"),
+    ("demo", "distill=['student.layers=9']"), ("submission", "file=[a]"), ("glue", "held_out=nan"),
     ("glue", "tasks=1"), ("inspect", "inspect.batch_size=1"), ("cache", "cache.max_gib=nan"),
 ]  # fmt: skip
 

@@ -6,28 +6,33 @@ is printed as the command that would repeat it.
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import hydra
 import numpy as np
+import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdfeatures.cli.commands import distill, finetune
+from kdfeatures.config.compose import quoted
 from kdfeatures.config.hydra_errors import explained
-from kdfeatures.config.load import distill_settings, finetune_settings, task_of
+from kdfeatures.config.load import distill_settings, task_of
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.options import DemoOptions, options
 from kdfeatures.config.paths import NOWHERE
 from kdfeatures.config.schema import plain_config
 from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.evaluation.bootstrap import bootstrap_interval, paired_bootstrap
+from kdfeatures.evaluation.bootstrap import seeds_bootstrap, seeds_interval
 from kdfeatures.evaluation.metrics import METRICS
 from kdfeatures.models.costs import latency_and_throughput
 from kdfeatures.runs.environment import versions
@@ -43,25 +48,34 @@ def check(cfg: DictConfig) -> None:
     options(record, DemoOptions)
     task = task_of(record)
     _check(cfg, task)
-    for name, (command, overrides, folder) in _calls(cfg, task, NOWHERE):
+    for name, _, (command, overrides, folder) in _calls(cfg, task, NOWHERE):
+        checks: dict[str, Callable[[DictConfig], Any]] = {"finetune": finetune.check, "distill": distill_settings}
+        if task.embedded is not None:  # the teacher that `finetune` will make is known by its sizes
+            planned = [f"teacher.{text}" for text in cfg.finetune if text.startswith("model.")]
+            if command == "distill":
+                overrides = [text for text in overrides if not text.startswith("teacher.path=")] + planned
+            checks["distill"] = distill.check
         composed = _composed(command, overrides, folder)
         try:
-            finetune_settings(composed) if command == "finetune" else distill_settings(composed)
+            checks[command](composed)
         except UserError as error:
             raise UserError(f"the demo's run '{name}': {option_line(error)}") from error
 
 
 @alone_in_output
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Run teacher and arms one after the other; write table.md, plot.png and results.json."""
+    """Run teacher and arms, each with all seeds, one after the other; write table.md, plot.png and results.json."""
     start = time.monotonic()
     record = plain_config(cfg, output_dir)
     open_output(output_dir, cfg.existing, record)
     task = task_of(record)
     _check(cfg, task)
     begin_run(output_dir, cfg.existing, record)
-    runs = {name: _run(*call) for name, call in _calls(cfg, task, output_dir)}
-    table, bars = _compare(cfg, task, output_dir, runs)
+    runs: dict[str, dict[int, dict]] = {}
+    with _threads(cfg.threads):
+        for name, seed, call in _calls(cfg, task, output_dir):
+            runs.setdefault(name, {})[seed] = _run(*call)
+        table, bars = _compare(cfg, task, output_dir, runs)
     minutes = (time.monotonic() - start) / 60
     text = f"{table}\n\n{_caption(cfg, runs, minutes)}\n"
     (output_dir / "table.md").write_text(text, encoding="utf-8")
@@ -79,20 +93,31 @@ def _check(cfg: DictConfig, task: Task) -> None:
         raise UserError(
             f"baseline={cfg.baseline} is no arm{nearest(str(cfg.baseline), cfg.arms or {})} (arms: {known or 'none'})."
         )
+    if not cfg.seeds or len(set(cfg.seeds)) < len(cfg.seeds):
+        raise UserError(f"seeds={list(cfg.seeds)} must name at least one, and none twice.")
     if cfg.metric not in task.metrics:
         raise UserError(f"metric={cfg.metric} is none of the metrics of {task.name}: {', '.join(task.metrics)}.")
 
 
-def _calls(cfg: DictConfig, task: Task, output_dir: Path) -> Iterator[tuple[str, tuple[str, list[str], Path]]]:
-    """Yield the runs of a demo by name, the teacher's first: command, overrides and folder."""
-    teacher = output_dir / "teacher"
-    common = [f"task={task.name}", f"split={cfg.split}", f"seed={cfg.seed}"]
-    yield "teacher", ("finetune", [*common, *cfg.teacher], teacher)
+def _calls(cfg: DictConfig, task: Task, output_dir: Path) -> Iterator[tuple[str, int, tuple[str, list[str], Path]]]:
+    """Yield the runs of a demo by name and seed, the teacher's first: command, overrides and folder."""
+    common = [f"task={task.name}", f"split={cfg.split}"]
+    teacher = _folder(output_dir, "teacher", cfg.seed)
+    yield "teacher", cfg.seed, ("finetune", [*common, f"seed={cfg.seed}", *cfg.finetune], teacher)
     for name, overrides in cfg.arms.items():
-        yield (
-            name,
-            ("distill", [*common, f"teacher.path={teacher}", *cfg.student, *overrides], _folder(output_dir, name)),
-        )
+        for seed in cfg.seeds:
+            chosen = [*common, f"seed={seed}", f"teacher.path={quoted(str(teacher))}", *cfg.distill, *overrides]
+            yield name, seed, ("distill", chosen, _folder(output_dir, name, seed))
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _composed(command: str, overrides: list[str], folder: Path) -> DictConfig:
@@ -106,57 +131,76 @@ def _composed(command: str, overrides: list[str], folder: Path) -> DictConfig:
 
 
 def _run(command: str, overrides: list[str], folder: Path) -> dict[str, Any]:
-    print(f"\n$ kdfeatures {command} {' '.join(overrides)} output_dir={folder}", flush=True)
+    words = ["kdfeatures", command, *overrides, f"output_dir={quoted(str(folder))}"]
+    print(f"\n$ {shlex.join(words)}", flush=True)
     run_command: Any = {"finetune": finetune.run, "distill": distill.run}[command]
     return run_command(_composed(command, overrides, folder), folder)
 
 
 def _compare(
-    cfg: DictConfig, task: Task, output_dir: Path, runs: dict[str, dict]
+    cfg: DictConfig, task: Task, output_dir: Path, runs: dict[str, dict[int, dict]]
 ) -> tuple[str, list[tuple[str, float, float, float]]]:
     """Return the table, and (name, value, low, high) in percent for the plot."""
-    tokenizer = AutoTokenizer.from_pretrained(output_dir / "teacher")
+    tokenizer = AutoTokenizer.from_pretrained(_folder(output_dir, "teacher", cfg.seed))
     examples = encode(split_of(load_task(task, seed=DATA_SEED), task, cfg.split), tokenizer, task, cfg.max_length)
     labels = np.asarray(examples["labels"][:])
     metric = METRICS[cfg.metric]
-    models = {name: AutoModelForSequenceClassification.from_pretrained(_folder(output_dir, name)) for name in runs}
+    models = {
+        name: AutoModelForSequenceClassification.from_pretrained(_folder(output_dir, name, next(iter(of_seeds))))
+        for name, of_seeds in runs.items()
+    }
     predictions = {
-        name: task.predictions_from_logits(np.load(_folder(output_dir, name) / "logits.npz")[cfg.split])
-        for name in runs
+        name: np.array([_predictions(task, cfg.split, _folder(output_dir, name, seed)) for seed in of_seeds])
+        for name, of_seeds in runs.items()
     }
     speeds = latency_and_throughput(models, examples, tokenizer)
-    best = runs["teacher"]["student"]["metrics"][cfg.split][cfg.metric]
     rows, bars = [], []
-    for name, run_results in runs.items():
-        value = run_results["student"]["metrics"][cfg.split][cfg.metric]
-        low, high = bootstrap_interval(metric, predictions[name], labels)
+    best = 1.0
+    for name, of_seeds in runs.items():
+        students = [results["student"] for results in of_seeds.values()]
+        scores = [student["metrics"][cfg.split][cfg.metric] for student in students]
+        value = mean(scores)
+        best = value if name == "teacher" else best
+        low, high = seeds_interval(metric, predictions[name], labels)
         bars.append((name, 100 * value, 100 * low, 100 * high))
         row = {
             "model": name,
-            "parameters": f"{run_results['student']['parameters'] / 1e6:.2f}M",
-            f"{cfg.metric} [95% interval]": f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+            "parameters": f"{students[0]['parameters'] / 1e6:.2f}M",
+            f"{cfg.metric} ± spread [95% interval]": (
+                f"{100 * value:.1f}{_spread(scores)} [{100 * low:.1f}, {100 * high:.1f}]"
+            ),
             "retained": f"{100 * value / best:.1f}%",
             f"gain over {cfg.baseline}": "",
             "speed": f"{speeds[name].throughput_ratio.median:.1f}x",
-            "train seconds": f"{run_results['seconds']['train']:.0f}",
+            "train seconds": f"{mean(results['seconds']['train'] for results in of_seeds.values()):.0f}",
         }
         if name not in ("teacher", cfg.baseline):
-            gain, low, high = paired_bootstrap(metric, predictions[name], predictions[cfg.baseline], labels)
+            gain, low, high = seeds_bootstrap(metric, predictions[name], predictions[cfg.baseline], labels)
             row[f"gain over {cfg.baseline}"] = f"{100 * gain:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
         rows.append(row)
     return markdown(rows), bars
 
 
-def _folder(output_dir: Path, name: str) -> Path:
-    return output_dir / name.replace(" ", "_")
+def _spread(scores: Sequence[float]) -> str:
+    return f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else ""
 
 
-def _caption(cfg: DictConfig, runs: dict[str, dict], minutes: float) -> str:
-    teacher, arm = runs["teacher"], runs[list(cfg.arms)[-1]]
+def _predictions(task: Task, split: str, folder: Path) -> np.ndarray:
+    return task.predictions_from_logits(np.load(folder / "logits.npz")[split])
+
+
+def _folder(output_dir: Path, name: str, seed: int) -> Path:
+    return output_dir / name.replace(" ", "_") / f"seed-{seed}"
+
+
+def _caption(cfg: DictConfig, runs: dict[str, dict[int, dict]], minutes: float) -> str:
+    teacher, arm = (next(iter(runs[name].values())) for name in ("teacher", list(cfg.arms)[-1]))
+    seeds = ", ".join(map(str, cfg.seeds))
     return (
         f"{teacher['task']}, generated by the package. Teacher: {teacher['train_examples']} labelled examples. "
         f"Students: {cfg.labelled} labels, and with a teacher {arm['train_examples'] - cfg.labelled} more examples "
-        f"without labels; equal steps and learning rate, seed {cfg.seed}. Intervals: bootstrap over the {cfg.split} "
-        "examples, paired for gains. Speed: examples per second against the teacher, median of alternating runs. "
+        f"without labels; equal steps and learning rate. Mean and standard deviation over the students' seeds {seeds} "
+        f"(the teacher's is {cfg.seed}). Intervals: bootstrap over seeds and {cfg.split} examples, paired for gains. "
+        "Speed: examples per second against the teacher, median of alternating runs. "
         f"{minutes:.1f} minutes on {teacher['device']}."
     )
