@@ -60,7 +60,8 @@ def _locked_file(file: Path) -> tuple[Path, int]:
         path = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
         held = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         if fcntl is not None:
-            fcntl.flock(held, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # of a file system without locks, where leftovers stay, too
+                fcntl.flock(held, fcntl.LOCK_EX)
         if path.exists():
             return path, held
         os.close(held)  # another process took it for a leftover before it was locked

@@ -106,6 +106,18 @@ def test_what_torch_says_of_a_full_disk_counts_only_where_there_is_no_space(tmp_
     assert disk_full(RuntimeError(text), tmp_path) == f"no space is left at {tmp_path} (0 MiB free)"
 
 
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with unfinished(tmp_path / "a") as first:
+        first.write_text("first")
+        write_whole(tmp_path / "a", "second")
+        assert first.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "first"
+
+
 def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again_and_a_living_ones_stays(tmp_path):
     file, other = tmp_path / "[a].json", tmp_path / "b"
     killed = """

@@ -48,6 +48,6 @@ def system_errors_in_one_line(folder: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
             home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-            hint = "; set HF_HOME to a folder that you may write to" if home.is_relative_to(error.filename) else ""
+            hint = "; set HF_HOME to a folder that you may write to" if home.is_relative_to(str(error.filename)) else ""
             raise UserError(f"{error.filename} cannot be read or written: {error.strerror}{hint}.") from error
         raise
