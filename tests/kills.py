@@ -51,7 +51,7 @@ EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate
 
 @dataclass
 class Kind:
-    """command: what is run, with the folder as OUT. shares: of the kills. resume: what is said when it is taken up."""
+    """command: what is run, with the folder as OUT. share: of the kills. resume: what is said when it is taken up."""
 
     name: str
     command: list[str]
@@ -198,7 +198,6 @@ class Ends:
     """What two runs that nobody killed left behind."""
 
     def __init__(self, first: Path, second: Path) -> None:
-        self.first = first
         one, two = files_of(first), files_of(second)
         self.names = set(one)
         assert self.names == set(two), self.names ^ set(two)

@@ -68,7 +68,7 @@ MUTATIONS = [
     M("training/length_batched.py", "            shutil.rmtree(folder)\n", "            pass\n", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "self.trainer._tr_loss += before[\"since\"]", "pass", "trust/test_damaged_runs.py"),
     M("files.py", "fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", "test_files.py"),
-    M("models/load.py", "if held and asked > held + HEADS:", "if False:", "models/test_load.py"),
+    M("models/load.py", "if asked > held + HEADS:", "if False:", "models/test_load.py"),
     M("tasks/task.py", "        check_fact_types(config)\n", "", "trust/test_wrong_inputs.py"),
     M("training/length_batched.py", "if self.is_fsdp_enabled or not is_end:", "if True:", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),

@@ -17,7 +17,7 @@ from kdfeatures.runs.stage_configs import MERGED, PLAIN, WHOLE, stage_config
 # of the stage itself; each_pair: one stage for every mapped pair, with what lies below it frozen; born_again: the
 # student of the stage before teaches a new one, which begins as the first did, with other random weights
 FLAGS = ("each_pair", "born_again")
-OF_TRAINED_TEACHER = {"model", "trainer"}
+OF_TRAINED_TEACHER = ("model", "trainer")
 KNOWN = (*WHOLE, *MERGED, *PLAIN, *FLAGS)
 
 
@@ -65,11 +65,12 @@ def _check(name: str, node: Mapping[str, Any]) -> None:
     for key in MERGED:
         if not isinstance(node.get(key, {}), Mapping):
             raise UserError(f"stages.{name}.{key}={node[key]} must be a mapping of what differs in this stage.")
-    for key in OF_TRAINED_TEACHER & {*node.get("teacher", {})}:
-        raise UserError(
-            f"stages.{name}.teacher.{key} has no effect: a teacher is trained once, before all stages; "
-            f"say teacher.{key}.NAME=VALUE outside of them."
-        )
+    for key in OF_TRAINED_TEACHER:
+        if key in node.get("teacher", {}):
+            raise UserError(
+                f"stages.{name}.teacher.{key} has no effect: a teacher is trained once, before all stages; "
+                f"say teacher.{key}.NAME=VALUE outside of them."
+            )
     for flag in FLAGS:
         if type(node.get(flag, False)) is not bool:
             raise UserError(f"stages.{name}.{flag}={node[flag]} must be true or false.")

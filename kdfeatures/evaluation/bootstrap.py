@@ -24,12 +24,8 @@ def bootstrap_interval(
     It speaks of the examples only: how much another training seed would change the score is not in it.
     Raises UserError for arrays of different length and a level outside (0, 1).
     """
-    predictions, labels = _aligned(predictions, labels)
-
-    def value(rows: np.ndarray) -> float:
-        return metric(predictions[rows], labels[rows])
-
-    return _interval(value, len(labels), level, resamples, seed)
+    one = np.asarray(predictions)[None]
+    return seeds_interval(metric, one, labels, level=level, resamples=resamples, seed=seed)
 
 
 def seeds_interval(

@@ -181,9 +181,11 @@ def _check_size(auto: Any, config: PreTrainedConfig, path: str, option: str) -> 
     Loading would first make room for them, which may be more than the machine has.
     """
     held = sum(file.stat().st_size for pattern in WEIGHTS for file in Path(path).glob(pattern))  # a byte each at least
+    if not held:  # a name on the Hub
+        return
     with loading(option, path, "model"), torch.device("meta"):
         asked = sum(parameter.numel() for parameter in auto.from_config(config, trust_remote_code=False).parameters())
-    if held and asked > held + HEADS:
+    if asked > held + HEADS:
         raise UserError(
             f"{option}={path} contradicts itself: its config.json asks for {asked:,} weights, but the files of its "
             f"checkpoint hold {held:,} bytes."

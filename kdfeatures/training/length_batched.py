@@ -203,10 +203,8 @@ class LengthBatchedTrainer(Trainer):
         if self.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._load_best_model()
         self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
-        if self.args.should_save:
-            self._remove_older_checkpoints(
-                self.args.save_total_limit
-            )  # or a kill right before that leaves them for good
+        if self.args.should_save:  # or a kill right before their removal leaves them for good
+            self._remove_older_checkpoints(self.args.save_total_limit)
         return True
 
     def _take_progress(self, checkpoint: str) -> None:

@@ -49,15 +49,14 @@ def check(cfg: DictConfig) -> None:
     task = task_of(record)
     _check(cfg, task)
     for name, _, (command, overrides, folder) in _calls(cfg, task, NOWHERE):
-        checks: dict[str, Callable[[DictConfig], Any]] = {"finetune": finetune.check, "distill": distill_settings}
-        if task.embedded is not None:  # the teacher that `finetune` will make is known by its sizes
+        check_run: Callable[[DictConfig], Any] = finetune.check if command == "finetune" else distill_settings
+        if command == "distill" and task.embedded is not None:  # the teacher to be made is known by its sizes
             planned = [f"teacher.{text}" for text in cfg.finetune if text.startswith("model.")]
-            if command == "distill":
-                overrides = [text for text in overrides if not text.startswith("teacher.path=")] + planned
-            checks["distill"] = distill.check
+            overrides = [text for text in overrides if not text.startswith("teacher.path=")] + planned
+            check_run = distill.check
         composed = _composed(command, overrides, folder)
         try:
-            checks[command](composed)
+            check_run(composed)
         except UserError as error:
             raise UserError(f"the demo's run '{name}': {option_line(error)}") from error
 
@@ -154,18 +153,20 @@ def _compare(
         for name, of_seeds in runs.items()
     }
     speeds = latency_and_throughput(models, examples, tokenizer)
+    scores_of = {
+        name: [results["student"]["metrics"][cfg.split][cfg.metric] for results in of_seeds.values()]
+        for name, of_seeds in runs.items()
+    }
+    (best,) = scores_of["teacher"]
     rows, bars = [], []
-    best = 1.0
     for name, of_seeds in runs.items():
-        students = [results["student"] for results in of_seeds.values()]
-        scores = [student["metrics"][cfg.split][cfg.metric] for student in students]
+        scores = scores_of[name]
         value = mean(scores)
-        best = value if name == "teacher" else best
         low, high = seeds_interval(metric, predictions[name], labels)
         bars.append((name, 100 * value, 100 * low, 100 * high))
         row = {
             "model": name,
-            "parameters": f"{students[0]['parameters'] / 1e6:.2f}M",
+            "parameters": f"{next(iter(of_seeds.values()))['student']['parameters'] / 1e6:.2f}M",
             f"{cfg.metric} ± spread [95% interval]": (
                 f"{100 * value:.1f}{_spread(scores)} [{100 * low:.1f}, {100 * high:.1f}]"
             ),
