@@ -10,6 +10,7 @@ from kdfeatures.alignment.pca import PcaProjections
 from kdfeatures.alignment.per_teacher import ProjectionsByTeacher, projections_for
 from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections
 from kdfeatures.alignment.resolve import HEADS, PROJECTIONS
+from kdfeatures.alignment.task_aware import TaskAwareProjections
 
 __all__ = [
     "HEADS",
@@ -27,5 +28,6 @@ __all__ = [
     "ProjectionsByTeacher",
     "RelationHeads",
     "SameHeads",
+    "TaskAwareProjections",
     "projections_for",
 ]

@@ -13,6 +13,7 @@ from kdfeatures.alignment.hungarian import HungarianHeads
 from kdfeatures.alignment.learned_heads import LearnedHeads
 from kdfeatures.alignment.pca import PcaProjections
 from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections
+from kdfeatures.alignment.task_aware import TaskAwareProjections
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.mapping.pairs import LayerPair
 
@@ -23,6 +24,7 @@ PROJECTIONS: dict[str, ProjectionMaker] = {
     "shared": partial(LinearProjections, shared=True),
     "orthonormal": OrthonormalProjections,
     "pca": PcaProjections,
+    "task_aware": TaskAwareProjections,
 }
 HEADS: dict[str, HeadsMaker] = {
     maker.rule: maker for maker in (SameHeads, MeanHeads, RelationHeads, LearnedHeads, HungarianHeads)

@@ -30,6 +30,8 @@ from kdfeatures.losses.attention_transfer import EnergyMap
 from kdfeatures.losses.base import FunctionLoss, Loss, as_loss
 from kdfeatures.losses.binary_kd import BinaryKD
 from kdfeatures.losses.cka import LinearCKA
+from kdfeatures.losses.contextual import FlowCosine, TokenAngle, TokenSimilarityKL
+from kdfeatures.losses.dist import DIST
 from kdfeatures.losses.divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL
 from kdfeatures.losses.dkd import DecoupledKD
 from kdfeatures.losses.embedding import (
@@ -45,6 +47,7 @@ from kdfeatures.losses.gram import FeatureGramMSE, TokenGramMSE
 from kdfeatures.losses.hidden import HiddenCosine, HiddenLoss, HiddenMSE, LayerNormMSE, NormalizedClsMSE
 from kdfeatures.losses.labels import HardLabel, MaskedLanguageModel
 from kdfeatures.losses.logits import LogitKD, LogitMSE, PseudoLabel, SoftCrossEntropy
+from kdfeatures.losses.procrustes import ProcrustesDistance
 from kdfeatures.losses.relation import RelationKL, ValueRelation
 from kdfeatures.losses.rkd import RKDAngle, RKDDistance
 from kdfeatures.losses.similarity import BatchSimilarity
@@ -89,4 +92,9 @@ __all__ = [
     "TokenGramMSE",
     "ValueRelation",
     "as_loss",
+    "FlowCosine",
+    "TokenAngle",
+    "TokenSimilarityKL",
+    "DIST",
+    "ProcrustesDistance",
 ]

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import IterableDataset
 from transformers import Trainer
 
-from kdfeatures.alignment import PcaProjections, projections_for
+from kdfeatures.alignment import PcaProjections, TaskAwareProjections, projections_for
 from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
 from kdfeatures.config.settings import DistillSettings, StageSettings
 from kdfeatures.data.inputs import AUGMENTED
@@ -48,12 +49,13 @@ from kdfeatures.runs.results import FILE, describe_model, retained
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.tokenization.both_collator import BothCollator
-from kdfeatures.tokenization.teacher_columns import of_teacher
+from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
 from kdfeatures.training.build import make_trainer, train
 from kdfeatures.training.calibration import fit_pca, heads_of
 from kdfeatures.training.callbacks import maps_of
 from kdfeatures.training.distributed import is_first
 from kdfeatures.training.fsdp import whole
+from kdfeatures.training.task_filters import fit_task_filters
 from kdfeatures.training.trainer import DistillationTrainer, take_projections
 
 logger = logging.getLogger(__name__)
@@ -216,6 +218,20 @@ def trainer_of(
                 )
             its_tokenizer = teacher.tokenizer or setup.tokenizer
             fit_pca(projections, teacher.loaded, of_teacher(examples, name), its_tokenizer, stage.seed)
+        if isinstance(projections, TaskAwareProjections):
+            labelled = examples.select(np.flatnonzero(setup.labelled))
+            setup.student.to(teacher.loaded.device)
+            learned = fit_task_filters(
+                projections,
+                setup.student,
+                teacher.loaded,
+                (without_teachers(labelled), of_teacher(labelled, name)),
+                (setup.tokenizer, teacher.tokenizer or setup.tokenizer),
+                stage.seed,
+            )
+            if learned and is_first():
+                of_sides = ", ".join(f"{side} {loss:.3f}" for side, loss in learned.items())
+                logger.info(f"Task-aware filters have learned the task, loss {of_sides}.")
     learned_from = [name for name in setup.teachers if objective.needs(name)]
     cached: Any = None
     if setup.outputs is not None and learned_from:

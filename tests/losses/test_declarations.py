@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, LOGITS, MASKED, UNKNOWN_LABEL
+from support.loss_cases import ATTENTION, BATCHWISE, COMPARING, LOGITS, LOGITS_BATCHWISE, MASKED, UNKNOWN_LABEL
 
 from kdfeatures import losses
 from kdfeatures.losses import HardLabel
@@ -71,7 +71,14 @@ def values(case, change, mask=None):
     return case.value(student, teacher, mask), case.value(change(student), change(teacher), mask)
 
 
-@pytest.mark.parametrize("case", [case for case in LOGITS if hasattr(case.loss, "temperature")], ids=str)
+WITH_TEMPERATURE = [
+    case
+    for case in (*LOGITS, *LOGITS_BATCHWISE)
+    if hasattr(case.loss, "temperature") and case.name != "dist of a regression"
+]
+
+
+@pytest.mark.parametrize("case", WITH_TEMPERATURE, ids=str)
 def test_the_factor_of_a_temperature_is_the_one_it_says(case):
     one, other = (copy.copy(case.loss) for _ in range(2))
     one.temperature, other.temperature = 1.0, 3.0

@@ -117,3 +117,60 @@ def similarity(student, teacher, mask, pool):
 
     terms = [(s - t) ** 2 for s, t in zip(cosines(student), cosines(teacher), strict=True)]
     return sum(terms) / len(terms)
+
+
+def procrustes(student, teacher, mask):
+    """The rotation itself, by the polar factor of the smaller side, and the distance that it leaves."""
+    s, t = ([x[b][mask[b]] for b in range(len(x))] for x in (student, teacher))
+    s, t = (torch.cat(x) - torch.cat(x).mean(0) for x in (s, t))
+    s, t = (x / (x * x).sum().sqrt() for x in (s, t))
+    widest = max(s.shape[1], t.shape[1])
+    s, t = (torch.cat([x, x.new_zeros(len(x), widest - x.shape[1])], 1) for x in (s, t))  # widths alike
+    u, _, v = torch.linalg.svd(s.detach().T @ t.detach())
+    return ((s @ (u @ v) - t) ** 2).sum()
+
+
+def token_similarity_kl(student, teacher, mask):
+    """Pair by pair, from ratios of probabilities."""
+
+    def shares(x, i):
+        weights = {j: _cosine(x[i], x[j]).exp() for j in range(len(x)) if j != i}
+        return {j: weight / sum(weights.values()) for j, weight in weights.items()}
+
+    def one(b):
+        s, t = student[b][mask[b]], teacher[b][mask[b]]
+        if len(s) < 2:
+            return 0 * s.sum()
+        rows = [(shares(s, i), shares(t, i)) for i in range(len(s))]
+        return sum(q[j] * (q[j] / p[j]).log() for p, q in rows for j in p) / len(rows)
+
+    return _per_sequence(one, mask)
+
+
+def token_angle(student, teacher, mask, window):
+    """Triple by triple, by positions in the padded text."""
+    reach = window // 2
+
+    def one(b):
+        at = [i for i in range(len(mask[b])) if mask[b][i]]
+        errors = []
+        for j in at:
+            near = [i for i in at if i != j and abs(i - j) <= reach]
+            for i, k in ((i, k) for i in near for k in near if i != k):
+                of_s, of_t = (_cosine(x[b][i] - x[b][j], x[b][k] - x[b][j]) for x in (student, teacher))
+                gap = (of_s - of_t).abs()
+                errors.append(gap**2 / 2 if gap < 1 else gap - 0.5)
+        return sum(errors) / len(errors) if errors else 0 * student[b][mask[b]].sum()
+
+    return _per_sequence(one, mask)
+
+
+def flow_cosine(student, teacher, mask):
+    def one(b):
+        turns = [
+            [_cosine(x, y) for x, y in zip(*(of[b][mask[b]] for of in side), strict=True)]
+            for side in (student, teacher)
+        ]
+        return sum((s - t) ** 2 for s, t in zip(*turns, strict=True)) / len(turns[0])
+
+    return _per_sequence(one, mask)

@@ -72,3 +72,20 @@ def embedding_cosine(student, teacher):
         for s, t in zip(student, teacher, strict=True)
     ]
     return sum(rows) / len(rows)
+
+
+def dist(student, teacher, temperature, inter, intra):
+    """Correlations by scipy's definition: covariance over the product of standard deviations."""
+    p, q = _probabilities(student, temperature), _probabilities(teacher, temperature)
+    columns = sum(1 - _pearson(a, b) for a, b in zip(p.T, q.T, strict=True)) / p.shape[1]
+    rows = sum(1 - _pearson(a, b) for a, b in zip(p, q, strict=True)) / len(p) if p.shape[1] > 2 else 0
+    return temperature**2 * (inter * rows + intra * columns)
+
+
+def dist_of_scores(student, teacher, intra):
+    return intra * (1 - _pearson(student[:, 0], teacher[:, 0]))
+
+
+def _pearson(a, b):
+    covariance = (a * b).mean() - a.mean() * b.mean()
+    return covariance / ((a * a).mean() - a.mean() ** 2).sqrt() / ((b * b).mean() - b.mean() ** 2).sqrt()

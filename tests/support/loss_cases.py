@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdfeatures.features import AttentionStates
 from kdfeatures.losses import (
+    DIST,
     AttentionKL,
     AttentionScoreMSE,
     BatchSimilarity,
@@ -23,6 +24,7 @@ from kdfeatures.losses import (
     EmbeddingMSE,
     EnergyMap,
     FeatureGramMSE,
+    FlowCosine,
     FlowMSE,
     HiddenCosine,
     HiddenMSE,
@@ -32,6 +34,7 @@ from kdfeatures.losses import (
     LogitKD,
     LogitMSE,
     NormalizedClsMSE,
+    ProcrustesDistance,
     RelationKL,
     ReverseKL,
     RKDAngle,
@@ -39,7 +42,9 @@ from kdfeatures.losses import (
     SkewKL,
     SkewReverseKL,
     SoftCrossEntropy,
+    TokenAngle,
     TokenGramMSE,
+    TokenSimilarityKL,
     ValueRelation,
 )
 
@@ -143,6 +148,11 @@ LOGITS = [
     Case("embedding mse", EmbeddingMSE(), lambda s, t, _: references.logit_mse(*s, *t), (5,), (5,)),
     Case("score mse of a regression", LogitMSE(), lambda s, t, _: references.logit_mse(*s, *t), (1,), (1,)),
 ]
+LOGITS_BATCHWISE = [  # these relate the outputs of a batch's examples to each other
+    Case("dist", DIST(temperature=1.7, inter_weight=0.5), per_vector(of_logits.dist, 1.7, 0.5, 1.0), (4,), (4,)),
+    Case("dist of two classes", DIST(), per_vector(of_logits.dist, 1.0, 1.0, 1.0), (2,), (2,)),
+    Case("dist of a regression", DIST(intra_weight=2.0), per_vector(of_logits.dist_of_scores, 2.0), (1,), (1,)),
+]
 UNKNOWN_LABEL = [
     Case("hidden mse", HiddenMSE(), per_token(references.hidden_mse), (11,), (11,)),
     Case("hidden cosine", HiddenCosine(), per_token(references.hidden_cosine), (11,), (11,)),
@@ -151,10 +161,14 @@ UNKNOWN_LABEL = [
     Case("energy", EnergyMap(), per_token(of_hidden.energy_map), (5,), (11,)),
     Case("token gram, wide", TokenGramMSE(), per_token(of_hidden.token_gram_mse), (5,), (11,)),
     Case("token gram, narrow", TokenGramMSE(), per_token(of_hidden.token_gram_mse), (4,), (2,)),
+    Case("token similarity", TokenSimilarityKL(), per_token(of_hidden.token_similarity_kl), (5,), (11,)),
+    Case("token angle", TokenAngle(), per_token(of_hidden.token_angle, 21), (5,), (11,)),
+    Case("token angle, narrow", TokenAngle(window=3), per_token(of_hidden.token_angle, 3), (5,), (11,)),
     Case("feature gram, wide", FeatureGramMSE(), per_token(of_hidden.feature_gram_mse), (11,), (11,)),
     Case("feature gram, narrow", FeatureGramMSE(), per_token(of_hidden.feature_gram_mse), (3,), (3,)),
 ]
 FLOW = [
+    Case("flow cosine", FlowCosine(), of_hidden.flow_cosine, (5,), (11,)),
     Case("flow, wide", FlowMSE(), of_hidden.flow_mse, (11,), (11,)),
     Case("flow, narrow", FlowMSE(), of_hidden.flow_mse, (3,), (3,)),
 ]
@@ -167,6 +181,8 @@ BATCHWISE = [  # these relate the examples of a batch to each other
     Case("similarity, mean", BatchSimilarity(pool="mean"), per_token(of_hidden.similarity, "mean"), (5,), (11,)),
     Case("cka, wide", LinearCKA(), per_token(of_hidden.linear_cka), (5,), (50,)),
     Case("cka, narrow", LinearCKA(), per_token(of_hidden.linear_cka), (5,), (3,)),
+    Case("procrustes, wide", ProcrustesDistance(), per_token(of_hidden.procrustes), (5,), (11,)),
+    Case("procrustes, narrow", ProcrustesDistance(), per_token(of_hidden.procrustes), (5,), (3,)),
 ]
 ATTENTION = [
     Case(
@@ -195,4 +211,4 @@ ATTENTION = [
     Case("relations, 1 head", RelationKL(relations=["key"], relation_heads=1), relations(1, heads=1), (2, 3), (5, 2)),
 ]
 MASKED = UNKNOWN_LABEL + FLOW + BATCHWISE + ATTENTION
-COMPARING = LOGITS + MASKED
+COMPARING = LOGITS + LOGITS_BATCHWISE + MASKED

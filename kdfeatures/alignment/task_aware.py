@@ -1,0 +1,73 @@
+"""Task-aware filters: linear maps behind the layers of both models that keep what the task is predicted from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdfeatures.errors import ConfigError
+from kdfeatures.mapping.pairs import LayerPair
+
+
+class TaskAwareProjections(nn.Module):
+    """F_s h_s and F_t h_t in teacher dimensions, TED (arXiv:2210.01351): a filter for each layer of each model.
+
+    Before training, `kdfeatures.training.task_filters` learns them by the task's labels, both models frozen and a head
+    behind each filter, mean over layers (eq. 4). Then those of the teacher stay, and those of the student are trained
+    with it (eq. 5). Unlike LinearProjections they leave out what a layer holds for other purposes, so that the student
+    need not spend itself on it.
+    epochs, learning_rate, batch_size: of the filters' own training, by AdamW, the rate falling linearly to 0.
+    forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_t).
+    """
+
+    fitted: Tensor
+
+    def __init__(
+        self,
+        pairs: Sequence[LayerPair],
+        student_width: int,
+        teacher_width: int,
+        *,
+        epochs: int = 1,
+        learning_rate: float = 1e-3,
+        batch_size: int = 32,
+    ) -> None:
+        super().__init__()
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if value < 1:
+                raise ConfigError("must be at least 1", argument=name, value=value)
+        if not 0 < learning_rate < 1:
+            raise ConfigError(
+                "must be above 0 and below 1", argument="learning_rate", value=learning_rate, hint="1e-3 is usual"
+            )
+        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
+        self.student = _filters({pair.student for pair in pairs}, student_width, teacher_width)
+        self.teacher = _filters({pair.teacher for pair in pairs}, teacher_width, teacher_width)
+        self.teacher.requires_grad_(False)
+        self.register_buffer("fitted", torch.tensor(False))
+        self._is_ready = False
+
+    @torch.no_grad()
+    def fit(self, student: Mapping[int, nn.Linear], teacher: Mapping[int, nn.Linear]) -> None:
+        """Take over filters that have learned the task, by layer."""
+        for filters, learned in ((self.student, student), (self.teacher, teacher)):
+            for layer, linear in learned.items():
+                filters[str(layer)].load_state_dict(linear.state_dict())
+        self.fitted.fill_(True)
+
+    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._is_ready:  # looked at once: the device need not be waited for at every step
+            if not self.fitted:
+                raise ConfigError(
+                    "task-aware projections have not learned the task yet",
+                    hint="fit them first, as kdfeatures.distill and the command line do",
+                    key="projection.not_fitted",
+                )
+            self._is_ready = True
+        return self.student[str(pair.student)](student), self.teacher[str(pair.teacher)](teacher)
+
+
+def _filters(layers: set[int], width: int, filtered_width: int) -> nn.ModuleDict:
+    return nn.ModuleDict({str(layer): nn.Linear(width, filtered_width) for layer in sorted(layers)})
