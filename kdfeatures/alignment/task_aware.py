@@ -43,8 +43,15 @@ class TaskAwareProjections(nn.Module):
                 "must be above 0 and below 1", argument="learning_rate", value=learning_rate, hint="1e-3 is usual"
             )
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.student = _filters({pair.student for pair in pairs}, student_width, teacher_width)
-        self.teacher = _filters({pair.teacher for pair in pairs}, teacher_width, teacher_width)
+        self.widths = {"student": student_width, "teacher": teacher_width}
+        self.layers = {
+            "student": sorted({pair.student for pair in pairs}),
+            "teacher": sorted({pair.teacher for pair in pairs}),
+        }
+        self.student, self.teacher = (
+            nn.ModuleDict({str(layer): nn.Linear(self.widths[side], teacher_width) for layer in layers})
+            for side, layers in self.layers.items()
+        )
         self.teacher.requires_grad_(False)
         self.register_buffer("fitted", torch.tensor(False))
         self._is_ready = False
@@ -67,7 +74,3 @@ class TaskAwareProjections(nn.Module):
                 )
             self._is_ready = True
         return self.student[str(pair.student)](student), self.teacher[str(pair.teacher)](teacher)
-
-
-def _filters(layers: set[int], width: int, filtered_width: int) -> nn.ModuleDict:
-    return nn.ModuleDict({str(layer): nn.Linear(width, filtered_width) for layer in sorted(layers)})

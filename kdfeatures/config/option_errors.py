@@ -62,6 +62,9 @@ TEXTS = {
         "projection={name} maps the teacher into fewer dimensions, but the student is wider ({student_width} against "
         "{teacher_width}); use projection=linear."
     ),
+    "projection.not_fitted": (
+        "projection=task_aware has not learned the task yet; use projection=linear where nothing fits it."
+    ),
     "projection.pca_tokens": (
         "projection=pca needs more than {width} tokens to find as many directions, but {examples} examples gave "
         "{tokens}; raise projection.examples."

@@ -220,13 +220,14 @@ def trainer_of(
             fit_pca(projections, teacher.loaded, of_teacher(examples, name), its_tokenizer, stage.seed)
         if isinstance(projections, TaskAwareProjections):
             labelled = examples.select(np.flatnonzero(setup.labelled))
-            setup.student.to(teacher.loaded.device)
+            move(setup.student, teacher.loaded.device)
             learned = fit_task_filters(
                 projections,
                 setup.student,
                 teacher.loaded,
                 (without_teachers(labelled), of_teacher(labelled, name)),
                 (setup.tokenizer, teacher.tokenizer or setup.tokenizer),
+                setup.task.num_labels,
                 stage.seed,
             )
             if learned and is_first():

@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 from transformers import PreTrainedConfig
 
+from kdfeatures.alignment import TaskAwareProjections
 from kdfeatures.config.objective import bind
 from kdfeatures.config.settings import DistillSettings, FinetuneSettings, StageSettings
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.gradients import check_measurable
-from kdfeatures.errors import ConfigError
+from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import random_config
 from kdfeatures.models.planned import planned_student, planned_teacher
 from kdfeatures.models.teachers import option_of
+
+WITH_ONE_LABEL = ("sequence", "multilabel", "relevance")  # kinds of tasks: labels of a whole text
 
 
 class Plan(NamedTuple):
@@ -56,6 +59,7 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
                 explained=stage.explain,
             )
             objective.check_training(sharded=sharded, streaming=stage.data.streaming)
+        _check_filters(stage, objective)
         plans.append(Plan(stage, first_student, teacher, objective, others))
     _check_idle(plans)
     return plans
@@ -70,6 +74,24 @@ def plan_finetuning(settings: FinetuneSettings, output_dir: Path) -> None:
     settings.trainer.training_arguments(
         output_dir, metric=settings.task.main_metric, seed=settings.seed, find_unused_parameters=False
     )
+
+
+def _check_filters(stage: StageSettings, objective: BoundObjective) -> None:
+    """Raise UserError for filters that should learn a task which gives them no label a text."""
+    modules = objective.projections.modules()
+    if not any(isinstance(module, TaskAwareProjections) for module in modules):
+        return
+    task = stage.task
+    if not task.has_labels or task.kind not in WITH_ONE_LABEL:
+        raise UserError(
+            f"projection=task_aware learns its filters from the labels of whole texts, which task '{task.name}' of "
+            f"kind {task.kind} has not; use projection=linear."
+        )
+    if stage.data.streaming:
+        raise UserError(
+            "projection=task_aware learns its filters from examples that are there, which a stream's are not; use "
+            "projection=linear."
+        )
 
 
 def _check_idle(plans: Sequence[Plan]) -> None:
