@@ -126,6 +126,7 @@ class DemoOptions(CommonOptions):
     baseline: str
     labelled: Annotated[int, Count]
     seeds: Annotated[list[int], Seed]
+    processes: Annotated[int | None, Range(1, 1024)]
     threads: Annotated[int | None, Range(1, 1024)]
     finetune: list[str]
     distill: list[str]

@@ -9,20 +9,19 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import hydra
 import numpy as np
-import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdfeatures.cli.commands import distill, finetune
+from kdfeatures.cli.side_by_side import side_by_side, torch_threads
 from kdfeatures.config.compose import quoted
 from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.load import distill_settings, task_of
@@ -63,7 +62,7 @@ def check(cfg: DictConfig) -> None:
 
 @alone_in_output
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Run teacher and arms, each with all seeds, one after the other; write table.md, plot.png and results.json."""
+    """Run the teacher, then all arms with all seeds side by side; write table.md, plot.png and results.json."""
     start = time.monotonic()
     record = plain_config(cfg, output_dir)
     open_output(output_dir, cfg.existing, record)
@@ -71,9 +70,14 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     _check(cfg, task)
     begin_run(output_dir, cfg.existing, record)
     runs: dict[str, dict[int, dict]] = {}
-    with _threads(cfg.threads):
-        for name, seed, call in _calls(cfg, task, output_dir):
-            runs.setdefault(name, {})[seed] = _run(*call)
+    (name, seed, of_teacher), *students = _calls(cfg, task, output_dir)
+    with torch_threads(cfg.threads):
+        runs[name] = {seed: _run(*_composed_call(*of_teacher))}
+    composed = [_composed_call(*call) for *_, call in students]
+    results_of = side_by_side(_run, composed, processes=cfg.processes, threads=cfg.threads)
+    for (name, seed, _), results in zip(students, results_of, strict=True):
+        runs.setdefault(name, {})[seed] = results
+    with torch_threads(cfg.threads):
         table, bars = _compare(cfg, task, output_dir, runs)
     minutes = (time.monotonic() - start) / 60
     text = f"{table}\n\n{_caption(cfg, runs, minutes)}\n"
@@ -109,16 +113,6 @@ def _calls(cfg: DictConfig, task: Task, output_dir: Path) -> Iterator[tuple[str,
             yield name, seed, ("distill", chosen, _folder(output_dir, name, seed))
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _composed(command: str, overrides: list[str], folder: Path) -> DictConfig:
     try:
         cfg = hydra.compose(command, overrides)
@@ -129,11 +123,16 @@ def _composed(command: str, overrides: list[str], folder: Path) -> DictConfig:
     return cfg
 
 
-def _run(command: str, overrides: list[str], folder: Path) -> dict[str, Any]:
+def _composed_call(command: str, overrides: list[str], folder: Path) -> tuple[str, str, DictConfig, Path]:
+    """Return the command as one would write it, and as it is run."""
     words = ["kdfeatures", command, *overrides, f"output_dir={quoted(str(folder))}"]
-    print(f"\n$ {shlex.join(words)}", flush=True)
+    return shlex.join(words), command, _composed(command, overrides, folder), folder
+
+
+def _run(line: str, command: str, cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    print(f"\n$ {line}", flush=True)
     run_command: Any = {"finetune": finetune.run, "distill": distill.run}[command]
-    return run_command(_composed(command, overrides, folder), folder)
+    return run_command(cfg, folder)
 
 
 def _compare(
