@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kdfeatures.benchmark.arms import arms_of
 from kdfeatures.benchmark.grid_run import PLAN, GridRun, compose
@@ -91,24 +92,56 @@ def schedule_arms(settings: GridRunSettings, output_dir: Path) -> list[ArmSchedu
     return [unit for task in settings.grid.tasks for unit in _units(settings, task, output_dir)]
 
 
+class TeacherRuns(NamedTuple):
+    """What makes the teacher of a task's students and that of its trials, as far as they are to be made."""
+
+    runs: tuple[GridRun, ...]
+    of_trials: TrialTeacher
+
+
+def teacher_runs(settings: GridRunSettings, task: str, output_dir: Path, *, for_trials: bool) -> TeacherRuns:
+    """Return the runs of a task's teachers. for_trials: whether there are trials, and so one that has not seen them."""
+    folder = settings.root / task
+    is_given = _has_teacher(settings, task) and (settings.has_teachers or not (folder / PLAN).exists())
+    runs = () if is_given else (_finetuning(settings, task, folder),)
+    if not for_trials:
+        return TeacherRuns(runs, TrialTeacher(folder, None, has_seen=False))
+    held = _finetuning(settings, task, _trials_folder(output_dir, task) / TEACHER, held_out(settings))
+    of_trials = trial_teacher(settings, task, held, folder)
+    return TeacherRuns(runs if of_trials.run is None else (*runs, of_trials.run), of_trials)
+
+
+def chosen_arm(
+    settings: GridRunSettings, task: str, arm: str, overrides: Sequence[str], rate: float, output_dir: Path
+) -> ArmSchedule:
+    """Return an arm whose learning rate is known: all seeds, by the teacher of the task's students."""
+    runs = tuple(
+        _distilling(task, arm, overrides, settings.root / task, _runs_folder(output_dir, task), seed, rate)
+        for seed in settings.grid.seeds
+    )
+    return ArmSchedule(task, arm, (), (), {rate: runs})
+
+
+def _trials_folder(output_dir: Path, task: str) -> Path:
+    return output_dir / "trials" / task
+
+
+def _runs_folder(output_dir: Path, task: str) -> Path:
+    return output_dir / "runs" / task
+
+
 def _units(settings: GridRunSettings, task: str, output_dir: Path) -> list[ArmSchedule]:
-    folder, trials = settings.root / task, output_dir / "trials" / task
-    has_teacher = _has_teacher(settings, task)
-    is_given = has_teacher and (settings.has_teachers or not (folder / PLAN).exists())
-    teacher_runs = [] if is_given else [_finetuning(settings, task, folder)]
-    of_trials = TrialTeacher(folder, None, has_seen=False)
-    if len(settings.grid.learning_rates) > 1:
-        held = _finetuning(settings, task, trials / TEACHER, _held_out(settings))
-        of_trials = trial_teacher(settings, task, held, folder)
-        teacher_runs += [] if of_trials.run is None else [of_trials.run]
-    arms = arms_of(settings, task, str(folder) if has_teacher else settings.encoder)
+    has_trials = len(settings.grid.learning_rates) > 1
+    runs, of_trials = teacher_runs(settings, task, output_dir, for_trials=has_trials)
+    folder, trials = settings.root / task, _trials_folder(output_dir, task)
+    arms = arms_of(settings, task, str(folder) if _has_teacher(settings, task) else settings.encoder)
     return [
         ArmSchedule(
             task,
             arm,
-            tuple(teacher_runs),
+            runs,
             _trials(settings, task, arm, overrides, of_trials.folder, trials),
-            _runs(settings, task, arm, overrides, output_dir / "runs" / task),
+            _runs(settings, task, arm, overrides, _runs_folder(output_dir, task)),
             is_exported=settings.grid.export and arm in settings.grid.recipes,
             teacher_saw_trials=of_trials.has_seen,
         )
@@ -122,7 +155,7 @@ def _trials(
     rates, seed = settings.grid.learning_rates, settings.grid.seeds[0]
     if len(rates) == 1:
         return ()
-    trial_overrides = (*overrides, *_held_out(settings))
+    trial_overrides = (*overrides, *held_out(settings))
     return tuple(_distilling(task, arm, trial_overrides, teacher, place, seed, rate) for rate in rates)
 
 
@@ -171,7 +204,8 @@ def _finetuning(settings: GridRunSettings, task: str, folder: Path, more: Sequen
     return GridRun("finetune", overrides, folder, task, TEACHER, seed)
 
 
-def _held_out(settings: GridRunSettings) -> tuple[str, str]:
+def held_out(settings: GridRunSettings) -> tuple[str, str]:
+    """Return what keeps a share of the training examples to score trials on."""
     return f"data.held_out={settings.grid.held_out}", f"split={SELECTION}"
 
 

@@ -16,6 +16,7 @@ SUMMARIES = {
     "cache": "compute a teacher's features ahead and keep them on disk, for any number of distill runs",
     "evaluate": "score a fine-tuned model on a split",
     "glue": "run all tasks, arms and seeds of a benchmark, and collect them in a table; goes on where it was",
+    "search": "find layer map, weights, stages and rate by trials, and what the best of them is worth",
     "export": "write a fine-tuned model as ONNX and int8, and score and time them beside it",
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
@@ -75,7 +76,7 @@ def command_help(command: str) -> str:
             lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
     if "trainer" in chosen:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
-    if command not in ("explain", "glue"):
+    if command not in ("explain", "glue", "search"):
         sweep = "-m recipe=hard,tinybert_joint seed=1,2,3"
         lines += ["", f"-m with comma-separated values runs every combination: {sweep}"]
     return "\n".join(lines)

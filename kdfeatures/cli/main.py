@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     command, rest = argv[0], argv[1:]
     if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
         rest = [f"{NAMES_A_PATH[command]}={quoted(rest[0])}", *rest[1:]]
-    if command == "glue":
+    if command in ("glue", "search"):
         rest = _lists(rest)
     _quieten()
     try:
@@ -106,7 +106,7 @@ def check_overrides(command: str, rest: list[str]) -> CheckedCall:
     arguments = parse_arguments(rest)
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
-    if arguments.multirun and command in ("explain", "glue"):
+    if arguments.multirun and command in ("explain", "glue", "search"):
         what = "reports on one run at a time" if command == "explain" else "is a sweep by itself, such as seed=1,2,3"
         raise UserError(f"kdfeatures {command} {what}; leave out -m.")
     directories = [f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"] if arguments.config_dir else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ from kdfeatures.tokenization.both_collator import BothCollator
 from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
 from kdfeatures.training.build import make_trainer, train
 from kdfeatures.training.calibration import fit_pca, heads_of
-from kdfeatures.training.callbacks import maps_of
+from kdfeatures.training.callbacks import AfterEpochs, maps_of
 from kdfeatures.training.distributed import is_first
 from kdfeatures.training.fsdp import whole
 from kdfeatures.training.task_filters import fit_task_filters
@@ -65,8 +66,14 @@ OF_STAGE = ("seconds", "losses", "mapping", "maps", "heads", *EXAMPLES, "padding
 
 
 @alone_in_output
-def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults | None:
+def run_distillation(
+    settings: DistillSettings, output_dir: Path, on_epoch: Callable[[int, float], None] | None = None
+) -> RunResults | None:
     """Distil the teacher into a student by the settings' terms and stages, and return the results.
+
+    on_epoch: called after every epoch with how many there have been, those of stages before included, and the
+    student's score on settings.split by the task's main metric; of stages only in the last one, as only its students
+    answer. What it raises ends the run.
 
     Everything is checked before training starts. A stage lies in its own folder below output_dir/stages, and starts
     from the student and the projections of those before it; the last student is the run's. With existing=resume
@@ -76,7 +83,10 @@ def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults 
     check_upload(settings.output.push_to_hub)
     checkpoint = open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
-    results = _run(settings, output_dir, checkpoint) if finished is None else RunResults.from_dict(finished)
+    if finished is None:
+        results = _run(settings, output_dir, checkpoint, on_epoch)
+    else:
+        results = RunResults.from_dict(finished)
     written = None if results is None else results.as_dict()
     url = push_finished(
         output_dir, settings.output.push_to_hub, written, settings.task, private=settings.output.hub_private
@@ -86,14 +96,20 @@ def run_distillation(settings: DistillSettings, output_dir: Path) -> RunResults 
     return results
 
 
-def _run(settings: DistillSettings, output_dir: Path, checkpoint: str | None) -> RunResults | None:
+def _run(
+    settings: DistillSettings,
+    output_dir: Path,
+    checkpoint: str | None,
+    on_epoch: Callable[[int, float], None] | None,
+) -> RunResults | None:
     plan_stages(settings, output_dir)
     if settings.teacher_training is not None:
         settings = with_teacher(settings, _train_teacher(settings, output_dir))
         plan_stages(settings, output_dir)
     if not settings.has_stages:
-        return distill_stage(settings.stages[0], output_dir, checkpoint, existing=settings.output.existing)
-    return _run_stages(settings, output_dir)
+        existing = settings.output.existing
+        return distill_stage(settings.stages[0], output_dir, checkpoint, existing=existing, on_epoch=on_epoch)
+    return _run_stages(settings, output_dir, on_epoch)
 
 
 def with_teacher(settings: DistillSettings, path: str) -> DistillSettings:
@@ -122,11 +138,13 @@ def distill_stage(
     existing: str,
     earlier: Sequence[Path] = (),
     begin: Callable[[], None] | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
 ) -> RunResults | None:
     """Train a student in `output_dir`, from a checkpoint there if there is one, and write its results.
 
     stage: its teacher is there. existing: see kdfeatures.runs.folder. earlier: folders of earlier stages, the latest
-    last, whose projections are taken over. begin: called once all is checked, before anything is written.
+    last, whose projections are taken over. begin: called once all is checked, before anything is written. on_epoch: see
+    run_distillation.
     Of several processes the first evaluates and returns the results, the others None.
     """
     start = time.monotonic()
@@ -143,6 +161,8 @@ def distill_stage(
     if text and is_first():
         logger.info(text)
     trainer = trainer_of(stage, setup, caches, None if report is None else partial(_add_first_batch, report))
+    if on_epoch is not None:
+        trainer.add_callback(AfterEpochs(partial(_tell_score, setup, stage.split, on_epoch)))
     if begin is not None:
         begin()
     begin_run(output_dir, existing, stage.record)
@@ -189,6 +209,17 @@ def distill_stage(
     )
     save_run(output_dir, results, task, logits, setup.reported)
     return results
+
+
+def _tell_score(setup: DistillationSetup, split: str, on_epoch: Callable[[int, float], None], epoch: int) -> None:
+    task, reported = setup.task, {split: setup.reported[split]}
+    assert task.main_metric is not None  # as of all tasks with labels
+    batch_size = setup.arguments.per_device_eval_batch_size
+    logits = predict_splits(
+        task, setup.student, reported, setup.tokenizer, None, batch_size=batch_size, title="student"
+    )
+    setup.student.train()
+    on_epoch(epoch, scores_of(logits, reported, task)[split][task.main_metric])
 
 
 def _examples(setup: DistillationSetup, trainer: Trainer) -> int:
@@ -277,7 +308,9 @@ def _add_first_batch(report: dict[str, Any], measured: dict[str, Any]) -> None:
         logger.info(f"\n{first_batch_text(measured)}\n")
 
 
-def _run_stages(settings: DistillSettings, output_dir: Path) -> RunResults | None:
+def _run_stages(
+    settings: DistillSettings, output_dir: Path, on_epoch: Callable[[int, float], None] | None
+) -> RunResults | None:
     finished: list[Path] = []
     results_by_stage: list[RunResults | None] = []
     existing = settings.output.existing
@@ -301,12 +334,23 @@ def _run_stages(settings: DistillSettings, output_dir: Path) -> RunResults | Non
                 existing=existing,
                 earlier=earlier,
                 begin=None if finished else partial(begin_run, output_dir, existing, settings.record),
+                on_epoch=_after(settings.stages[:-1], on_epoch) if number == len(settings.stages) else None,
             )
         )
         finished.append(folder)
     if not is_first():
         return None
     return _conclude(settings, [results for results in results_by_stage if results], finished[-1], output_dir)
+
+
+def _after(
+    stages: Sequence[StageSettings], on_epoch: Callable[[int, float], None] | None
+) -> Callable[[int, float], None] | None:
+    """Return on_epoch for the stage after these, counting their epochs too."""
+    if on_epoch is None:
+        return None
+    before = sum(math.ceil(stage.record["trainer"]["num_train_epochs"]) for stage in stages)
+    return lambda epoch, score: on_epoch(before + epoch, score)
 
 
 def _continue_from(stage: StageSettings, folder: Path) -> StageSettings:

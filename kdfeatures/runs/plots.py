@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -71,6 +71,19 @@ def difference_plot(rows: Sequence[tuple[str, str, float, float, float]], title:
         figure.suptitle(title, fontsize=11)
     for path in paths:
         figure.savefig(path, dpi=150)
+
+
+def shares_plot(shares: Mapping[str, float], title: str, path: Path) -> None:
+    """Draw shares, by name, as bars in percent, the largest first, and save them as PNG."""
+    rows = sorted(shares.items(), key=lambda row: -row[1])
+    figure = Figure(figsize=(7.5, 0.42 * len(rows) + 1.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(rows)), [100 * share for _, share in rows], color=BLUE, height=0.6)
+    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=9)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    _tidy(axes, len(rows), title)
+    figure.savefig(path, dpi=150)
 
 
 def _tidy(axes, rows: int, title: str) -> None:

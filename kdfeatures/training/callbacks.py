@@ -1,7 +1,9 @@
-"""What moving maps leave behind: their state in the log at the end of every epoch, and from there in results.json."""
+"""What happens at the end of an epoch: moving maps leave their state in the log, and from there in results.json."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from transformers import Trainer, TrainerCallback
@@ -10,6 +12,16 @@ from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.mapping.dynamic import weight_statistics
 
 ENTRY = "maps"  # of a log entry: {term: weights}
+
+
+class AfterEpochs(TrainerCallback):
+    """Calls `function` with the number of epochs that there have been, after each."""
+
+    def __init__(self, function: Callable[[int], None]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, args, state, control, **kwargs) -> None:
+        self.function(math.ceil(state.epoch - 1e-6))
 
 
 class MapLog(TrainerCallback):

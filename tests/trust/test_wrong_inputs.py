@@ -23,6 +23,7 @@ from support.tiny import tiny_classifier
 from support.wrong_values import NOTHING, arguments_of, fields_of, wrong_values
 
 from kdfeatures.analysis.settings import InspectSettings
+from kdfeatures.benchmark.search.settings import SearchOptions
 from kdfeatures.benchmark.settings import GridSettings
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.cli.commands import (
@@ -36,6 +37,7 @@ from kdfeatures.cli.commands import (
     finetune,
     glue,
     inspect,
+    search,
     submission,
 )
 from kdfeatures.cli.main import main
@@ -80,6 +82,8 @@ COMMANDS: dict[str, tuple[Any, type, dict[str, tuple[type, ...]], tuple[str, ...
     "demo": (demo, options.DemoOptions, {}, ()),
     "submission": (submission, options.SubmissionOptions, {}, ()),
     "glue": (glue, options.DistillOptions, {"": (GridSettings,)}, ("tasks=[agreement]",)),
+    "search": (search, options.DistillOptions, {"": (GridSettings,), "search": (SearchOptions,)},
+               ("tasks=[agreement]",)),
 }  # fmt: skip
 CHECKED_BEFORE = ("output_dir", "existing")  # of the line itself; see test_a_wrong_call_says_one_line
 

@@ -48,11 +48,11 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
         )
     settings = GridRunSettings.read(cfg, list(HydraConfig.get().overrides.task), output_dir)
     units = schedule_arms(settings, output_dir)
-    _check(units, settings, cfg, output_dir)
+    check_units(units, settings, cfg, output_dir)
     runs = sum(unit.planned for unit in units)
     print(f"{len(settings.grid.tasks)} tasks, {len(units) // len(settings.grid.tasks)} arms: {runs} runs.", flush=True)
     report = Report(units, settings, cfg, output_dir)
-    broken = _run_all(units, report)
+    broken = run_all(units, report)
     results = {"command": "glue"} | (report.finish() or {})
     write_results(output_dir, results)
     if broken:
@@ -66,7 +66,7 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     return results
 
 
-def _check(units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictConfig, output_dir: Path) -> None:
+def check_units(units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictConfig, output_dir: Path) -> None:
     """Raise UserError for what would stop a run: settings that changed since it began, data that are not there."""
     if settings.grid.export:
         require_packages()
@@ -85,7 +85,7 @@ def _check(units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictCon
         cell.check()
 
 
-def _run_all(units: Sequence[ArmSchedule], report: Report) -> list[GridRun]:
+def run_all(units: Sequence[ArmSchedule], report: Report) -> list[GridRun]:
     """Run what is missing, and return the runs that broke off; waits for those that other processes are at."""
     progress = Progress(units)
     tried: dict[Path, tuple[ArmSchedule, GridRun]] = {}

@@ -1,0 +1,103 @@
+"""One trial of a search: a student by what it chose, scored on held-out training examples after every epoch."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import open_dict
+
+from kdfeatures.benchmark.arms import UNUSED
+from kdfeatures.benchmark.equal_steps import same_steps
+from kdfeatures.benchmark.grid_run import compose
+from kdfeatures.benchmark.search.settings import SearchSettings
+from kdfeatures.benchmark.search.study import import_optuna, next_trial
+from kdfeatures.config.load import distill_settings
+from kdfeatures.config.option_errors import option_line
+from kdfeatures.config.settings import DistillSettings
+from kdfeatures.errors import Diverged, UserError
+from kdfeatures.pipelines.distill import run_distillation
+from kdfeatures.pipelines.plan import plan_stages
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+OVERRIDES, SECONDS, PROBLEM = "overrides", "seconds", "problem"  # what a trial keeps beside its score
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a search in `folder`. shared: the overrides of all; seed: of all students, and of what is drawn."""
+
+    study: Study
+    folder: Path
+    settings: SearchSettings
+    shared: Sequence[str]
+    seed: int
+
+    def run(self) -> bool:
+        """Make trials until there are as many as there shall be; return whether other processes are at some of them."""
+        while True:
+            with next_trial(self.study, self.folder, self.settings, self.seed) as trial:
+                if trial is None:
+                    running = import_optuna().trial.TrialState.RUNNING
+                    return bool(self.study.get_trials(deepcopy=False, states=[running]))
+                self._run(trial)
+                print(self._line(trial), flush=True)
+
+    def _run(self, trial: Trial) -> None:
+        optuna = import_optuna()
+        chosen = [text for name, choice in self.settings.space.items() for text in choice.overrides(name, trial)]
+        states, folder = optuna.trial.TrialState, self.folder / f"trial-{trial.number}"
+
+        def report(epoch: int, score: float) -> None:
+            trial.report(score, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        start, score, state = time.monotonic(), None, states.FAIL
+        try:
+            chosen += self._same_steps(chosen)
+            results = run_distillation(self._settings(chosen, folder), folder, report)
+            assert results is not None and results.metric is not None
+            score, state = results.student.metrics[results.split][results.metric], states.COMPLETE
+        except optuna.TrialPruned:
+            state = states.PRUNED
+        except Diverged as error:
+            trial.set_user_attr(PROBLEM, str(error))
+        except UserError as error:
+            trial.set_user_attr(PROBLEM, option_line(error))
+        trial.set_user_attr(OVERRIDES, chosen)
+        trial.set_user_attr(SECONDS, round(time.monotonic() - start, 1))
+        shutil.rmtree(folder, ignore_errors=True)  # what it chose and its score say all
+        self.study.tell(trial, score, state)
+
+    def _same_steps(self, chosen: Sequence[str]) -> list[str]:
+        """Return what gives a trial in stages as many steps as another."""
+        overrides = [*self.shared, *chosen]
+        cfg = compose("distill", overrides)
+        return same_steps(cfg, plan_stages(distill_settings(cfg, UNUSED), UNUSED), overrides) if cfg.stages else []
+
+    def _settings(self, chosen: Sequence[str], folder: Path) -> DistillSettings:
+        cfg = compose("distill", [*self.shared, *chosen, f"seed={self.seed}"])
+        with open_dict(cfg):
+            cfg.output_dir, cfg.existing = str(folder), "overwrite"
+        return distill_settings(cfg, folder)
+
+    def _line(self, trial: Trial) -> str:
+        told = self.study.get_trials(deepcopy=False)[trial.number]
+        score = "" if told.value is None else f"{100 * told.value:.2f}"
+        last = f"{told.state.name.lower()} {score}".strip()
+        problem = told.user_attrs.get(PROBLEM)
+        chosen = ", ".join(f"{name} {_short(value)}" for name, value in told.params.items())
+        return (
+            f"[{trial.number + 1}/{self.settings.trials}] {last}{'' if problem is None else f' ({problem})'}: {chosen}"
+        )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
