@@ -106,7 +106,7 @@ def teacher_runs(settings: GridRunSettings, task: str, output_dir: Path, *, for_
     runs = () if is_given else (_finetuning(settings, task, folder),)
     if not for_trials:
         return TeacherRuns(runs, TrialTeacher(folder, None, has_seen=False))
-    held = _finetuning(settings, task, _trials_folder(output_dir, task) / TEACHER, held_out(settings))
+    held = _finetuning(settings, task, _trials_folder(output_dir, task) / TEACHER, trial_data(settings))
     of_trials = trial_teacher(settings, task, held, folder)
     return TeacherRuns(runs if of_trials.run is None else (*runs, of_trials.run), of_trials)
 
@@ -155,7 +155,7 @@ def _trials(
     rates, seed = settings.grid.learning_rates, settings.grid.seeds[0]
     if len(rates) == 1:
         return ()
-    trial_overrides = (*overrides, *held_out(settings))
+    trial_overrides = (*overrides, *trial_data(settings))
     return tuple(_distilling(task, arm, trial_overrides, teacher, place, seed, rate) for rate in rates)
 
 
@@ -204,7 +204,7 @@ def _finetuning(settings: GridRunSettings, task: str, folder: Path, more: Sequen
     return GridRun("finetune", overrides, folder, task, TEACHER, seed)
 
 
-def held_out(settings: GridRunSettings) -> tuple[str, str]:
+def trial_data(settings: GridRunSettings) -> tuple[str, str]:
     """Return what keeps a share of the training examples to score trials on."""
     return f"data.held_out={settings.grid.held_out}", f"split={SELECTION}"
 

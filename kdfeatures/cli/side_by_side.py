@@ -32,7 +32,7 @@ def side_by_side(
     """Yield what run(*call) returns for each call, in their order, as soon as it and those before it have ended.
 
     processes: how many run at a time; None: one a core. With one, all run in this process. threads: of torch in each;
-    None as torch has it. Raises what a run raises, once those before it have been yielded; the others are stopped.
+    None as torch has it. Raises what a run raises as soon as it does, and stops the others.
     """
     count = min(len(calls), joblib.cpu_count() if processes is None else processes)
     if count <= 1:

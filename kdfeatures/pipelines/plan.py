@@ -87,11 +87,6 @@ def _check_filters(stage: StageSettings, objective: BoundObjective) -> None:
             f"projection=task_aware learns its filters from the labels of whole texts, which task '{task.name}' of "
             f"kind {task.kind} has not; use projection=linear."
         )
-    if stage.data.streaming:
-        raise UserError(
-            "projection=task_aware learns its filters from examples that are there, which a stream's are not; use "
-            "projection=linear."
-        )
 
 
 def _check_idle(plans: Sequence[Plan]) -> None:

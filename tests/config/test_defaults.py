@@ -21,6 +21,10 @@ from kdfeatures.models.teachers import TeacherSettings
 OF_THE_PAPER = {
     "normalized_cls": {"weight": "PKD's beta for a mean over the width", "pair_reduction": "PKD's mean over pairs"},
     "linear_cka": {"pair_reduction": "a mean keeps its range, 0 to 1"},
+    "procrustes": {"pair_reduction": "a mean keeps its range, 0 to 2"},
+    "token_similarity_kl": {"pair_reduction": "CKD's mean over layers"},
+    "token_angle": {"pair_reduction": "CKD's mean over layers"},
+    "flow_cosine": {"pair_reduction": "CKD's mean over layers"},
     "rkd_distance": {"weight": "RKD's 1 : 2 to angles", "pair_reduction": "a mean keeps its range"},
     "embedding_rkd_distance": {"weight": "RKD's for distances"},
     "embedding_rkd_angle": {"weight": "RKD's 2 : 1 to distances"},

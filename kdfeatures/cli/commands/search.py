@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from kdfeatures.benchmark.grid_run import GridRun
 from kdfeatures.benchmark.report import Report
-from kdfeatures.benchmark.schedule import chosen_arm, held_out, schedule_arms, teacher_runs
+from kdfeatures.benchmark.schedule import chosen_arm, schedule_arms, teacher_runs, trial_data
 from kdfeatures.benchmark.search.outcome import Outcome, trials_csv
 from kdfeatures.benchmark.search.settings import SearchSettings, check_tasks
 from kdfeatures.benchmark.search.study import import_optuna, open_study
@@ -98,7 +98,7 @@ def _trials(settings: GridRunSettings, search: SearchSettings, task: str, teache
         f"teacher.path={quoted(str(teacher))}",
         f"{RATE}={grid.learning_rates[0]}",
         *_of_students(settings, task),
-        *held_out(settings),
+        *trial_data(settings),
     ]
     if not any(key_of(override).split(".")[0] == "cache" for override in shared):
         shared += ["cache=auto", f"cache.path={quoted(str(folder / 'cache'))}"]
