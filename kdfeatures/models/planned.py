@@ -12,18 +12,20 @@ from kdfeatures.models.teachers import TeacherSettings
 from kdfeatures.tasks.task import Task
 
 
-def planned_teacher(teacher: TeacherSettings, own: EncoderSpec | None, task: Task) -> PreTrainedConfig | None:
+def planned_teacher(
+    teacher: TeacherSettings, own: EncoderSpec | None, task: Task, option: str = "teacher.path"
+) -> PreTrainedConfig | None:
     """Return the config of the teacher that there is or will be; None for stored outputs.
 
-    own: of the teacher that a generated task trains for itself.
+    own: of the teacher that a generated task trains for itself. option: how the user names its path.
     """
     if teacher.outputs is not None:
         return None
     if teacher.path is not None:
-        return load_config(teacher.path, "teacher.path")
+        return load_config(teacher.path, option)
     if task.embedded is None or own is None:
         raise UserError(
-            f"task={task.name} needs a teacher: give teacher.path=FOLDER_OR_HUB_ID, for instance one that "
+            f"task={task.name} needs a teacher: give {option}=FOLDER_OR_HUB_ID, for instance one that "
             f"`kdfeatures finetune task={task.name} model.path=...` made."
         )
     return random_config(own, task)

@@ -43,7 +43,8 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
     plans: list[Plan] = []
     encoder = None if settings.teacher_training is None else settings.teacher_training.model
     for stage in settings.stages:
-        teacher = first_student if stage.born_again else planned_teacher(stage.teacher, encoder, stage.task)
+        option = "teacher.path" if stage.task == settings.task else f"stages.{stage.key}.teacher.path"
+        teacher = first_student if stage.born_again else planned_teacher(stage.teacher, encoder, stage.task, option)
         first_student = first_student or planned_student(stage.student, teacher, stage.task)
         others = {name: load_config(other.path, option_of(name)) for name, other in stage.others.items()}
         objective = bind(stage.objective, first_student, teacher, others, outputs=stage.task.outputs)

@@ -51,7 +51,8 @@ def test_tasks_without_a_label_a_text_are_refused_before_anything_is_loaded(kind
     task = {"tokens": "ud_ewt", "question": "squad", "embedding": "stsb_embedding", "text": "text"}[kind]
     recipe = {"embedding": "embedding", "text": "tinybert_general"}.get(kind, "ted")
     terms = {"embedding": ["+loss@losses.more=hidden_mse"], "text": ["~losses.attention"]}.get(kind, [])
-    cfg = compose("distill", f"task={task}", f"recipe={recipe}", *terms, "projection=task_aware",
-                  f"teacher.path={workspace.teacher}", "student.hidden_size=16", "student.heads=2", "student.init=random")  # fmt: skip
+    narrow = ["student.hidden_size=16", "student.heads=2", "student.init=random"]
+    given = [f"task={task}", f"recipe={recipe}", *terms, "projection=task_aware", f"teacher.path={workspace.teacher}"]
+    cfg = compose("distill", *given, *narrow)
     with pytest.raises(UserError, match=rf"projection=task_aware learns its filters.*of kind (plain_)?{kind} has not"):
         plan_stages(distill_settings(cfg, tmp_path), tmp_path)
