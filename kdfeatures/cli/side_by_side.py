@@ -26,15 +26,20 @@ def torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def at_a_time(runs: int, processes: int | None) -> int:
+    """Return how many of so many runs are run at a time; processes: how many may be, None: one a core."""
+    return min(runs, joblib.cpu_count() if processes is None else processes)
+
+
 def side_by_side(
     run: Callable[..., dict[str, Any]], calls: Sequence[tuple[Any, ...]], *, processes: int | None, threads: int | None
 ) -> Iterator[dict[str, Any]]:
     """Yield what run(*call) returns for each call, in their order, as soon as it and those before it have ended.
 
-    processes: how many run at a time; None: one a core. With one, all run in this process. threads: of torch in each;
+    processes: see at_a_time; with one, all run in this process. threads: of torch in each;
     None as torch has it. Raises what a run raises as soon as it does, and stops the others.
     """
-    count = min(len(calls), joblib.cpu_count() if processes is None else processes)
+    count = at_a_time(len(calls), processes)
     if count <= 1:
         with torch_threads(threads):
             for call in calls:

@@ -30,6 +30,9 @@ class Choice(Protocol):
     def overrides(self, name: str, trial: Trial) -> list[str]:
         """Return what the trial chose, as overrides of `kdfeatures distill`."""
 
+    def extremes(self) -> Mapping[str, list[str]]:
+        """Return what must all be possible, by a name: each of several, or both ends of a range."""
+
 
 @dataclass(frozen=True)
 class Number:
@@ -41,7 +44,13 @@ class Number:
     log: bool = False
 
     def overrides(self, name: str, trial: Trial) -> list[str]:
-        return [f"{self.option}={trial.suggest_float(name, self.low, self.high, log=self.log):.6g}"]
+        return [self._override(trial.suggest_float(name, self.low, self.high, log=self.log))]
+
+    def extremes(self) -> Mapping[str, list[str]]:
+        return {"low": [self._override(self.low)], "high": [self._override(self.high)]}
+
+    def _override(self, value: float) -> str:
+        return f"{self.option}={value:.6g}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,9 @@ class OneOfSeveral:
 
     def overrides(self, name: str, trial: Trial) -> list[str]:
         return list(self.choices[trial.suggest_categorical(name, list(self.choices))])
+
+    def extremes(self) -> Mapping[str, list[str]]:
+        return {f"choices.{name}": list(overrides) for name, overrides in self.choices.items()}
 
 
 def read_space(space: Mapping[str, Any]) -> dict[str, Choice]:

@@ -39,6 +39,15 @@ class Trials:
     shared: Sequence[str]
     seed: int
 
+    def check(self) -> None:
+        """Raise UserError for something to choose that no run would take, named by its place in the space."""
+        for name, choice in self.settings.space.items():
+            for part, overrides in choice.extremes().items():
+                try:
+                    distill_settings(compose("distill", [*self.shared, *overrides]), UNUSED)
+                except UserError as error:
+                    raise UserError(f"search.space.{name}.{part}: {option_line(error)}") from error
+
     def run(self) -> bool:
         """Make trials until there are as many as there shall be; return whether other processes are at some of them."""
         while True:
@@ -71,6 +80,9 @@ class Trials:
             trial.set_user_attr(PROBLEM, str(error))
         except UserError as error:
             trial.set_user_attr(PROBLEM, option_line(error))
+        except Exception as error:  # one trial out of memory must not cost the others
+            first_line = str(error).partition("\n")[0]
+            trial.set_user_attr(PROBLEM, f"{type(error).__name__}: {first_line}")
         trial.set_user_attr(OVERRIDES, chosen)
         trial.set_user_attr(SECONDS, round(time.monotonic() - start, 1))
         shutil.rmtree(folder, ignore_errors=True)  # what it chose and its score say all
@@ -90,13 +102,13 @@ class Trials:
 
     def _line(self, trial: Trial) -> str:
         told = self.study.get_trials(deepcopy=False)[trial.number]
-        score = "" if told.value is None else f"{100 * told.value:.2f}"
-        last = f"{told.state.name.lower()} {score}".strip()
-        problem = told.user_attrs.get(PROBLEM)
+        outcome = told.state.name.lower()
+        if outcome == "complete" and told.value is not None:
+            outcome = f"{100 * told.value:.2f}"
+        if PROBLEM in told.user_attrs:
+            outcome += f" ({told.user_attrs[PROBLEM]})"
         chosen = ", ".join(f"{name} {_short(value)}" for name, value in told.params.items())
-        return (
-            f"[{trial.number + 1}/{self.settings.trials}] {last}{'' if problem is None else f' ({problem})'}: {chosen}"
-        )
+        return f"[{trial.number + 1}/{self.settings.trials}] {outcome}: {chosen}"
 
 
 def _short(value: Any) -> str:

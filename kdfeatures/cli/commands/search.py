@@ -59,9 +59,10 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     units = schedule_arms(settings, output_dir)
     check_units(units, settings, cfg, output_dir)
     teachers = teacher_runs(settings, task, output_dir, for_trials=True)
+    trials = _trials(settings, search, task, teachers.of_trials.folder, output_dir)
+    trials.check()
     for teacher in teachers.runs:
         _make(teacher)
-    trials = _trials(settings, search, task, teachers.of_trials.folder, output_dir)
     while trials.run():
         time.sleep(PATIENCE)  # until those of other processes have ended, or are left to this one
     outcome = Outcome.of(trials.study)
@@ -102,7 +103,8 @@ def _trials(settings: GridRunSettings, search: SearchSettings, task: str, teache
     ]
     if not any(key_of(override).split(".")[0] == "cache" for override in shared):
         shared += ["cache=auto", f"cache.path={quoted(str(folder / 'cache'))}"]
-    return Trials(open_study(folder, search, shared, grid.seeds[0]), folder, search, shared, grid.seeds[0])
+    seed = max(grid.seeds) + 1  # none of those that the best is run with
+    return Trials(open_study(folder, search, shared, seed), folder, search, shared, seed)
 
 
 def _of_students(settings: GridRunSettings, task: str) -> list[str]:

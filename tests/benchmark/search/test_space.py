@@ -57,6 +57,12 @@ def test_what_cannot_be_chosen_from_is_named(node, told):
         read_space({"x": node})
 
 
+def test_the_extremes_of_a_space_are_what_must_be_possible():
+    extremes = {name: dict(choice.extremes()) for name, choice in read_space(SPACE).items()}
+    assert extremes["hidden"] == {"low": ["losses.hidden.weight=0"], "high": ["losses.hidden.weight=2"]}
+    assert extremes["map"] == {f"choices.{name}": overrides for name, overrides in SPACE["map"]["choices"].items()}
+
+
 def test_a_search_without_anything_to_choose_and_of_several_tasks_is_refused():
     config = {"search": {"trials": 3, "random": 1, "reduction": 3, "space": {}}}
     with pytest.raises(UserError, match=r"search\.space is empty"):
