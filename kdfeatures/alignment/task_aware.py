@@ -54,7 +54,6 @@ class TaskAwareProjections(nn.Module):
         )
         self.teacher.requires_grad_(False)
         self.register_buffer("fitted", torch.tensor(False))
-        self._is_ready = False
 
     @torch.no_grad()
     def fit(self, student: Mapping[int, nn.Linear], teacher: Mapping[int, nn.Linear]) -> None:
@@ -65,12 +64,15 @@ class TaskAwareProjections(nn.Module):
         self.fitted.fill_(True)
 
     def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        if not self._is_ready:  # looked at once: the device need not be waited for at every step
-            if not self.fitted:
-                raise ConfigError(
-                    "task-aware projections have not learned the task yet",
-                    hint="fit them first, as kdfeatures.distill and the command line do",
-                    key="projection.not_fitted",
-                )
-            self._is_ready = True
         return self.student[str(pair.student)](student), self.teacher[str(pair.teacher)](teacher)
+
+
+def check_fitted(projections: nn.Module) -> None:
+    """Raise ConfigError for filters, here or inside, that have not learned the task yet."""
+    filters = (module for module in projections.modules() if isinstance(module, TaskAwareProjections))
+    if not all(bool(module.fitted) for module in filters):
+        raise ConfigError(
+            "task-aware projections have not learned the task yet",
+            hint="fit them first, as kdfeatures.distill and the command line do",
+            key="projection.not_fitted",
+        )

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME, find_labels
 
+from kdfeatures.alignment.task_aware import check_fitted
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
@@ -115,6 +116,7 @@ class DistillationTrainer(LengthBatchedTrainer):
                 value=args.label_smoothing_factor,
                 hint="the objective's terms say how labels count",
             )
+        check_fitted(distiller.objective.projections)
         if data_collator is None:
             data_collator = default_collator(distiller.student, train_dataset, processing_class)
         super().__init__(

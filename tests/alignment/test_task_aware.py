@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdfeatures.alignment import TaskAwareProjections
+from kdfeatures.alignment import ProjectionsByTeacher, TaskAwareProjections
+from kdfeatures.alignment.task_aware import check_fitted
 from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import LayerPair
 
@@ -51,13 +52,17 @@ def test_the_students_filters_are_trained_and_the_teachers_are_not():
 def test_filters_that_have_learned_nothing_are_refused():
     projections = TaskAwareProjections(PAIRS, NARROW, WIDE)
     with pytest.raises(ConfigError, match="have not learned the task yet"):
-        projections(PAIRS[0], states(NARROW), states(WIDE))
+        check_fitted(projections)
+    with pytest.raises(ConfigError, match="have not learned the task yet"):
+        check_fitted(ProjectionsByTeacher({"a": fitted()[0], "b": projections}))
+    check_fitted(ProjectionsByTeacher({"a": fitted()[0], "b": nn.Identity()}))
 
 
 def test_saved_filters_count_as_learned():
     projections, *_ = fitted()
     again = TaskAwareProjections(PAIRS, NARROW, WIDE)
     again.load_state_dict(projections.state_dict())
+    check_fitted(again)
     for one, other in zip(*(x(PAIRS[2], states(NARROW), states(WIDE)) for x in (again, projections)), strict=True):
         assert torch.equal(one, other)
 
