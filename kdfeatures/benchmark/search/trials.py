@@ -19,7 +19,7 @@ from kdfeatures.benchmark.search.study import import_optuna, next_trial
 from kdfeatures.config.load import distill_settings
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.config.settings import DistillSettings
-from kdfeatures.errors import Diverged, UserError
+from kdfeatures.errors import UserError
 from kdfeatures.pipelines.distill import run_distillation
 from kdfeatures.pipelines.plan import plan_stages
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 OVERRIDES, SECONDS, PROBLEM = "overrides", "seconds", "problem"  # what a trial keeps beside its score
+
+FAILURES = 3  # at the start of a search, after which it ends
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,23 @@ class Trials:
                     raise UserError(f"search.space.{name}.{part}: {option_line(error)}") from error
 
     def run(self) -> bool:
-        """Make trials until there are as many as there shall be; return whether other processes are at some of them."""
+        """Make trials until there are as many as there shall be; return whether other processes are at some of them.
+
+        Raises UserError when the first ones all fail: so would the others.
+        """
+        states, failures = import_optuna().trial.TrialState, 0
         while True:
             with next_trial(self.study, self.folder, self.settings, self.seed) as trial:
                 if trial is None:
-                    running = import_optuna().trial.TrialState.RUNNING
-                    return bool(self.study.get_trials(deepcopy=False, states=[running]))
+                    return bool(self.study.get_trials(deepcopy=False, states=[states.RUNNING]))
                 self._run(trial)
                 print(self._line(trial), flush=True)
+            told = self.study.get_trials(deepcopy=False)
+            failures = failures + 1 if told[trial.number].state == states.FAIL else 0
+            if failures == FAILURES and all(other.state in (states.FAIL, states.RUNNING) for other in told):
+                raise UserError(
+                    f"the first {failures} trials failed; the last: {told[trial.number].user_attrs[PROBLEM]}"
+                )
 
     def _run(self, trial: Trial) -> None:
         optuna = import_optuna()
@@ -76,8 +87,6 @@ class Trials:
             score, state = results.student.metrics[results.split][results.metric], states.COMPLETE
         except optuna.TrialPruned:
             state = states.PRUNED
-        except Diverged as error:
-            trial.set_user_attr(PROBLEM, str(error))
         except UserError as error:
             trial.set_user_attr(PROBLEM, option_line(error))
         except Exception as error:  # one trial out of memory must not cost the others
