@@ -15,8 +15,8 @@ class TaskAwareProjections(nn.Module):
     """F_s h_s and F_t h_t in teacher dimensions, TED (arXiv:2210.01351): a filter for each layer of each model.
 
     Before training, `kdfeatures.training.task_filters` learns them by the task's labels, both models frozen and a head
-    behind each filter, mean over layers (eq. 4). Then those of the teacher stay, and those of the student are trained
-    with it (eq. 5). Unlike LinearProjections they leave out what a layer holds for other purposes, so that the student
+    behind each filter, mean over layers. Then those of the teacher stay, and those of the student are trained
+    with it. Unlike LinearProjections they leave out what a layer holds for other purposes, so that the student
     need not spend itself on it.
     epochs, learning_rate, batch_size: of the filters' own training, by AdamW, the rate falling linearly to 0.
     forward: student (B, L, D_s), teacher (B, L, D_t) -> both (B, L, D_t).

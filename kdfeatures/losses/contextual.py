@@ -21,7 +21,7 @@ from kdfeatures.masking import sequence_mean
 class TokenSimilarityKL(HiddenLoss):
     """KL(softmax_j cos(t_i, t_j) || softmax_j cos(s_i, s_j)) over the other real tokens j, averaged over tokens i.
 
-    The pairwise word relation of CKD (eq. 2, with the cosine that its official code takes). A text of one token gives
+    The pairwise word relation of CKD, with the cosine that its official code takes. A text of one token gives
     0. The official code divides the sum over tokens by n^2 instead of n.
 
     Example:
@@ -61,7 +61,7 @@ class TokenSimilarityKL(HiddenLoss):
 class TokenAngle(HiddenLoss):
     """smooth_l1 between the cosines of the angle at token j between i and k, all three within a window of tokens.
 
-    The triple-wise word relation of CKD (eq. 3): i and k are real, differ from j and from each other, and lie at most
+    The triple-wise word relation of CKD: i and k are real, differ from j and from each other, and lie at most
     (window - 1) / 2 tokens from it; averaged over the triples of a text, one without any
     gives 0. It costs B L window^2 numbers, and
     B L window D for the directions. The official code counts i = k and tokens beyond the ends, repeated, too.
@@ -122,7 +122,7 @@ class TokenAngle(HiddenLoss):
 class FlowCosine(HiddenLoss):
     """(cos(s, s+) - cos(t, t+))^2 per real token, s and s+ its states in a mapped layer and in the next one.
 
-    How far a layer turns each token: the layer transforming relation of CKD (eq. 4), of consecutive pairs of layers.
+    How far a layer turns each token: the layer transforming relation of CKD, of consecutive pairs of layers.
     The official code has a softmax over all layers, and the angles between three; neither lets the memory of a layer
     go before the last one is computed.
 

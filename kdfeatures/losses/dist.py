@@ -15,7 +15,7 @@ from kdfeatures.losses.softened import SoftenedLoss, same_outputs
 
 
 class DIST(SoftenedLoss):
-    """T^2 (b mean_i (1 - r(p_i, q_i)) + g mean_c (1 - r(p_.c, q_.c))), r Pearson's correlation, eq. 9 and 10.
+    """T^2 (b mean_i (1 - r(p_i, q_i)) + g mean_c (1 - r(p_.c, q_.c))), r Pearson's correlation.
 
     p, q = softmax(logits / T) of student and teacher: b compares the classes of an example with each other (rows), g
     the examples of the batch by the probability of one class (columns), which ranks them as the teacher does. With two
