@@ -40,7 +40,7 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
             "task": unit.task,
             "arm": unit.arm,
             "learning_rate": unit.learning_rate,
-            "trials": len(unit.trials),
+            "trials": unit.searched or len(unit.trials),
             "scores": scores,
             "seeds": len(next(iter(unit.runs.values()))),
             "partial": _partial(first_run),

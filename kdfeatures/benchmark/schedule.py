@@ -31,6 +31,7 @@ class ArmSchedule:
     runs: dict[float, tuple[GridRun, ...]]  # by learning rate: those of one rate will be run
     is_exported: bool = False
     teacher_saw_trials: bool = False
+    searched: int = 0  # trials of a search that came before, which are no runs of the grid
 
     def stages(self) -> Iterator[tuple[GridRun, ...]]:
         """Yield runs that can be run in any order; what comes next is known once they are finished."""
@@ -112,14 +113,21 @@ def teacher_runs(settings: GridRunSettings, task: str, output_dir: Path, *, for_
 
 
 def chosen_arm(
-    settings: GridRunSettings, task: str, arm: str, overrides: Sequence[str], rate: float, output_dir: Path
+    settings: GridRunSettings,
+    task: str,
+    arm: str,
+    overrides: Sequence[str],
+    rate: float,
+    output_dir: Path,
+    *,
+    searched: int,
 ) -> ArmSchedule:
-    """Return an arm whose learning rate is known: all seeds, by the teacher of the task's students."""
+    """Return an arm that so many trials have found, its learning rate too: all seeds, by the students' teacher."""
     runs = tuple(
         _distilling(task, arm, overrides, settings.root / task, _runs_folder(output_dir, task), seed, rate)
         for seed in settings.grid.seeds
     )
-    return ArmSchedule(task, arm, (), (), {rate: runs})
+    return ArmSchedule(task, arm, (), (), {rate: runs}, searched=searched)
 
 
 def _trials_folder(output_dir: Path, task: str) -> Path:

@@ -66,10 +66,11 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     while trials.run():
         time.sleep(PATIENCE)  # until those of other processes have ended, or are left to this one
     outcome = Outcome.of(trials.study)
-    units = [*units, chosen_arm(settings, task, ARM, *_arm_of(outcome, settings, task), output_dir)]
+    count, arm = sum(outcome.counts.values()), _arm_of(outcome, settings, task)
+    units = [*units, chosen_arm(settings, task, ARM, *arm, output_dir, searched=count)]
     report = Report(units, settings, cfg, output_dir)
     broken = run_all(units, report)
-    command = _command(task, settings, _arm_of(outcome, settings, task))
+    command = _command(task, settings, arm)
     text = outcome.text(task, f"{100 * settings.grid.held_out:g}% of the training examples", command)
     write_whole(output_dir / "trials.csv", trials_csv(trials.study))
     write_whole(output_dir / "search.md", f"{text}\n")

@@ -51,7 +51,7 @@ def test_the_best_trial_is_run_with_fresh_seeds_beside_the_hand_made_arms(made):
     row = next(row for row in results["rows"] if row["arm"] == "search")
     assert row["mean"] == pytest.approx(mean(run["student"]["metrics"]["validation"]["accuracy"] for run in runs))
     assert {row["arm"] for row in results["rows"]} == {"hard", "tinybert_joint", "search"}
-    assert row["difference"] is not None
+    assert row["difference"] is not None and row["trials"] == 4
     told = (made / "search.md").read_text()
     assert f"The best, trial {found['number']}, has {100 * found['score']:.1f}" in told and "kdfeatures distill" in told
 
