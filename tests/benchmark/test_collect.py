@@ -39,7 +39,7 @@ class FinishedCell:
 
 
 class FinishedUnit:
-    trials, exports, learning_rate = (), (), 1e-4
+    trials, searched, exports, learning_rate = (), 0, (), 1e-4
 
     def __init__(self, folder, task, arm, by_seed):
         self.task, self.arm = task, arm
