@@ -49,9 +49,6 @@ UNLIKE = (
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 
 
-SEARCH = ["search", "search.trials=3", "search.random=3", "~search.space.stages", "~search.space.scores"]
-
-
 @dataclass
 class Kind:
     """command: what is run, with the folder as OUT. share: of the kills. resume: what is said when it is taken up."""
@@ -83,7 +80,6 @@ def kinds(workspace: Workspace) -> list[Kind]:
         Kind("fill a cache", ["cache", *workspace.task, f"teacher.path={workspace.teacher}", "student.layers=3",
                        "cache.path=OUT/cache", "cache.shard_examples=40"], 15, resume=[]),
         Kind("glue", grid, 10, resume=[]),
-        Kind("search", [*SEARCH, *grid[1:]], 10, resume=[]),
         Kind("export", ["export", *workspace.task, f"model.path={workspace.teacher}", "resamples=50"], 10),
     ]  # fmt: skip
 
