@@ -12,17 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import IterableDataset
 from transformers import Trainer
 
-from kdfeatures.alignment import PcaProjections, TaskAwareProjections, projections_for
 from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
 from kdfeatures.config.settings import DistillSettings, StageSettings
 from kdfeatures.data.inputs import AUGMENTED
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.distillation.distiller import Distiller
-from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import move
 from kdfeatures.models.students import StudentSpec
@@ -36,6 +33,7 @@ from kdfeatures.pipelines.teachers import (
     check_teachers,
     describe_teachers,
     fit_maps_of,
+    fit_projections_of,
     mapping_of,
     move_teachers,
     ranks_of,
@@ -50,13 +48,12 @@ from kdfeatures.runs.results import FILE, describe_model, retained
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.tokenization.both_collator import BothCollator
-from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
+from kdfeatures.tokenization.teacher_columns import of_teacher
 from kdfeatures.training.build import make_trainer, train
-from kdfeatures.training.calibration import fit_pca, heads_of
+from kdfeatures.training.calibration import heads_of
 from kdfeatures.training.callbacks import AfterEpochs, maps_of
 from kdfeatures.training.distributed import is_first
 from kdfeatures.training.fsdp import whole
-from kdfeatures.training.task_filters import fit_task_filters
 from kdfeatures.training.trainer import DistillationTrainer, take_projections
 
 logger = logging.getLogger(__name__)
@@ -237,33 +234,10 @@ def trainer_of(
     caches: Mapping[str, FeatureCache],
     on_first_batch: Callable[[dict[str, Any]], None] | None,
 ) -> DistillationTrainer:
-    """Return the Trainer of the student, which learns from the teachers' caches where there are any."""
+    """Fit projections, and return the Trainer of the student, which learns from the caches where there are any."""
     assert stage.trainer is not None
+    fit_projections_of(setup, stage.seed)
     objective, examples = setup.objective, setup.examples
-    for name, teacher in setup.teachers.items():
-        projections = projections_for(objective.projections, name)
-        if isinstance(projections, PcaProjections) and projections.layers:
-            if isinstance(examples, IterableDataset):
-                raise UserError(
-                    "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
-                )
-            its_tokenizer = teacher.tokenizer or setup.tokenizer
-            fit_pca(projections, teacher.loaded, of_teacher(examples, name), its_tokenizer, stage.seed)
-        if isinstance(projections, TaskAwareProjections):
-            labelled = examples.select(np.flatnonzero(setup.labelled))
-            move(setup.student, teacher.loaded.device)
-            learned = fit_task_filters(
-                projections,
-                setup.student,
-                teacher.loaded,
-                (without_teachers(labelled), of_teacher(labelled, name)),
-                (setup.tokenizer, teacher.tokenizer or setup.tokenizer),
-                setup.task.num_labels,
-                stage.seed,
-            )
-            if learned and is_first():
-                of_sides = ", ".join(f"{side} {loss:.3f}" for side, loss in learned.items())
-                logger.info(f"Task-aware filters have learned the task, loss {of_sides}.")
     learned_from = [name for name in setup.teachers if objective.needs(name)]
     cached: Any = None
     if setup.outputs is not None and learned_from:

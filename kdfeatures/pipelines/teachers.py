@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import IterableDataset
 
+from kdfeatures.alignment import PcaProjections, TaskAwareProjections, projections_for
 from kdfeatures.cache import FeatureCache
+from kdfeatures.errors import UserError
 from kdfeatures.losses.ensemble import averaged
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import move
@@ -17,8 +21,12 @@ from kdfeatures.models.teachers import check_teacher
 from kdfeatures.pipelines.prepare import DistillationSetup
 from kdfeatures.pipelines.scores import cached_logits, predict_splits, scores_of
 from kdfeatures.runs.results import describe_model, describe_outputs
-from kdfeatures.training.calibration import fit_heads, fit_maps
+from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
+from kdfeatures.training.calibration import fit_heads, fit_maps, fit_pca
 from kdfeatures.training.distributed import is_first
+from kdfeatures.training.task_filters import fit_task_filters
+
+logger = logging.getLogger(__name__)
 
 Logits = dict[str, dict[str, np.ndarray]]  # {teacher: {split: (examples, C)}}
 
@@ -45,6 +53,34 @@ def fit_maps_of(setup: DistillationSetup, seed: int, checkpoint: str | None) -> 
             folder,
             setup.other_tokenizers,
         )
+
+
+def fit_projections_of(setup: DistillationSetup, seed: int) -> None:
+    """Fit projections along principal directions, and filters that learn the task first. UserError for a stream."""
+    for name, teacher in setup.teachers.items():
+        projections, its_tokenizer = projections_for(setup.objective.projections, name), teacher.tokenizer
+        if isinstance(projections, PcaProjections) and projections.layers:
+            if isinstance(setup.examples, IterableDataset):
+                raise UserError(
+                    "projection=pca is fitted to chosen examples, which a stream cannot give; use projection=linear."
+                )
+            its_examples = of_teacher(setup.examples, name)
+            fit_pca(projections, teacher.loaded, its_examples, its_tokenizer or setup.tokenizer, seed)
+        if isinstance(projections, TaskAwareProjections):
+            labelled = setup.examples.select(np.flatnonzero(setup.labelled))
+            move(setup.student, teacher.loaded.device)
+            losses = fit_task_filters(
+                projections,
+                setup.student,
+                teacher.loaded,
+                (without_teachers(labelled), of_teacher(labelled, name)),
+                (setup.tokenizer, its_tokenizer or setup.tokenizer),
+                setup.task.num_labels,
+                seed,
+            )
+            if losses and is_first():
+                of_sides = ", ".join(f"{side} {loss:.3f}" for side, loss in losses.items())
+                logger.info(f"Task-aware filters have learned the task, loss {of_sides}.")
 
 
 def caches_of(setup: DistillationSetup) -> dict[str, FeatureCache]:

@@ -62,12 +62,11 @@ class Trials:
                     return bool(self.study.get_trials(deepcopy=False, states=[states.RUNNING]))
                 self._run(trial)
                 print(self._line(trial), flush=True)
-            told = self.study.get_trials(deepcopy=False)
-            failures = failures + 1 if told[trial.number].state == states.FAIL else 0
-            if failures == FAILURES and all(other.state in (states.FAIL, states.RUNNING) for other in told):
-                raise UserError(
-                    f"the first {failures} trials failed; the last: {told[trial.number].user_attrs[PROBLEM]}"
-                )
+            trials = self.study.get_trials(deepcopy=False)
+            failures = failures + 1 if trials[trial.number].state == states.FAIL else 0
+            if failures == FAILURES and all(other.state in (states.FAIL, states.RUNNING) for other in trials):
+                problem = trials[trial.number].user_attrs[PROBLEM]
+                raise UserError(f"the first {failures} trials failed; the last: {problem}")
 
     def _run(self, trial: Trial) -> None:
         optuna = import_optuna()
@@ -110,13 +109,13 @@ class Trials:
         return distill_settings(cfg, folder)
 
     def _line(self, trial: Trial) -> str:
-        told = self.study.get_trials(deepcopy=False)[trial.number]
-        outcome = told.state.name.lower()
-        if outcome == "complete" and told.value is not None:
-            outcome = f"{100 * told.value:.2f}"
-        if PROBLEM in told.user_attrs:
-            outcome += f" ({told.user_attrs[PROBLEM]})"
-        chosen = ", ".join(f"{name} {_short(value)}" for name, value in told.params.items())
+        ended = self.study.get_trials(deepcopy=False)[trial.number]
+        outcome = ended.state.name.lower()
+        if outcome == "complete" and ended.value is not None:
+            outcome = f"{100 * ended.value:.2f}"
+        if PROBLEM in ended.user_attrs:
+            outcome += f" ({ended.user_attrs[PROBLEM]})"
+        chosen = ", ".join(f"{name} {_short(value)}" for name, value in ended.params.items())
         return f"[{trial.number + 1}/{self.settings.trials}] {outcome}: {chosen}"
 
 
