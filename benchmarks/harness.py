@@ -29,11 +29,19 @@ def keep_freed_memory() -> None:
     By default it gives freed blocks back to the system. A forward pass of 80 ms then takes some 3,000 page faults,
     more or fewer by chance, and any tensor kept for longer than its layer adds its own. Call it after measuring peaks.
     """
-    trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
+    _set_malloc(trim_threshold=1 << 30, mmap_threshold=1 << 25)
+
+
+def return_freed_memory() -> None:
+    """Let the C library give freed tensors back at once, so that a peak counts only what is alive (glibc)."""
+    _set_malloc(trim_threshold=1 << 16, mmap_threshold=1 << 16)
+
+
+def _set_malloc(*, trim_threshold: int, mmap_threshold: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(trim_threshold, 1 << 30)
-        mallopt(mmap_threshold, 1 << 25)
+        mallopt(-1, trim_threshold)
+        mallopt(-3, mmap_threshold)
 
 
 def append_rows(name: str, rows: list[dict]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,11 @@ from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.layerwise import LayerwiseLosses
 from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
 from kdfeatures.distillation.teacher_outputs import BatchOutputs
-from kdfeatures.distillation.term import ON_HIDDEN, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm, loss_name
+from kdfeatures.distillation.term import ON_HIDDEN, ON_LABELS, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm, loss_name
 from kdfeatures.errors import ConfigError
 from kdfeatures.features import Features
 from kdfeatures.losses.ensemble import averaged
+from kdfeatures.losses.vocabulary import OutputTerm, VocabularyLogits, vocabulary_loss
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
@@ -159,7 +161,13 @@ class BoundObjective(nn.Module):
     @property
     def needs_labels(self) -> bool:
         """False when no term asks for the labels of the data."""
-        return any(term.loss.inputs in ("labels", "logits, labels") for term in self.terms.values())
+        return any(term.loss.inputs in ON_LABELS for term in self.terms.values())
+
+    @property
+    def reads_rows_alone(self) -> bool:
+        """Whether every term on outputs is a mean over rows, which may then be compared a few at a time."""
+        terms = [term for term in self.terms.values() if term.loss.inputs in ON_OUTPUTS]
+        return all(getattr(term.loss, "rowwise", False) and term.projection is None for term in terms)
 
     @property
     def reaches_the_head(self) -> bool:
@@ -194,31 +202,50 @@ class BoundObjective(nn.Module):
             layerwise = self.layerwise(Features() if teacher is None else teacher.features, mask, groups)
             layerwise.replay(student.features)
         values: dict[str, Tensor] = {}
+        on_outputs: dict[str, OutputTerm] = {}
         for name, term in self.terms.items():
             if term.pairs:
                 by_pair = torch.stack(layerwise.values_of(name, term))
                 values[name] = by_pair.sum() if term.pair_reduction == "sum" else by_pair.mean()
             else:
-                values[name] = self._on_outputs(term, student, teacher, labels)
+                on_outputs[name] = self._on_outputs(name, term, teacher, labels)
+        weighted = [self.weights[name] * value for name, value in values.items()]
+        if isinstance(student.logits, VocabularyLogits) and self.attached is None:
+            if on_outputs:
+                together, by_term = vocabulary_loss(student.logits, list(on_outputs.values()))
+                weighted.append(together)
+                values |= dict(zip(on_outputs, by_term, strict=True))
+        else:
+            for name, of_outputs in on_outputs.items():
+                values[name] = self._value(of_outputs, student.logits, self.terms[name].projection)
+                weighted.append(self.weights[name] * values[name])
+        values = {name: values[name] for name in self.terms}
         if self.attached is not None:
             self.attached = values
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
+        return torch.stack(weighted).sum(), {name: value.detach() for name, value in values.items()}
 
     def _on_outputs(
-        self, term: BoundTerm, student: BatchOutputs, teacher: BatchOutputs | None, labels: Tensor | None
-    ) -> Tensor:
-        loss, logits = term.loss, student.logits
-        if term.projection is not None:
-            logits = term.projection(logits)
-        if loss.inputs == "labels":
-            return loss(logits, labels)
-        assert teacher is not None
-        target = self._target(loss, teacher.logits)
-        return loss(logits, target, labels) if loss.inputs == "logits, labels" else loss(logits, target)
+        self, name: str, term: BoundTerm, teacher: BatchOutputs | None, labels: Tensor | None
+    ) -> OutputTerm:
+        reads = term.loss.inputs
+        target = None
+        if reads != "labels":
+            assert teacher is not None
+            target = self._target(term.loss, teacher.logits)
+        return OutputTerm(term.loss, self.weights[name], target, labels if reads in ON_LABELS else None)
 
-    def _target(self, loss: Any, logits: Tensor | Mapping[str, Tensor] | None) -> Tensor:
-        if isinstance(logits, Tensor):
+    def _value(self, term: OutputTerm, logits: Any, projection: nn.Module | None) -> Tensor:
+        """Return one term's value with its graph."""
+        if isinstance(logits, VocabularyLogits):
+            return vocabulary_loss(logits, [replace(term, weight=1.0)])[0]
+        if projection is not None:
+            logits = projection(logits)
+        return term.loss(logits, *(other for other in (term.teacher, term.labels) if other is not None))
+
+    def _target(
+        self, loss: Any, logits: Tensor | VocabularyLogits | Mapping[str, Tensor] | None
+    ) -> Tensor | VocabularyLogits:
+        if isinstance(logits, Tensor | VocabularyLogits):
             return logits
         assert logits is not None
         stacked = torch.stack([logits[name] for name in self.shares])

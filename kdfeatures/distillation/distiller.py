@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 from transformers.modeling_outputs import ModelOutput
 
 from kdfeatures.alignment.tokens.teacher_inputs import ROWS, check_same_ids, groups_of, inputs_of_teacher
+from kdfeatures.capture.decoder import DecoderTap
 from kdfeatures.capture.recorder import Recorder
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.controls import features_of_other_texts
@@ -22,13 +23,15 @@ from kdfeatures.distillation.outputs import (
     logits_of,
     meaning_of,
     plain_output,
+    predicts_vocabulary,
     split_labels,
     token_rows,
 )
 from kdfeatures.distillation.teacher_outputs import BatchOutputs, merge_teachers, reordered, restore
 from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
-from kdfeatures.features import Features
+from kdfeatures.features import Features, FeatureSink
+from kdfeatures.losses.vocabulary import VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 
@@ -100,6 +103,7 @@ class Distiller(nn.Module):
         for name, model in self.teachers.items():
             self._teacher_recorders[name] = self._recorder(model, "teacher", teacher_encoder, name)
             self._teacher_recorders[name].attach()
+        self._taps = self._vocabulary_taps()
         self._accepted = _accepting(student), {name: _accepting(model) for name, model in self.teachers.items()}
         self._takes_labels = "labels" in self._accepted[0]({"labels": None})
 
@@ -112,6 +116,35 @@ class Distiller(nn.Module):
     ) -> Recorder:
         hidden, attention = (self.objective.layers(kind, side, teacher) for kind in ("hidden", "attention"))
         return Recorder(model, hidden=hidden, attention=attention, encoder=encoder)
+
+    def _vocabulary_taps(self) -> dict[nn.Module, DecoderTap]:
+        """Return what takes the states before their decoders from models whose logits are never kept as a whole.
+
+        That is of a masked-language-model student whose terms compare rows alone, and of a single teacher beside it.
+        """
+        objective, (teacher, *others) = self.objective, [self.teachers.get(name) for name in self.columns]
+        if not (objective.reaches_the_head and objective.reads_rows_alone and predicts_vocabulary(self.student)):
+            return {}
+        tap = DecoderTap.of(self.student)
+        if tap is None:
+            return {}
+        taps = {self.student: tap}
+        if teacher is not None and not others and self.columns[DEFAULT_TEACHER] is None:
+            of_teacher = DecoderTap.of(teacher)
+            if of_teacher is not None:
+                taps[teacher] = of_teacher
+        return taps
+
+    def _run(self, model: nn.Module, recorder: Recorder, sink: FeatureSink, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Run a model while its features are recorded, and return its output, and its logits if they are not made."""
+        tap = self._taps.get(model)
+        compiled = torch.compiler.is_compiling() or getattr(model, "_compiled_call_impl", None) is not None
+        if tap is None or compiled or not tap.is_whole:
+            with recorder.recording(sink):
+                return model(**inputs), None
+        with recorder.recording(sink), tap.holding():
+            output = model(**inputs)
+        return output, tap.take()
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -148,6 +181,8 @@ class Distiller(nn.Module):
         """Take the hooks off all models. The distiller cannot be trained afterwards."""
         for recorder in (self._student_recorder, *self._teacher_recorders.values()):
             recorder.detach()
+        for tap in self._taps.values():
+            tap.detach()
 
     def forward(
         self,
@@ -171,9 +206,9 @@ class Distiller(nn.Module):
         if not getattr(self.student, "is_activation_checkpointing", False):
             layerwise = self.objective.layerwise(teacher.features, mask, groups)
             teacher = teacher._replace(features=Features())  # those compared are dropped one by one
-        with self._student_recorder.recording(features if layerwise is None else layerwise):
-            output = self.student(**self._accepted[0](inputs))
-        student = BatchOutputs(logits_of(output, mask), features)
+        sink = features if layerwise is None else layerwise
+        output, unmade = self._run(self.student, self._student_recorder, sink, self._accepted[0](inputs))
+        student = BatchOutputs(logits_of(output, mask) if unmade is None else unmade, features)
         chosen = self._rows(student.logits, mask, labels, rows)
         if chosen is not None:
             student, labels = student.at(chosen), None if labels is None else labels[chosen]
@@ -193,7 +228,9 @@ class Distiller(nn.Module):
         """Return what the teachers give for a batch, as training sees it."""
         labels, inputs = split_labels(labels, inputs)
         mask = attention_mask_of(inputs)
-        return self._teacher_outputs(inputs, mask, labels, rows, teacher_features, teacher_inputs)
+        outputs = self._teacher_outputs(inputs, mask, labels, rows, teacher_features, teacher_inputs)
+        unmade = outputs.logits
+        return outputs._replace(logits=unmade.logits()) if isinstance(unmade, VocabularyLogits) else outputs
 
     def _evaluate(self, labels: Tensor | None, inputs: Mapping[str, Any]) -> ModelOutput:
         accepted = self._accepted[0](inputs)
@@ -246,8 +283,9 @@ class Distiller(nn.Module):
         if not self.objective.needs_logits_of(name):
             return BatchOutputs(None, recorder.run(**accepted))
         features = Features()
-        with recorder.recording(features):
-            output = model(**accepted)
+        output, unmade = self._run(model, recorder, features, accepted)
+        if unmade is not None:
+            return BatchOutputs(unmade, features)
         logits = logits_of(output, mask)
         return BatchOutputs(None if logits is None else reordered(logits, self.columns[name]), features)
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from kdfeatures.alignment.per_teacher import projections_for
 from kdfeatures.alignment.projections import LinearProjections
 from kdfeatures.alignment.tokens.groups import TokenGroups
-from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.distillation.teacher_outputs import Source
 from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm
 from kdfeatures.features import AttentionStates, Features
 from kdfeatures.losses.hidden import HiddenMSE
+from kdfeatures.losses.kernels.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.losses.kernels.projected_mse import can_project, projected_mse
 from kdfeatures.mapping.pairs import LayerPair
 

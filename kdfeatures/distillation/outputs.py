@@ -21,6 +21,7 @@ from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
 from kdfeatures.losses.base import Outputs
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
+from kdfeatures.losses.vocabulary import VocabularyLogits
 
 POSITIONS = ("start_positions", "end_positions")  # the labels of question answering
 PADDED = -1e4  # the logit of a padded position: a probability of 0, and finite differences
@@ -72,9 +73,13 @@ def token_rows(logits: Any, mask: Tensor | None, labels: Tensor | None, config: 
     Over a vocabulary all real tokens, as DistilBERT's code does; else those with a label, all real ones where the batch
     has none.
     """
-    if not (isinstance(logits, Tensor) and logits.ndim == 3):
+    if isinstance(logits, VocabularyLogits):
+        states = logits.states
+    elif isinstance(logits, Tensor) and logits.ndim == 3:
+        states = logits
+    else:
         return None
-    real = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device) if mask is None else mask.bool()
+    real = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device) if mask is None else mask.bool()
     if labels is None or logits.shape[-1] == getattr(config, "vocab_size", None):
         return real
     labelled = labels != IGNORE_INDEX

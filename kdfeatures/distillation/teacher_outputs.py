@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdfeatures.distillation.attention_form import AttentionForm, allowed_pairs
 from kdfeatures.features import OPERANDS, AttentionStates, Features
+from kdfeatures.losses.vocabulary import VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 Logits = TypeVar("Logits", np.ndarray, Tensor)
@@ -21,15 +22,18 @@ class BatchOutputs(NamedTuple):
     """What one model gave for a batch: logits (B, C) in the task's label order, and its captured features.
 
     The logits are None when no term needs them and the forward pass ended before the head. Those for tokens, (B, L, C),
-    become (rows, C) by `at` before a loss sees them. Of several teachers (`merge_teachers`) they are {teacher: (B, C)},
-    and layer n of all but the default one is (teacher, n) among the features.
+    become (rows, C) by `at` before a loss sees them; over a vocabulary they may not be made yet. Of several teachers
+    (`merge_teachers`) they are {teacher: (B, C)}, and layer n of all but the default one is (teacher, n) among the
+    features.
     """
 
-    logits: Tensor | Mapping[str, Tensor] | None
+    logits: Tensor | VocabularyLogits | Mapping[str, Tensor] | None
     features: Features
 
     def at(self, rows: Tensor) -> BatchOutputs:
         """Return these outputs with the logits of the chosen tokens only. rows: boolean (B, L)."""
+        if isinstance(self.logits, VocabularyLogits):
+            return self._replace(logits=self.logits.at(rows))
         if not isinstance(self.logits, Tensor):
             return self
         # blocks of text are seldom padded, and logits over a vocabulary are large: no copy then

@@ -21,6 +21,7 @@ from kdfeatures.mapping.pairs import DEFAULT_TEACHER, LayerPair
 from kdfeatures.mapping.resolve import LayerMap, layer_map
 
 ON_TEACHER_LOGITS = ("logits", "logits, labels")
+ON_LABELS = ("labels", "logits, labels")
 ON_OUTPUTS = ("labels", *ON_TEACHER_LOGITS)  # the `inputs` of losses that compare no layers
 ON_HIDDEN = ("hidden", "flow")
 PairReduction = Literal["sum", "mean"]

@@ -19,6 +19,10 @@ Those on outputs may say what a row of these must mean, `outputs` (kdfeatures.lo
 Those that take the teacher's logits say at which temperature they read them as a distribution, `target_temperature`,
 None for those that compare them as they are. Several teachers are averaged accordingly (kdfeatures.losses.ensemble).
 
+One on outputs that is a mean over rows, each compared by itself, says so: `rowwise = True`, and where the mean is over
+some of them, which: `counted(labels)`. Over a vocabulary it is then computed a few rows at a time
+(kdfeatures.losses.vocabulary).
+
 What `kdfeatures explain` tells of a loss it says itself: `reduction`, how it averages; `positions`, which ones count;
 and where it has a temperature, `temperature_factor`, what the divergence is multiplied by.
 

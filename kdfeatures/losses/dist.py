@@ -41,6 +41,7 @@ class DIST(SoftenedLoss):
 
     outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score")
     reduction: ClassVar[str] = "mean over B, and over C"
+    rowwise: ClassVar[bool] = False
 
     def __init__(self, *, temperature: float = 1.0, inter_weight: float = 1.0, intra_weight: float = 1.0) -> None:
         super().__init__(temperature=temperature)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kdfeatures.errors import ConfigError
-from kdfeatures.losses.softened import SoftenedLoss, kl_rows
+from kdfeatures.losses.softened import DivergenceLoss, kl_rows
 
 
 def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
@@ -21,7 +21,7 @@ def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
     return torch.logaddexp(log_p + math.log(share), log_q + math.log1p(-share))
 
 
-class ReverseKL(SoftenedLoss):
+class ReverseKL(DivergenceLoss):
     """T^2 * KL(p_s || p_t), the direction of MiniLLM (arXiv:2306.08543).
 
     Unlike LogitKD it punishes probability where the teacher has none more than probability that is missing: the student
@@ -40,24 +40,11 @@ class ReverseKL(SoftenedLoss):
         0.1308
     """
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
-        return self.temperature**2 * kl_rows(log_s, log_t).mean()
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        return kl_rows(log_s, log_t)
 
 
-class JensenShannon(SoftenedLoss):
+class JensenShannon(DivergenceLoss):
     """T^2 * (b KL(p_t || m) + (1 - b) KL(p_s || m)) with m = b p_t + (1 - b) p_s, GKD (arXiv:2306.13649).
 
     At b = 0.5 it is symmetric and at most T^2 ln 2. Divided by b it tends to LogitKD for b -> 0, divided by 1 - b to
@@ -85,26 +72,12 @@ class JensenShannon(SoftenedLoss):
             )
         self.beta = beta
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
         log_m = _log_mixture(log_t, log_s, self.beta)
-        rows = (1 - self.beta) * kl_rows(log_s, log_m) + self.beta * kl_rows(log_t, log_m)
-        return self.temperature**2 * rows.mean()
+        return (1 - self.beta) * kl_rows(log_s, log_m) + self.beta * kl_rows(log_t, log_m)
 
 
-class SkewedLoss(SoftenedLoss):
+class SkewedLoss(DivergenceLoss):
     """Base of DistiLLM's divergences.
 
     Args:
@@ -147,21 +120,8 @@ class SkewKL(SkewedLoss):
         2.3026
     """
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
-        return self.temperature**2 * kl_rows(log_t, _log_mixture(log_t, log_s, self.skew)).mean()
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        return kl_rows(log_t, _log_mixture(log_t, log_s, self.skew))
 
 
 class SkewReverseKL(SkewedLoss):
@@ -183,18 +143,5 @@ class SkewReverseKL(SkewedLoss):
         0.6931
     """
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
-        return self.temperature**2 * kl_rows(log_s, _log_mixture(log_s, log_t, self.skew)).mean()
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        return kl_rows(log_s, _log_mixture(log_s, log_t, self.skew))

@@ -159,6 +159,11 @@ class MaskedLanguageModel(nn.Module):
     inputs: ClassVar[Inputs] = "labels"
     reduction: ClassVar[str] = "mean over the masked tokens of the batch"
     positions: ClassVar[str] = "tokens that were masked"
+    rowwise: ClassVar[bool] = True
+
+    def counted(self, labels: Tensor) -> Tensor:
+        """Return which rows the mean is over, boolean (rows,)."""
+        return labels != IGNORE_INDEX
 
     def forward(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compare the student's output with the tokens that were masked.
@@ -184,4 +189,4 @@ class MaskedLanguageModel(nn.Module):
                 dtype=labels.dtype,
             )
         total = F.cross_entropy(full_precision(student), labels, ignore_index=IGNORE_INDEX, reduction="sum")
-        return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+        return total / self.counted(labels).sum().clamp(min=1)

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdfeatures.losses.base import Inputs, Outputs
-from kdfeatures.losses.softened import SoftenedLoss, kl_rows, same_outputs
+from kdfeatures.losses.softened import DivergenceLoss, kl_rows, same_outputs
 
 
-class LogitKD(SoftenedLoss):
+class LogitKD(DivergenceLoss):
     """Hinton's distillation: T^2 * KL(softmax(t/T) || softmax(s/T)) (arXiv:1503.02531).
 
     Summed over classes, averaged over examples. T^2 keeps the size of the gradient when T changes. Unlike
@@ -34,24 +34,11 @@ class LogitKD(SoftenedLoss):
     def __init__(self, *, temperature: float = 2.0) -> None:
         super().__init__(temperature=temperature)
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
-        return self.temperature**2 * kl_rows(log_t, log_s).mean()
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        return kl_rows(log_t, log_s)
 
 
-class SoftCrossEntropy(SoftenedLoss):
+class SoftCrossEntropy(DivergenceLoss):
     """Cross-entropy -sum_c softmax(t/T)_c log softmax(s/T)_c, TinyBERT's prediction loss (arXiv:1909.10351).
 
     Summed over classes, averaged over examples. Equals LogitKD / T^2 plus the teacher's entropy: that is its
@@ -73,21 +60,8 @@ class SoftCrossEntropy(SoftenedLoss):
 
     temperature_factor = "1"
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the logits of a batch.
-
-        Args:
-            student: (B, C).
-            teacher: (B, C).
-
-        Returns:
-            A scalar.
-
-        Raises:
-            UserError: for other shapes, and for C == 1.
-        """
-        log_s, log_t = self.log_probabilities(student, teacher)
-        return -(log_t.exp() * log_s).sum(1).mean()
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        return -(log_t.exp() * log_s).sum(1)
 
 
 class LogitMSE(nn.Module):
@@ -109,6 +83,7 @@ class LogitMSE(nn.Module):
     target_temperature: ClassVar[None] = None
     reduction: ClassVar[str] = "mean over C, B"
     positions: ClassVar[str] = "all texts"
+    rowwise: ClassVar[bool] = True
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the outputs for a batch.
@@ -146,6 +121,7 @@ class PseudoLabel(nn.Module):
     target_temperature: ClassVar[float] = 1.0
     reduction: ClassVar[str] = "mean over B"
     positions: ClassVar[str] = "all texts"
+    rowwise: ClassVar[bool] = True
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the student's logits with the teacher's decisions.

@@ -10,18 +10,24 @@ from torch import Tensor, nn
 
 from kdfeatures.errors import ConfigError, UserError
 from kdfeatures.losses.base import Inputs, Outputs
+from kdfeatures.losses.kernels.row_blocks import mean_over_rows
 from kdfeatures.masking import full_precision
 
 LOWEST, HIGHEST = 0.01, 10_000.0  # temperatures
 
 
-def same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in full precision; raises UserError unless both are (B, C) of one shape."""
+def check_same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> None:
+    """Raise UserError unless both are (B, C) of one shape."""
     if student.ndim != 2 or student.shape != teacher.shape:
         raise UserError(
             f"{type(loss).__name__} compares logits (batch, classes) of one shape, but the student gives "
             f"{tuple(student.shape)} and the teacher {tuple(teacher.shape)}; use models of equal num_labels."
         )
+
+
+def same_outputs(loss: nn.Module, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in full precision; raises UserError unless both are (B, C) of one shape."""
+    check_same_outputs(loss, student, teacher)
     return full_precision(student), full_precision(teacher)
 
 
@@ -46,6 +52,7 @@ class SoftenedLoss(nn.Module):
     outputs: ClassVar[tuple[Outputs, ...]] = ("classes",)
     reduction: ClassVar[str] = "sum over C, mean over B"
     positions: ClassVar[str] = "all texts"
+    rowwise: ClassVar[bool] = True
     temperature_factor: ClassVar[str] = "T^2"  # what the divergence at temperature T is multiplied by
 
     @property
@@ -72,11 +79,53 @@ class SoftenedLoss(nn.Module):
 
         Raises UserError for other shapes, and for C == 1.
         """
-        student, teacher = same_outputs(self, student, teacher)
+        self._check(student, teacher)
+        return self._softened(student), self._softened(teacher)
+
+    def _check(self, student: Tensor, teacher: Tensor) -> None:
+        check_same_outputs(self, student, teacher)
         if student.shape[1] == 1:
             raise UserError(
                 f"{type(self).__name__} compares class distributions, but the models have 1 output "
                 "(regression); use LogitMSE."
             )
-        log_s, log_t = (F.log_softmax(logits / self.temperature, dim=1) for logits in (student, teacher))
-        return log_s, log_t
+
+    def _softened(self, logits: Tensor) -> Tensor:
+        return F.log_softmax(full_precision(logits) / self.temperature, dim=1)
+
+
+class DivergenceLoss(SoftenedLoss):
+    """Base of those that are a mean over examples of what `of_rows` says of each; wide batches are cut into blocks.
+
+    Over a vocabulary nothing but the gradient of the student's logits is kept until backward.
+
+    Args:
+        temperature: T from LOWEST to HIGHEST; the logits are divided by it.
+
+    Raises:
+        ConfigError: for any other T.
+    """
+
+    def of_rows(self, log_s: Tensor, log_t: Tensor) -> Tensor:
+        """Return how far the student is from the teacher for each example, (B,), from log-probabilities (B, C)."""
+        raise NotImplementedError
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the logits of a batch.
+
+        Args:
+            student: (B, C).
+            teacher: (B, C).
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: for other shapes, and for C == 1.
+        """
+        self._check(student, teacher)
+        mean = mean_over_rows(self._mean, student, teacher)
+        return self.temperature**2 * mean if self.temperature_factor == "T^2" else mean
+
+    def _mean(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.of_rows(self._softened(student), self._softened(teacher)).mean()

@@ -9,10 +9,10 @@ from support.tiny import tiny_batch
 from torch import nn
 
 from kdfeatures.distillation.bound import BoundObjective
-from kdfeatures.distillation.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.features import Features
 from kdfeatures.losses import HiddenMSE
+from kdfeatures.losses.kernels.precomputed_gradients import with_precomputed_gradients
 from kdfeatures.mapping.pairs import LayerPair
 
 

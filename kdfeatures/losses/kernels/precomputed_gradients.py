@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +29,27 @@ def with_precomputed_gradients(
     # the backward pass takes its types from the forward pass; autocast would lower float32 matmuls once more
     with torch.autocast(value.device.type, enabled=False):
         gradients = torch.autograd.grad(value, [leaf for leaf, _ in wanted], allow_unused=True)
-    known = [(g, x) for g, (_, x) in zip(gradients, wanted, strict=True) if g is not None]
-    return _KnownGradients.apply(value.detach(), [g for g, _ in known], *(x for _, x in known))
+    return with_known_gradients(value, {x: g for g, (_, x) in zip(gradients, wanted, strict=True) if g is not None})
+
+
+def with_known_gradients(value: Tensor, gradients: dict[Tensor, Tensor]) -> Tensor:
+    """Return a value, a scalar, whose gradients for the keys are the values of `gradients`."""
+    attached: Tensor = _KnownGradients.apply(value.detach(), list(gradients.values()), *gradients)  # type: ignore[no-untyped-call]
+    return attached
 
 
 class _KnownGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*gradients)
         ctx.dtypes = [x.dtype for x in inputs]
         return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = ((upstream * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return None, None, *scaled
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        # of a loss that is neither scaled nor accumulated the gradients are handed over, not copied; to ask a GPU for
+        # the factor would make the host wait
+        is_one = upstream.device.type == "cpu" and bool(upstream == 1)
+        gradients = (g if is_one else upstream * g for g in ctx.saved_tensors)
+        return None, None, *(g.to(dtype) for g, dtype in zip(gradients, ctx.dtypes, strict=True))
