@@ -36,10 +36,12 @@ bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
 	$(RUN) -m benchmarks.capture
 	$(RUN) -m benchmarks.relations
+	$(RUN) -m benchmarks.vocabulary
 	$(RUN) -m benchmarks.maps
 	$(RUN) -m benchmarks.cached
 	$(RUN) -m benchmarks.sweep
 	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.threads
 	$(RUN) -m benchmarks.gpu
 	$(if $(TEACHER),$(RUN) -m benchmarks.epoch $(TEACHER) $(GLUE))
 	$(RUN) -m benchmarks.report

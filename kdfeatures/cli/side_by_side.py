@@ -9,21 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import joblib
-import torch
 
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.errors import UserError
-
-
-@contextlib.contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch compute on so many threads inside the `with` block; None leaves them as they are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+from kdfeatures.threads import torch_threads
 
 
 def at_a_time(runs: int, processes: int | None) -> int:

@@ -54,6 +54,7 @@ class TrainerRanges:
     projection_learning_rate: Annotated[float | None, NotNegative]
     projection_weight_decay: Annotated[float | None, NotNegative]
     early_stopping_patience: Annotated[int | None, Count]
+    threads: Annotated[int | None, Range(1, 1024)]
     eval_strategy: Strategy
     save_strategy: Annotated[str, OneOf(("no", "steps", "epoch", "best"))]
     logging_strategy: Strategy

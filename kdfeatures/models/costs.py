@@ -67,6 +67,11 @@ def costs(model: PreTrainedModel, *, length: int) -> Costs:
     return Costs(total, total - embeddings, _flops(model, length), length)
 
 
+def operations_per_token(model: nn.Module) -> int:
+    """Return the operations of a forward pass through a model's linear layers for one token, 2mn for each (m, n)."""
+    return sum(2 * module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+
+
 @torch.no_grad()
 def _flops(model: PreTrainedModel, length: int) -> int:
     was_training = model.training

@@ -27,6 +27,7 @@ ONE_STEP = {
     "save_strategy": "no",
     "load_best_model_at_end": False,
     "early_stopping_patience": None,
+    "threads": None,
     "report_to": "none",
     "disable_tqdm": True,
     "torch_compile": False,  # what is compiled runs backward only once

@@ -39,6 +39,7 @@ EXISTING = ("refuse", "resume", "overwrite")
 OF_CALL = (
     "existing", "output_dir", "push_to_hub", "hub_private", "trainer.disable_tqdm", "trainer.logging",
     "trainer.report_to", "trainer.run_name", "trainer.save_", "trainer.dataloader_",
+    "trainer.threads",
 )  # fmt: skip
 READ = ("model.path", "teacher.path", "student.path", "before.path", "teacher.outputs", "data.pool")
 

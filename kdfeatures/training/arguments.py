@@ -26,6 +26,7 @@ class TrainerSettings:
         tokens_per_batch: batches of as many like examples as fit, instead of per_device_train_batch_size.
         projection_learning_rate, projection_weight_decay: None takes the student's.
         early_stopping_patience: evaluations without gain; needs load_best_model_at_end.
+        threads: of torch while it trains on a CPU; None takes one for a small model, and else as many as torch has.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class TrainerSettings:
     projection_learning_rate: float | None = None
     projection_weight_decay: float | None = None
     early_stopping_patience: int | None = None
+    threads: int | None = None
 
     def changed(self, **arguments: Any) -> TrainerSettings:
         """Return the settings with other arguments, or settings of the package's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,10 +22,13 @@ from transformers.trainer_callback import PrinterCallback
 
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
+from kdfeatures.models.costs import operations_per_token
 from kdfeatures.models.tokenizers import limited
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.threads import threads_for, torch_threads
 from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.finite import check_parameters
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
@@ -91,6 +95,7 @@ def make_trainer(
         )
     else:
         trainer = LengthBatchedTrainer(model, **options)
+    trainer.threads = settings.threads or threads_for(_step_operations(model, trainer))
     trainer.evaluates_in_order = kind.in_order
     trainer.label_names = list(kind.label_names)
     for noisy in (PrinterCallback, ProgressCallback):
@@ -108,7 +113,7 @@ def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:
     check_checkpoint(checkpoint, fsdp=trainer.is_fsdp_enabled)
     trainer.started = time.monotonic()
     if checkpoint is None or not trainer.take_end(checkpoint):
-        with stopping_between_steps(trainer):
+        with torch_threads(trainer.threads), stopping_between_steps(trainer):
             trainer.train(resume_from_checkpoint=checkpoint)
     seconds = trainer.seconds
     assert trainer.model is not None
@@ -117,6 +122,16 @@ def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:
     trainer.save_state()
     trainer.accelerator.wait_for_everyone()
     return seconds
+
+
+def _step_operations(model: PreTrainedModel | Distiller, trainer: LengthBatchedTrainer) -> float:
+    """Return about how many floating-point operations a training step takes; infinity where lengths are not known."""
+    if not isinstance(trainer.train_dataset, Dataset):
+        return math.inf
+    lengths = token_counts(trainer.train_dataset).double()
+    tokens = trainer.tokens_per_batch or trainer.args.per_device_train_batch_size * float(lengths.mean())
+    trained, frozen = (model.student, model.teachers.values()) if isinstance(model, Distiller) else (model, ())
+    return tokens * (3 * operations_per_token(trained) + sum(map(operations_per_token, frozen)))
 
 
 def _weighed_loss(loss: HardLabel, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:

@@ -44,8 +44,11 @@ class LengthBatchedTrainer(Trainer):
     resumed run reports all of its training.
     """
 
+    threads: int | None = None  # of torch, while it trains; None as it has them
+
     def __init__(self, *args, tokens_per_batch: int | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.tokens_per_batch = tokens_per_batch
         self.args.logging_nan_inf_filter = False  # it would wait for the device to hide what ends the run here
         self._sampler: LengthBucketSampler | TokenBudgetBatches | None = None
         if tokens_per_batch is not None:

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from kdfeatures.cli.side_by_side import side_by_side, torch_threads
+from kdfeatures.cli.side_by_side import side_by_side
 from kdfeatures.errors import ConfigError, UserError
 
 
@@ -43,12 +43,3 @@ def test_results_and_prints_come_in_the_order_of_the_calls(processes, capfd):
 def test_an_error_comes_as_the_line_it_is(processes):
     with pytest.raises(UserError, match=r"recipe=[12] is unknown; choose another"):
         list(calls(refused, processes=processes, threads=1))
-
-
-def test_threads_are_as_they_were_afterwards():
-    before = torch.get_num_threads()
-    with torch_threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
-    with torch_threads(None):
-        assert torch.get_num_threads() == before

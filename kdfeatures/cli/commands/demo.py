@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdfeatures.cli.commands import distill, finetune
-from kdfeatures.cli.side_by_side import at_a_time, side_by_side, torch_threads
+from kdfeatures.cli.side_by_side import at_a_time, side_by_side
 from kdfeatures.config.compose import quoted
 from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.load import distill_settings, task_of
@@ -39,6 +39,7 @@ from kdfeatures.runs.folder import alone_in_output, begin_run, open_output
 from kdfeatures.runs.plots import interval_plot
 from kdfeatures.runs.results import markdown, write_results
 from kdfeatures.tasks.task import Task
+from kdfeatures.threads import torch_threads
 
 
 def check(cfg: DictConfig) -> None:
