@@ -34,13 +34,17 @@ M = Mutation
 # ruff: noqa: E501 -- a table, with a line for each
 MUTATIONS = [
     # losses
-    M("losses/logits.py", "return self.temperature**2 * kl_rows(log_t, log_s).mean()", "return kl_rows(log_t, log_s).mean()", "losses/test_logits.py"),
-    M("losses/logits.py", "return self.temperature**2 * kl_rows(log_t, log_s).mean()", "return self.temperature**2 * kl_rows(log_s, log_t).mean()", "losses/test_logits.py"),
+    M("losses/softened.py", "return self.temperature**2 * mean if", "return mean if", "losses/test_logits.py"),
+    M("losses/logits.py", "return kl_rows(log_t, log_s)", "return kl_rows(log_s, log_t)", "losses/test_logits.py"),
     M("losses/softened.py", 'reduction="none", log_target=True).sum(1)', 'reduction="none", log_target=True).mean(1)', "losses/test_logits.py"),
     M("losses/softened.py", "if not LOWEST <= temperature <= HIGHEST:", "if False:", "trust/test_wrong_inputs.py"),
     M("losses/hidden.py", "return sequence_mean(squares / student.shape[-1], real)", "return sequence_mean(squares, real)", "losses"),
     M("losses/hidden.py", "return sequence_mean((normal_s - normal_t).square().mean(-1), real)", "return sequence_mean((normal_s - normal_t).abs().mean(-1), real)", "losses"),
-    M("losses/divergences.py", "rows = (1 - self.beta) * kl_rows(log_s, log_m) + self.beta", "rows = self.beta * kl_rows(log_s, log_m) + self.beta", "losses"),
+    M("losses/divergences.py", "return (1 - self.beta) * kl_rows(log_s, log_m) + self.beta", "return self.beta * kl_rows(log_s, log_m) + self.beta", "losses"),
+    M("losses/kernels/row_blocks.py", "share = (block.stop - block.start) / rows", "share = 1 / rows", "losses/test_vocabulary.py"),
+    M("losses/vocabulary.py", "term.mean(student) * (_number(term, len(student)) / count)", "term.mean(student) * (len(student) / count)", "losses/test_vocabulary.py"),
+    M("losses/vocabulary.py", "self.weight.addmm_(of_logits.mT, self.operands.states[chunk])", "self.weight.copy_(of_logits.mT @ self.operands.states[chunk])", "losses/test_vocabulary.py"),
+    M("capture/decoder.py", "return bool((logits - expected).norm() <= tolerance * expected.norm())", "return True", "capture/test_decoder.py"),
     M("losses/dkd.py", "self.target_weight * kl_rows(binary_t, binary_s) + self.other_weight", "self.target_weight * kl_rows(binary_t, binary_s) + self.target_weight", "losses"),
     M("losses/relation.py", 'return relation_kl(student.relation("value"), teacher.relation("value"), mask)', 'return relation_kl(student.relation("key"), teacher.relation("key"), mask)', "losses"),
     M("losses/attention.py", "return score_mse(student.attention, teacher.attention, mask, allowed=allowed, centered=self.centered)", "return score_mse(student.attention, teacher.attention, None, allowed=allowed, centered=self.centered)", "losses"),
@@ -80,7 +84,7 @@ MUTATIONS = [
     M("training/length_batched.py", "if self.is_fsdp_enabled or not is_end:", "if True:", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
-    M("distillation/distiller.py", "output = self.student(**self._accepted[0](inputs))", "output = self.student.eval()(**self._accepted[0](inputs))", "training/test_modes.py"),
+    M("distillation/distiller.py", "self._run(self.student, self._student_recorder", "self._run(self.student.eval(), self._student_recorder", "training/test_modes.py"),
     # what is kept on disk
     M("files.py", "path = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "path = file", "test_files.py"),
     M("checksums.py", "if checksum(file) != expected:", "if False:", "test_checksums.py"),
