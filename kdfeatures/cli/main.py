@@ -6,6 +6,7 @@ override is one line and costs nothing.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import re
@@ -27,6 +28,7 @@ from kdfeatures.cli.endings import signals_in_one_line, system_errors_in_one_lin
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
 from kdfeatures.cli.refusals import FolderBefore, undo
 from kdfeatures.cli.spoken import spoken
+from kdfeatures.cli.task_choice import check_task_named
 from kdfeatures.cli.trust import check_hydra_node
 from kdfeatures.config.compose import check_allow_targets, check_seed, quoted
 from kdfeatures.config.hydra_errors import explained
@@ -133,7 +135,10 @@ def check_overrides(command: str, rest: list[str]) -> CheckedCall:
                 del cfg["hydra"]
             allowed = unresolved["allow_targets"]
             check_allow_targets(allowed, given=any(text.lstrip("+").startswith("allow_targets=") for text in overrides))
-            check_hydra_node(command, [*overrides, *directories], unresolved.pop("hydra"), allowed)
+            node = unresolved.pop("hydra")
+            check_hydra_node(command, [*overrides, *directories], node, allowed)
+            is_named = any(text.lstrip("+~").partition("=")[0].split("@")[0] == "task" for text in overrides)
+            check_task_named(command, unresolved, node["runtime"]["choices"].get("task"), is_named=is_named)
             folder = unresolved["output_dir"]  # it may name the time
             _check_common(cfg, folder)
             if folder is not None and fixed is None:
@@ -242,7 +247,13 @@ def _job(
 
 def _command(name: str) -> Any:
     """The module of a command. Its import takes seconds, so not before the command's line is read."""
-    return importlib.import_module(f"kdfeatures.cli.commands.{name}")
+    collects = gc.isenabled()
+    gc.disable()  # an import makes millions of objects and no garbage; looking for it takes a seventh of the time
+    try:
+        return importlib.import_module(f"kdfeatures.cli.commands.{name}")
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _quieten() -> None:

@@ -147,7 +147,10 @@ def test_an_output_folder_that_cannot_be_made_is_told(fails, tmp_path, folder):
 
 
 def test_a_missing_teacher_is_told(fails):
-    assert fails("distill", "teacher.path=./none", "output_dir=out") == "teacher.path=./none: no such folder."
+    assert (
+        fails("distill", "task=agreement", "teacher.path=./none", "output_dir=out")
+        == "teacher.path=./none: no such folder."
+    )
 
 
 def test_a_real_task_without_teacher_is_told_how_to_make_one(fails):
@@ -156,7 +159,7 @@ def test_a_real_task_without_teacher_is_told_how_to_make_one(fails):
 
 
 def test_a_teacher_without_network_is_told(fails):
-    told = fails("distill", "teacher.path=org/nothing", "output_dir=out")
+    told = fails("distill", "task=agreement", "teacher.path=org/nothing", "output_dir=out")
     assert "teacher.path=org/nothing: no such folder" in told and "HF_HUB_OFFLINE=1" in told
 
 
@@ -166,19 +169,20 @@ def test_a_missing_data_folder_is_told(fails, teacher):
 
 
 def test_a_missing_split_is_told_with_those_there_are(fails, teacher):
-    told = fails("distill", f"teacher.path={teacher}", "split=tset", "output_dir=out")
+    told = fails("distill", "task=agreement", f"teacher.path={teacher}", "split=tset", "output_dir=out")
     assert told == "task 'agreement' has no split 'tset'; it has train, validation, test"
 
 
 def test_a_teacher_no_better_than_a_constant_is_told(fails, teacher):
-    told = fails("distill", f"teacher.path={teacher}", "data.train_examples=10", "output_dir=out")
+    told = fails("distill", "task=agreement", f"teacher.path={teacher}", "data.train_examples=10", "output_dir=out")
     assert told.startswith("the teacher is no better than a constant on agreement validation")
 
 
 def test_a_text_longer_than_the_models_positions_is_told(fails, tmp_path):
     tiny_classifier(layers=4, id2label=NAMES, max_position_embeddings=8).save_pretrained(tmp_path / "short")
     tokenizer().save_pretrained(tmp_path / "short")
-    told = fails("distill", f"teacher.path={tmp_path / 'short'}", "data.train_examples=10", "output_dir=out")
+    arguments = "task=agreement", f"teacher.path={tmp_path / 'short'}", "data.train_examples=10", "output_dir=out"
+    told = fails("distill", *arguments)
     assert told.startswith(f"teacher.path={tmp_path / 'short'} has 8 positions, but an example has ")
     assert told.endswith("tokens; set data.max_length=8.")
 
@@ -251,7 +255,7 @@ def test_a_sweep_goes_on_after_a_job_that_fails_and_says_so_at_the_end(capfd, te
 
 
 def test_no_job_of_a_sweep_starts_when_one_cannot(fails, teacher, tmp_path):
-    told = fails("distill", "-m", "student.layers=2,9", f"teacher.path={teacher}", "output_dir=out")
+    told = fails("distill", "-m", "task=agreement", "student.layers=2,9", f"teacher.path={teacher}", "output_dir=out")
     assert told.startswith("student.init=teacher copies layers, but student.layers=9 is more than the teacher's 4")
     assert not (tmp_path / "out").exists()
 
@@ -285,8 +289,8 @@ def test_the_program_prints_one_line_and_nothing_of_its_libraries(teacher, tmp_p
 
 
 def test_a_sweep_over_a_glob_composes_every_choice_and_names_folders_by_it(teacher):
-    arguments = ["-m", "experiment=layer_maps", "arm=glob(*)", f"teacher.path={teacher}"]
+    arguments = ["-m", "experiment=layer_maps", "arm=glob(*)", "task=agreement", f"teacher.path={teacher}"]
     shared = cli.check_overrides("distill", arguments).fixed
-    assert shared == ["experiment", "teacher.path"]
+    assert shared == ["experiment", "task", "teacher.path"]
     with pytest.raises(UserError, match="unknown option trainer.max_step; did you mean 'max_steps'"):
         cli.check_overrides("distill", ["-m", "arm=glob(*)", "experiment=layer_maps", "trainer.max_step=1"])

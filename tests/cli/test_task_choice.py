@@ -1,0 +1,60 @@
+"""A model without its task is not taken for one of the generated task's."""
+
+import json
+
+import pytest
+
+from kdfeatures.cli import main as cli
+from kdfeatures.errors import UserError
+
+COMMANDS = {
+    "distill": ["teacher.path=bert-base-uncased", "student.path=FOLDER"],
+    "finetune": ["model.path=bert-base-uncased"],
+    "evaluate": ["model.path=FOLDER"],
+    "export": ["model.path=FOLDER"],
+    "explain": ["teacher.path=bert-base-uncased"],
+    "cache": ["teacher.path=bert-base-uncased"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_model_without_its_task_is_refused_with_the_words_to_say(command):
+    for override in COMMANDS[command]:
+        with pytest.raises(UserError) as told:
+            cli.check_overrides(command, [override, "output_dir=out"])
+        assert str(told.value) == (
+            f"{override} is given, but no task, and 'agreement', which stands where none is named, is a generated "
+            f"grammar; say task=NAME, such as task=mrpc, or task=files for your own table (kdfeatures {command} --help "
+            "lists them), or task=agreement to mean it."
+        )
+
+
+@pytest.mark.parametrize("named", ["task=agreement", "task=agreement,entailment"])
+def test_a_task_that_is_named_is_taken(named, tmp_path):
+    sweep = ["-m"] if "," in named else []
+    with pytest.raises(UserError, match=r"teacher.path=\./none: no such folder"):
+        cli.check_overrides("distill", [*sweep, named, "teacher.path=./none", f"output_dir={tmp_path / 'out'}"])
+
+
+def test_without_a_model_the_generated_task_is_what_a_command_shows(tmp_path):
+    assert cli.check_overrides("distill", [f"output_dir={tmp_path / 'out'}"]).fixed is None
+
+
+@pytest.mark.parametrize("file", ["results.json", "run.json"])
+def test_the_task_of_a_run_is_told(tmp_path, file):
+    (tmp_path / file).write_text(json.dumps({"config": {"task": {"name": "rte"}}}))
+    with pytest.raises(UserError, match="say task=NAME, that run had 'rte'"):
+        cli.check_overrides("evaluate", [f"model.path={tmp_path}", "output_dir=out"])
+
+
+def test_a_run_on_the_generated_task_needs_no_word(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"config": {"task": {"name": "agreement"}}}))
+    with pytest.raises(UserError, match="holds no model|config.json"):
+        cli.check_overrides("distill", [f"teacher.path={tmp_path}", f"output_dir={tmp_path / 'out'}"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"config": 3}', '{"config": {"task": "mrpc"}}'])
+def test_a_file_that_is_none_of_ours_tells_nothing(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(UserError, match="such as task=mrpc"):
+        cli.check_overrides("evaluate", [f"model.path={tmp_path}", "output_dir=out"])
