@@ -29,6 +29,41 @@ def parse_arguments(rest: Sequence[str]) -> argparse.Namespace:
 
     Hydra reads the line itself, later; this is what must be known before.
     """
+    parser = _parser()
+    arguments, unknown = parser.parse_known_intermixed_args(rest)
+    if unknown:
+        raise UserError(_unknown(unknown[0], rest))
+    for (flag, *_), (name, why) in REFUSED.items():
+        if getattr(arguments, name) is not None:
+            raise UserError(f"{flag} {why}.")
+    arguments.shows_only = any((arguments.cfg, arguments.info, arguments.hydra_help, arguments.shell_completion))
+    return arguments
+
+
+def overrides_first(rest: Sequence[str]) -> list[str]:
+    """Return a command's line with its flags at the end: Hydra takes overrides only where they are in a row."""
+    overrides = list(_parser().parse_known_intermixed_args(rest)[0].overrides)
+    remaining, flags = list(overrides), []
+    for text in rest:
+        if remaining and text == remaining[0]:
+            del remaining[0]
+        else:
+            flags.append(text)
+    return [*overrides, *flags]
+
+
+def _unknown(flag: str, rest: Sequence[str]) -> str:
+    """Return what to say of a flag that is none: what is an option elsewhere is NAME=VALUE here."""
+    if not flag.startswith("--"):
+        return f"{flag} is no flag of a command; try kdfeatures --help"
+    name, _, value = flag.removeprefix("--").partition("=")
+    after = rest[rest.index(flag) + 1 : rest.index(flag) + 2]
+    if not value and after and not after[0].startswith("-") and "=" not in after[0]:
+        value = after[0]
+    return f"{flag} is no flag; options are written NAME=VALUE, such as {name.replace('-', '_')}={value or 'VALUE'}"
+
+
+def _parser() -> _Parser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--multirun", "-m", action="store_true")
@@ -40,12 +75,7 @@ def parse_arguments(rest: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(*refused)
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
     parser.add_argument("--info", "-i", const="all", nargs="?")
-    arguments = parser.parse_intermixed_args(rest)
-    for (flag, *_), (name, why) in REFUSED.items():
-        if getattr(arguments, name) is not None:
-            raise UserError(f"{flag} {why}.")
-    arguments.shows_only = any((arguments.cfg, arguments.info, arguments.hydra_help, arguments.shell_completion))
-    return arguments
+    return parser
 
 
 def jobs_of(overrides: Sequence[Override]) -> list[list[str]]:

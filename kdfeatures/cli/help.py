@@ -44,7 +44,9 @@ def overview() -> str:
     """Return the list of commands."""
     lines = ["kdfeatures distils BERT-style encoders by their features.", "", "Commands:"]
     lines += [f"  {name:<10} {text}" for name, text in SUMMARIES.items()]
-    return "\n".join([*lines, "", "kdfeatures COMMAND --help lists the options of a command."])
+    return "\n".join(
+        [*lines, "", "kdfeatures COMMAND --help lists the options of a command; kdfeatures --version says which it is."]
+    )
 
 
 def command_help(command: str) -> str:

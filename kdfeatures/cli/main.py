@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from kdfeatures.cli.arguments import jobs_of, parse_arguments
+from kdfeatures.cli.arguments import jobs_of, overrides_first, parse_arguments
 from kdfeatures.cli.endings import signals_in_one_line, system_errors_in_one_line
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
 from kdfeatures.cli.refusals import FolderBefore, undo
@@ -54,6 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         print(overview())
         return
+    if argv[0] == "--version":
+        print(f"kdfeatures {version('kdfeatures')}")
+        return
     command, rest = argv[0], argv[1:]
     if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
         rest = [f"{NAMES_A_PATH[command]}={quoted(rest[0])}", *rest[1:]]
@@ -75,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     if fixed is not None:
         # a job's folder is named by what the sweep varies, not by all that was said
         rest = [*rest, f"hydra.job.config.override_dirname.exclude_keys={fixed}"]
-    sys.argv = [f"kdfeatures {command}", *rest]
+    sys.argv = [f"kdfeatures {command}", *overrides_first(rest)]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # it would print what it does not understand, and exit
     try:
         with signals_in_one_line(), system_errors_in_one_line(Path() if before is None else before.root):

@@ -202,7 +202,7 @@ def test_nothing_to_evaluate_is_told(fails):
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("--bogus", "unrecognized arguments: --bogus"),
+        ("--bogus", "--bogus is no flag; options are written NAME=VALUE"),
         ("student.layers", "cannot read 'student.layers'"),
         ("mapping.pairs=[[1", "cannot read 'mapping.pairs=[[1'"),
         ("--config-dir=none", "--config-dir=none: no such folder"),
