@@ -39,12 +39,13 @@ class Contender(NamedTuple):
     allowed: float | None = None
 
 
-SAME, ROUNDED = 1e-4, 0.01  # float32 in another order; a bfloat16 teacher
+SAME, ROUNDED, CODED = 1e-4, 0.01, 0.03  # float32 in another order; a bfloat16 teacher; an int8 one
 FEATURES = {
     "floor": Contender("floor.floor"),
     "floor, again": Contender("floor.floor"),
     "kdfeatures": Contender("ours.features"),
     "kdfeatures, bfloat16 teacher": Contender("ours.features_of_bfloat16", ROUNDED),
+    "kdfeatures, int8 teacher": Contender("ours.features_of_int8", CODED),
     "naive": Contender("naive.naive", SAME),
     "TextBrewer 0.2.1": Contender("textbrewer.textbrewer", SAME),
     "silverspoon-kd 0.1.0": Contender("silverspoon.silverspoon", SAME),

@@ -25,7 +25,7 @@ from benchmarks.harness import append_rows
 from benchmarks.job import DistillationSetup, random_batch, random_classifier, training_step
 from benchmarks.peers.ours import features
 from kdfeatures.models.costs import operations_per_token
-from kdfeatures.threads import threads_for
+from kdfeatures.runtime.threads import threads_for
 
 ROUNDS = 3
 

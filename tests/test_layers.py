@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "kdfeatures"
 # from the lowest to the highest; a package may import those before it, and a module of its own package
 LAYERS = (
-    "errors", "files", "checksums", "ranges", "hub", "threads", "features", "masking", "losses", "mapping", "capture",
+    "errors", "files", "checksums", "ranges", "hub", "runtime", "features", "masking", "losses", "mapping", "capture",
     "alignment", "embeddings", "distillation", "evaluation", "tasks", "tokenization", "data", "models", "analysis",
     "cache", "training", "runs", "config", "pipelines", "api", "benchmark", "cli",
 )  # fmt: skip

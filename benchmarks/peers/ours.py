@@ -24,6 +24,11 @@ def features_of_bfloat16(job: DistillationSetup) -> Variant:
     return _features(job, make_ready(copy.deepcopy(job.teacher()), dtype="bfloat16", compiled=False))
 
 
+def features_of_int8(job: DistillationSetup) -> Variant:
+    """The same with teacher.dtype=int8."""
+    return _features(job, make_ready(copy.deepcopy(job.teacher()), dtype="int8", compiled=False))
+
+
 def _features(job: DistillationSetup, teacher: PreTrainedModel) -> Variant:
     terms = {
         "logits": BoundTerm(LogitKD(temperature=TEMPERATURE), 1.0),

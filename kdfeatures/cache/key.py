@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FORMAT = 1  # of the files; raise it when they change
@@ -86,10 +87,25 @@ def digests_of(examples: Dataset, columns: Sequence[str]) -> tuple[np.ndarray, n
 def weights_hash(model: PreTrainedModel) -> str:
     """Return a hash of all parameters and buffers, by name, precision and shape."""
     hashed = hashlib.blake2b(digest_size=DIGEST)
-    for name, tensor in sorted(model.state_dict().items()):
-        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for name, value in sorted(model.state_dict().items()):
+        for number, part in enumerate(_parts(value)):
+            hashed.update(f"{name if number == 0 else number} {_described(part)}".encode())
+            if isinstance(part, Tensor):
+                hashed.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return hashed.hexdigest()
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return the tensors that a value of a state dict consists of: of an int8 layer codes, scales, offsets and bias."""
+    if isinstance(value, tuple):
+        return [part for item in value for part in _parts(item)]
+    if isinstance(value, Tensor) and value.is_quantized:
+        return [value.int_repr(), value.q_per_channel_scales(), value.q_per_channel_zero_points()]
+    return [value]
+
+
+def _described(part: Any) -> str:
+    return f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else str(part)
 
 
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -12,7 +12,7 @@ import joblib
 
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.errors import UserError
-from kdfeatures.threads import torch_threads
+from kdfeatures.runtime.threads import torch_threads
 
 
 def at_a_time(runs: int, processes: int | None) -> int:

@@ -16,6 +16,7 @@ from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.folders import list_of, loading
 from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
+from kdfeatures.runtime.quantized import packed_parameters
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
@@ -122,7 +123,7 @@ def _activation(task: Task) -> dict[str, str]:
 
 def parameter_count(model: PreTrainedModel) -> int:
     """All parameters, embeddings included, each counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters()) + packed_parameters(model)
 
 
 def _load(

@@ -19,13 +19,14 @@ from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.ranges import NotNegative
+from kdfeatures.runtime import quantized
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
 PROBE = "It's 3.5% Naïve — kdfeatures, isn't it?"  # what tokenizers of one vocabulary may split differently
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16", quantized.DTYPE)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,10 @@ def make_ready(teacher: PreTrainedModel, *, dtype: str, compiled: bool) -> PreTr
     After the student is built: layers copied from it shall not be rounded. Raises UserError for an unknown dtype.
     """
     check_dtype(dtype)
-    teacher.to(getattr(torch, dtype))
+    if dtype == quantized.DTYPE:
+        quantized.quantize(teacher)
+    else:
+        teacher.to(getattr(torch, dtype))
     if compiled:
         teacher.compile(dynamic=True)  # batches differ in length
     return teacher
@@ -130,7 +134,7 @@ def shuffle_weights(teacher: PreTrainedModel) -> None:
 
 
 def check_dtype(dtype: str) -> None:
-    """Raise ConfigError unless a teacher can run in `dtype`."""
+    """Raise ConfigError unless a teacher can run in `dtype`, here."""
     if dtype not in PRECISIONS:
         raise ConfigError(
             f"is unknown{nearest(dtype, PRECISIONS)}",
@@ -139,6 +143,8 @@ def check_dtype(dtype: str) -> None:
             hint=f"choose from {', '.join(PRECISIONS)}",
             section="teacher",
         )
+    if dtype == quantized.DTYPE:
+        quantized.check_int8()
 
 
 def check_teacher(answers: np.ndarray, dataset: Dataset, task: Task, split: str, *, whose: str = "the teacher") -> None:

@@ -26,9 +26,9 @@ from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
 from kdfeatures.models.costs import operations_per_token
 from kdfeatures.models.tokenizers import limited
+from kdfeatures.runtime.threads import threads_for, torch_threads
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
-from kdfeatures.threads import threads_for, torch_threads
 from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.finite import check_parameters
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer

@@ -5,8 +5,8 @@ import torch
 from support.runs_for_tests import small_dataset, small_distiller
 from support.tiny import tiny_classifier
 
-from kdfeatures import threads
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.runtime import threads
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
 from kdfeatures.training.build import make_trainer, train

@@ -14,7 +14,7 @@ def two(monkeypatch):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["evaluate", "model.path=x"], "kdfeatures evaluate runs in one process, but 2 were started"),
+        (["evaluate", "task=agreement", "model.path=x"], "kdfeatures evaluate runs in one process, but 2 were started"),
         (
             ["distill"],
             "2 processes need one folder, but each would name its own after the time; give output_dir=FOLDER",

@@ -31,7 +31,7 @@ def command(workspace, folder, *more):
 def whole(workspace):
     """A finished run, its checkpoints after 2, 4, 6 and 7 steps."""
     folder = workspace.folder / "whole"
-    main(command(workspace, folder))
+    main(command(workspace, folder, "existing=overwrite"))
     return folder
 
 

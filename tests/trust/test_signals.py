@@ -36,8 +36,8 @@ def wait_for_checkpoint(folder, process):
 
 @pytest.fixture(scope="module")
 def whole(workspace):
-    folder = workspace.folder / "whole"
-    main(command(workspace, folder))
+    folder = workspace.folder / "uninterrupted"
+    main(command(workspace, folder, "existing=overwrite"))
     return safetensors.torch.load_file(folder / "model.safetensors")
 
 

@@ -189,8 +189,8 @@ def test_code_in_a_models_folder_is_not_run_and_not_asked_about(refused, tmp_pat
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     settings["auto_map"] = {"AutoTokenizer": ["modeling_x.Tokenizer", None]}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    told = refused("distill", f"teacher.path={folder}", "student.layers=1", "output_dir=out", "recipe=hard",
-                   "data.labelled=70000")  # fmt: skip
+    told = refused("distill", "task=agreement", f"teacher.path={folder}", "student.layers=1", "output_dir=out",
+                   "recipe=hard", "data.labelled=70000")  # fmt: skip
     assert not (tmp_path / "ran").exists()
     assert ("brings its own Python code (auto_map" in told) == (model_type != "bert"), told
 
@@ -207,5 +207,5 @@ def test_no_pickle_of_a_models_folder_runs(refused, tmp_path):
     tokenizer().save_pretrained(folder)
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Runs()))
-    told = refused("evaluate", f"model.path={folder}", "output_dir=out")
+    told = refused("evaluate", "task=agreement", f"model.path={folder}", "output_dir=out")
     assert "holds no model that can be loaded" in told and not (tmp_path / "ran").exists()

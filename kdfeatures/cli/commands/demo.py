@@ -38,8 +38,8 @@ from kdfeatures.runs.environment import versions
 from kdfeatures.runs.folder import alone_in_output, begin_run, open_output
 from kdfeatures.runs.plots import interval_plot
 from kdfeatures.runs.results import markdown, write_results
+from kdfeatures.runtime.threads import torch_threads
 from kdfeatures.tasks.task import Task
-from kdfeatures.threads import torch_threads
 
 
 def check(cfg: DictConfig) -> None:

@@ -182,3 +182,15 @@ def test_a_recipe_in_stages_is_filled_for_all_of_them(workspace, tmp_path, passe
     short = [f"stages.{name}.trainer.num_train_epochs=1" for name in ("intermediate", "prediction")]
     workspace.distil("staged_cached", *options, *short)
     assert not passes
+
+
+def test_a_run_with_an_int8_teacher_live_and_from_the_cache(workspace):
+    settings = ["recipe=tinybert_joint", "student.layers=2", "teacher.dtype=int8", "data.train_examples=64"]
+    live = workspace.distil("int8-live", *settings)
+    cached = workspace.distil("int8-cached", *settings, "cache=auto", f"cache.path={workspace.folder / 'int8-cache'}")
+    plain = workspace.distil("int8-plain", *settings, "teacher.dtype=float32")
+    assert live["teacher"]["parameters"] == cached["teacher"]["parameters"] == plain["teacher"]["parameters"]
+    for term, value in plain["losses"].items():
+        assert live["losses"][term] == pytest.approx(value, rel=0.2)
+        assert cached["losses"][term] == pytest.approx(live["losses"][term], rel=0.05)
+    assert live["losses"] != plain["losses"]

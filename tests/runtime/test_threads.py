@@ -2,7 +2,7 @@
 
 import torch
 
-from kdfeatures.threads import SMALL_STEP, threads_for, torch_threads
+from kdfeatures.runtime.threads import SMALL_STEP, threads_for, torch_threads
 
 
 def test_threads_are_as_they_were_afterwards():

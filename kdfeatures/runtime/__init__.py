@@ -1,0 +1,1 @@
+"""How torch computes: with how many threads, and with linear layers in int8."""
