@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.harness import append_rows, keep_freed_memory, peak_mebibytes, return_freed_memory, time_ratios
+from kdfeatures.features import VocabularyLogits
 from kdfeatures.losses import LogitKD, MaskedLanguageModel
-from kdfeatures.losses.vocabulary import OutputTerm, VocabularyLogits, vocabulary_loss
+from kdfeatures.losses.vocabulary import OutputTerm, vocabulary_loss
 
 PIECES, WIDTH_S, WIDTH_T, MASKED = 30_522, 384, 768, 0.15
 CASES = ((1024, False), (1024, True), (4096, True))  # tokens, and whether masked tokens are labels

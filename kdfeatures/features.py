@@ -2,7 +2,7 @@
 
 Legend for shapes, used in the whole package:
     B batch, L tokens, D hidden width, H heads, d width of one head (H * d = attention width),
-    R relation heads, C classes; suffix _s student, _t teacher.
+    R relation heads, C classes, V pieces of a vocabulary; suffix _s student, _t teacher.
     Layers count from 1; layer 0 is the embeddings, that is the input of layer 1.
 
     hidden[n]              (B, L, D)     output of layer n, before any final norm of the model
@@ -21,9 +21,11 @@ Legend for shapes, used in the whole package:
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdfeatures.errors import ConfigError
@@ -159,6 +161,43 @@ class AttentionStates(NamedTuple):
         if self.allowed is None or self.allowed.dtype == torch.bool:
             return self.allowed
         return self.allowed > torch.finfo(self.allowed.dtype).min / 2
+
+
+@dataclass(frozen=True)
+class VocabularyLogits:
+    """Logits that a decoder would make of states: states @ weight.T + bias.
+
+    states: (..., D). weight: (V, D), tied to the embeddings or not. bias: (V,) or None.
+    """
+
+    states: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The logits' shape, (..., V)."""
+        return *self.states.shape[:-1], len(self.weight)
+
+    def at(self, rows: Tensor | slice) -> VocabularyLogits:
+        """Return the logits of chosen rows. rows: indices or a slice of the first dimension, or boolean (...)."""
+        return replace(self, states=self.states[rows])
+
+    def logits(self) -> Tensor:
+        """Return the logits, (..., V), with their graph."""
+        return F.linear(self.states, self.weight, self.bias)
+
+    def operands(self) -> VocabularyLogits:
+        """Return these without a graph, in the type in which the model itself would multiply; float16 as float32.
+
+        float16 gradients are scaled up against underflow, but only in backward.
+        """
+        device = self.states.device.type
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else self.weight.dtype
+        dtype = torch.float32 if dtype == torch.float16 else dtype
+        states, weight = (tensor.detach().to(dtype) for tensor in (self.states, self.weight))
+        return VocabularyLogits(states, weight, None if self.bias is None else self.bias.detach().to(dtype))
 
 
 class FeatureSink(Protocol):

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from kdfeatures.capture.compiled import watch_hooks
-from kdfeatures.losses.vocabulary import VocabularyLogits
+from kdfeatures.features import VocabularyLogits
 
 
 class DecoderTap:

@@ -17,9 +17,9 @@ from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
 from kdfeatures.distillation.teacher_outputs import BatchOutputs
 from kdfeatures.distillation.term import ON_HIDDEN, ON_LABELS, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm, loss_name
 from kdfeatures.errors import ConfigError
-from kdfeatures.features import Features
+from kdfeatures.features import Features, VocabularyLogits
 from kdfeatures.losses.ensemble import averaged
-from kdfeatures.losses.vocabulary import OutputTerm, VocabularyLogits, vocabulary_loss
+from kdfeatures.losses.vocabulary import OutputTerm, vocabulary_loss
 from kdfeatures.mapping.dynamic import DynamicLayerMap
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 

@@ -30,8 +30,7 @@ from kdfeatures.distillation.outputs import (
 from kdfeatures.distillation.teacher_outputs import BatchOutputs, merge_teachers, reordered, restore
 from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
-from kdfeatures.features import Features, FeatureSink
-from kdfeatures.losses.vocabulary import VocabularyLogits
+from kdfeatures.features import Features, FeatureSink, VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 

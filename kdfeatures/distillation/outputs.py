@@ -19,9 +19,9 @@ from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.term import ON_OUTPUTS, ON_TEACHER_LOGITS, loss_name
 from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
+from kdfeatures.features import VocabularyLogits
 from kdfeatures.losses.base import Outputs
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
-from kdfeatures.losses.vocabulary import VocabularyLogits
 
 POSITIONS = ("start_positions", "end_positions")  # the labels of question answering
 PADDED = -1e4  # the logit of a padded position: a probability of 0, and finite differences

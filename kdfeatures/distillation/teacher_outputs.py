@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from kdfeatures.distillation.attention_form import AttentionForm, allowed_pairs
-from kdfeatures.features import OPERANDS, AttentionStates, Features
-from kdfeatures.losses.vocabulary import VocabularyLogits
+from kdfeatures.features import OPERANDS, AttentionStates, Features, VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
 Logits = TypeVar("Logits", np.ndarray, Tensor)

@@ -13,52 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kdfeatures.errors import UserError
+from kdfeatures.features import VocabularyLogits
 from kdfeatures.losses.kernels.precomputed_gradients import with_known_gradients
 from kdfeatures.losses.kernels.row_blocks import row_blocks, value_and_gradient
 from kdfeatures.masking import full_precision
 
 CHUNK = 5  # blocks of logits that one matrix product makes
-
-
-@dataclass(frozen=True)
-class VocabularyLogits:
-    """Logits that a decoder would make of states: states @ weight.T + bias.
-
-    states: (..., D). weight: (V, D), tied to the embeddings or not. bias: (V,) or None.
-    """
-
-    states: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The logits' shape, (..., V)."""
-        return *self.states.shape[:-1], len(self.weight)
-
-    def at(self, rows: Tensor | slice) -> VocabularyLogits:
-        """Return the logits of chosen rows. rows: indices or a slice of the first dimension, or boolean (...)."""
-        return replace(self, states=self.states[rows])
-
-    def logits(self) -> Tensor:
-        """Return the logits, (..., V), with their graph."""
-        return F.linear(self.states, self.weight, self.bias)
-
-    def operands(self) -> VocabularyLogits:
-        """Return these without a graph, in the type in which the model itself would multiply; float16 as float32.
-
-        float16 gradients are scaled up against underflow, but only in backward.
-        """
-        device = self.states.device.type
-        autocast = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if autocast else self.weight.dtype
-        dtype = torch.float32 if dtype == torch.float16 else dtype
-        states, weight = (tensor.detach().to(dtype) for tensor in (self.states, self.weight))
-        return VocabularyLogits(states, weight, None if self.bias is None else self.bias.detach().to(dtype))
 
 
 @dataclass(frozen=True)

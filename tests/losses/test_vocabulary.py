@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from kdfeatures.errors import UserError
+from kdfeatures.features import VocabularyLogits
 from kdfeatures.losses import (
     DecoupledKD,
     JensenShannon,
@@ -18,7 +19,7 @@ from kdfeatures.losses import (
     SoftCrossEntropy,
 )
 from kdfeatures.losses.kernels import row_blocks
-from kdfeatures.losses.vocabulary import OutputTerm, VocabularyLogits, vocabulary_loss
+from kdfeatures.losses.vocabulary import OutputTerm, vocabulary_loss
 
 ROWS, VOCABULARY, WIDTH, TEACHER_WIDTH = 37, 101, 8, 12
 WITH_TEACHER = {
