@@ -22,7 +22,10 @@ OF_TERMS = {"over_pairs": "pair_reduction"}
 BINARY = {"multilabel": {"_target_": "kdfeatures.losses.BinaryKD", "temperature": None}}
 ADDED_TO_TERMS = {f"kdfeatures.losses.{loss}": BINARY for loss in ("LogitKD", "SoftCrossEntropy", "DecoupledKD")}
 # options that came later, by one that was always beside them, and what a run without them did
-ADDED = {("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None}}
+ADDED = {
+    ("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None},
+    ("trainer", "tokens_per_batch"): {"threads": None},
+}
 
 
 def current_target(node: Mapping[str, Any]) -> dict[str, Any]:
