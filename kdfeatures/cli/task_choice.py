@@ -17,9 +17,9 @@ def check_task_named(command: str, config: Mapping[str, Any], chosen: str | None
     """Raise UserError for a model that is given without its task, and would be taken for the generated one's.
 
     chosen: the file of conf/task that was composed. is_named: whether the user said so. `inspect` compares models on
-    any text.
+    any text, and grids of runs have `tasks` of their own.
     """
-    if is_named or chosen != EMBEDDED or command == "inspect":
+    if is_named or chosen != EMBEDDED or command == "inspect" or "tasks" in config:
         return
     option, path = next(((name, path) for name in MODELS if (path := _value(config, name)) is not None), ("", None))
     if path is None:

@@ -58,3 +58,13 @@ def test_a_file_that_is_none_of_ours_tells_nothing(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(UserError, match="such as task=mrpc"):
         cli.check_overrides("evaluate", [f"model.path={tmp_path}", "output_dir=out"])
+
+
+@pytest.mark.parametrize("line", [["glue", "task=cola,mrpc"], ["glue"], ["search", "task=mrpc"]])
+def test_grids_have_tasks_of_their_own(line, tmp_path, monkeypatch):
+    checked = []
+    for command in ("glue", "search"):
+        monkeypatch.setattr(f"kdfeatures.cli.commands.{command}.check", checked.append)
+    monkeypatch.setattr(cli.hydra, "main", lambda **_: lambda job: lambda: None)
+    cli.main([*line, "model.path=bert-base-uncased", f"output_dir={tmp_path / 'out'}"])
+    assert len(checked) == 1
