@@ -22,7 +22,7 @@ OF_TERMS = {"over_pairs": "pair_reduction"}
 BINARY = {"multilabel": {"_target_": "kdfeatures.losses.BinaryKD", "temperature": None}}
 ADDED_TO_TERMS = {f"kdfeatures.losses.{loss}": BINARY for loss in ("LogitKD", "SoftCrossEntropy", "DecoupledKD")}
 # options that came later, by one that was always beside them, and what a run without them did
-ADDED = {
+ADDED: dict[tuple[str, str], dict[str, Any]] = {
     ("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None},
     ("trainer", "tokens_per_batch"): {"threads": None},
 }
