@@ -59,8 +59,6 @@ class Workspace:
         """Distil the teacher in one short epoch and return results.json."""
         folder = self.folder / name
         settings = ["trainer.learning_rate=2e-3", "trainer.num_train_epochs=1", "trainer.disable_tqdm=true"]
-        # a worker that comes back to a module makes its fixtures anew
-        settings += ["existing=overwrite"] if folder.exists() else []
         main(["distill", *self.task, f"teacher.path={self.teacher}", f"output_dir={folder}", *settings, *overrides])
         return json.loads((folder / "results.json").read_text())
 
