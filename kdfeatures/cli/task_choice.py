@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kdfeatures.errors import UserError
+from kdfeatures.runs.manifest import read_manifest
 
 EMBEDDED = "agreement"  # the task of every command where none is named
 MODELS = ("teacher.path", "teacher.outputs", "model.path", "student.path")
@@ -24,10 +24,10 @@ def check_task_named(command: str, config: Mapping[str, Any], chosen: str | None
     option, path = next(((name, path) for name in MODELS if (path := _value(config, name)) is not None), ("", None))
     if path is None:
         return
-    told = _task_of_run(Path(str(path)))
-    if told == EMBEDDED:  # a run on that very task
+    of_run = _task_of_run(Path(str(path)))
+    if of_run == EMBEDDED:
         return
-    example = f"that run had '{told}'" if told else "such as task=mrpc, or task=files for your own table"
+    example = f"that run had '{of_run}'" if of_run else "such as task=mrpc, or task=files for your own table"
     raise UserError(
         f"{option}={path} is given, but no task, and '{EMBEDDED}', which stands where none is named, is a generated "
         f"grammar; say task=NAME, {example} (kdfeatures {command} --help lists them), or task={EMBEDDED} to mean it."
@@ -42,14 +42,7 @@ def _value(config: Mapping[str, Any], name: str) -> Any:
 
 def _task_of_run(folder: Path) -> str | None:
     """Return the name of the task that the run in a folder was on; None where there is none."""
-    for file in ("results.json", "run.json"):
-        try:
-            told = json.loads((folder / file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        config = told.get("config") if isinstance(told, dict) else None
-        task = config.get("task") if isinstance(config, dict) else None
-        name = task.get("name") if isinstance(task, dict) else None
-        if isinstance(name, str):
-            return name
-    return None
+    manifest = read_manifest(folder)
+    task = manifest["config"].get("task") if manifest is not None else None
+    name = task.get("name") if isinstance(task, dict) else None
+    return name if isinstance(name, str) else None

@@ -39,7 +39,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return what the run in `folder` said when it began; None where there is none, or it cannot be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     is_whole = isinstance(manifest, dict) and isinstance(manifest.get("config"), dict) and "before" in manifest
     return manifest if is_whole else None

@@ -1,7 +1,7 @@
 """Models whose linear maps are int8 on a CPU: weights by row, activations as they come (dynamic quantisation of torch).
 
-torch calls it deprecated in favour of torchao, which needs a compiled model to be faster than float32; this is twice as
-fast as it is. A torch without it is told.
+torch calls it deprecated in favour of torchao, whose int8 layers are made for compiled models; a torch without it is
+told. What it saves, and what it costs in accuracy, is in docs/speed.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check_int8() -> None:
 
 
 def quantize(model: nn.Module) -> None:
-    """Replace a model's linear layers, in place, by int8 ones of the same answers but for 1% to 4% of their size."""
+    """Replace a model's linear layers, in place, by int8 ones, whose answers are rounded."""
     library = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch says of its own future, several lines a layer

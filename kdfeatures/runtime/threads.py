@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Operations of a training step: below, the second of two threads is worth a fifth at most (benchmarks/threads.py).
+# Operations of a training step: below, the second of two threads saves up to a quarter of the time on an idle machine,
+# and multiplies it by more than three beside a busy core (benchmarks/threads.py, docs/speed.md).
 SMALL_STEP = 1e9
 
 
@@ -25,6 +26,6 @@ def torch_threads(count: int | None) -> Iterator[None]:
 def threads_for(operations: float) -> int | None:
     """Return 1 for a training step of few operations, and None, as many as torch has, for a larger one.
 
-    Beside other work a step on two threads waits for whichever was put aside, and takes four times as long.
+    Beside other work a step on two threads waits for whichever was put aside.
     """
     return 1 if operations < SMALL_STEP else None

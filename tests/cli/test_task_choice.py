@@ -40,22 +40,31 @@ def test_without_a_model_the_generated_task_is_what_a_command_shows(tmp_path):
     assert cli.check_overrides("distill", [f"output_dir={tmp_path / 'out'}"]).fixed is None
 
 
-@pytest.mark.parametrize("file", ["results.json", "run.json"])
-def test_the_task_of_a_run_is_told(tmp_path, file):
-    (tmp_path / file).write_text(json.dumps({"config": {"task": {"name": "rte"}}}))
+def begun(folder, config):
+    (folder / "run.json").write_text(json.dumps({"config": config, "before": []}))
+    return folder
+
+
+def test_the_task_of_a_run_is_told(tmp_path):
     with pytest.raises(UserError, match="say task=NAME, that run had 'rte'"):
-        cli.check_overrides("evaluate", [f"model.path={tmp_path}", "output_dir=out"])
+        cli.check_overrides("evaluate", [f"model.path={begun(tmp_path, {'task': {'name': 'rte'}})}", "output_dir=out"])
 
 
 def test_a_run_on_the_generated_task_needs_no_word(tmp_path):
-    (tmp_path / "results.json").write_text(json.dumps({"config": {"task": {"name": "agreement"}}}))
+    folder = begun(tmp_path, {"task": {"name": "agreement"}})
     with pytest.raises(UserError, match="holds no model|config.json"):
-        cli.check_overrides("distill", [f"teacher.path={tmp_path}", f"output_dir={tmp_path / 'out'}"])
+        cli.check_overrides("distill", [f"teacher.path={folder}", f"output_dir={tmp_path / 'out'}"])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"config": 3}', '{"config": {"task": "mrpc"}}'])
+@pytest.mark.parametrize("config", [{}, {"task": "mrpc"}, {"task": {"name": 3}}])
+def test_a_run_that_does_not_say_its_task_tells_nothing(tmp_path, config):
+    with pytest.raises(UserError, match="such as task=mrpc"):
+        cli.check_overrides("evaluate", [f"model.path={begun(tmp_path, config)}", "output_dir=out"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"config": 3}', "[" * 100_000], ids=len)
 def test_a_file_that_is_none_of_ours_tells_nothing(tmp_path, text):
-    (tmp_path / "results.json").write_text(text)
+    (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match="such as task=mrpc"):
         cli.check_overrides("evaluate", [f"model.path={tmp_path}", "output_dir=out"])
 
