@@ -11,6 +11,8 @@ from kdfeatures.config.switches import augmentation_settings, cache_settings
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.teachers import OtherTeacherSettings, TeacherSettings
+from kdfeatures.runtime import quantized
+from kdfeatures.training.distributed import process_count
 
 OF_ITS_TRAINING = ("model", "trainer")  # how a teacher is trained that is not there yet
 
@@ -31,6 +33,8 @@ def teacher_settings(config: Mapping[str, Any]) -> tuple[TeacherSettings, dict[s
         _check_outputs(config, main)
     elif main.id_column is not None:
         raise UserError(f"teacher.id_column={main.id_column} has no effect without teacher.outputs; leave it out.")
+    if main.fsdp:
+        _check_fsdp(config, main)
     return main, others
 
 
@@ -48,6 +52,22 @@ def _other(name: str, node: Any) -> OtherTeacherSettings:
             f"set it to 0 and let a term take its layers, such as losses.hidden.teacher={name}."
         )
     return settings
+
+
+def _check_fsdp(config: Mapping[str, Any], main: TeacherSettings) -> None:
+    if process_count() == 1:
+        raise UserError(
+            "teacher.fsdp=true shards the teacher over processes, but there is one; start several with torchrun "
+            "--nproc_per_node=N -m kdfeatures distill ..., or leave it out."
+        )
+    for option, is_set, reason in (
+        (f"teacher.outputs={main.outputs}", main.outputs is not None, "has no model to shard"),
+        (f"teacher.dtype={main.dtype}", main.dtype == quantized.DTYPE, "has no parameters that FSDP could shard"),
+        ("teacher.compile=true", main.compile, "is not tried with shards"),
+        ("cache=auto", cache_settings(config) is not None, "lets each process run the teacher on texts of its own"),
+    ):
+        if is_set:
+            raise UserError(f"{option} {reason}; leave it out, or teacher.fsdp=true.")
 
 
 def _check_outputs(config: Mapping[str, Any], main: TeacherSettings) -> None:

@@ -40,6 +40,7 @@ class TeacherSettings:
         weight: its share in the averaged distribution of several teachers.
         force: distil a teacher whose label names or quality would be refused.
         dtype, compile: how it runs when it teaches.
+        fsdp: its layers are shared out among the processes (kdfeatures.training.fsdp.shard_teacher).
     """
 
     path: str | None = None
@@ -49,6 +50,7 @@ class TeacherSettings:
     force: bool = False
     dtype: str = "float32"
     compile: bool = False
+    fsdp: bool = False
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)

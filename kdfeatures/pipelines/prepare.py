@@ -64,10 +64,12 @@ class DistillationSetup:
     the reported splits that it has answered; both are None otherwise.
     truncated: see kdfeatures.data.inputs. copied_layers: of the teacher, where they were measured.
     vocabulary: how many tokens were kept of how many, where it was cut.
+    shards_teachers: whether each process shall have a part of them, once they are moved to where they run.
     """
 
     task: Task
     teachers: dict[str, Teacher]
+    shards_teachers: bool
     tokenizer: PreTrainedTokenizerBase
     student: PreTrainedModel
     objective: BoundObjective
@@ -192,6 +194,7 @@ class DistillationSetup:
         return cls(
             task=task,
             teachers=teachers,
+            shards_teachers=stage.teacher.fsdp,
             tokenizer=tokenizer,
             student=student,
             objective=objective,

@@ -24,6 +24,7 @@ from kdfeatures.runs.results import describe_model, describe_outputs
 from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
 from kdfeatures.training.calibration import fit_heads, fit_maps, fit_pca
 from kdfeatures.training.distributed import is_first
+from kdfeatures.training.fsdp import shard_teacher
 from kdfeatures.training.task_filters import fit_task_filters
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,11 @@ Logits = dict[str, dict[str, np.ndarray]]  # {teacher: {split: (examples, C)}}
 
 
 def move_teachers(setup: DistillationSetup) -> None:
-    """Move the teachers to where the student is trained."""
+    """Move the teachers to where the student is trained, as a whole or this process's shard of them."""
     for teacher in setup.teachers.values():
-        if teacher.model is not None:
+        if setup.shards_teachers:
+            shard_teacher(teacher.loaded, setup.arguments.device)
+        elif teacher.model is not None:
             move(teacher.model, setup.arguments.device)
 
 
@@ -95,7 +98,7 @@ def caches_of(setup: DistillationSetup) -> dict[str, FeatureCache]:
 
 
 def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache]) -> Logits:
-    """Return the teachers' logits on the reported splits; without a cache those of the first process only."""
+    """Return the teachers' logits on the reported splits; of whole ones without a cache in the first process only."""
     if setup.stored is not None:
         return {DEFAULT_TEACHER: setup.stored}
     if caches:
@@ -105,7 +108,7 @@ def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache])
             )
             for name, cache in caches.items()
         }
-    if not is_first():
+    if not (is_first() or setup.shards_teachers):
         return {}
     batch_size = setup.arguments.per_device_eval_batch_size
     return {

@@ -25,6 +25,7 @@ ADDED_TO_TERMS = {f"kdfeatures.losses.{loss}": BINARY for loss in ("LogitKD", "S
 ADDED: dict[tuple[str, str], dict[str, Any]] = {
     ("student", "init"): {"init_examples": 512, "layers_by": None, "freeze_head": False, "vocabulary": None},
     ("trainer", "tokens_per_batch"): {"threads": None},
+    ("teacher", "dtype"): {"fsdp": False},
 }
 
 

@@ -1,6 +1,6 @@
-"""FSDP2 for a student: which modules it shards, on which devices, and the whole student afterwards.
+"""FSDP2 for a student: which modules it shards, on which devices, and the whole student afterwards; and for a teacher.
 
-The teacher is frozen and outside the Distiller's parameters, so every process has all of it.
+A teacher is frozen and outside the Distiller's parameters, so every process has all of it unless it, too, is sharded.
 """
 
 from __future__ import annotations
@@ -8,13 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.embeddings.pooling import give_vectors, pooling_of
 from kdfeatures.errors import ConfigError
+from kdfeatures.models.load import move
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
@@ -33,6 +38,19 @@ def shard_by_layer(model: Any, student: PreTrainedModel) -> None:
     layers = encoder_of(student).layers
     repeats = len(set(map(id, layers))) < len(layers)
     model._no_split_modules = [] if repeats else sorted({type(layer).__name__ for layer in layers})
+
+
+def shard_teacher(teacher: PreTrainedModel, device: torch.device) -> None:
+    """Keep, on `device`, one part in N of each layer of a frozen teacher in each of N processes.
+
+    A layer is whole while it runs, and its parts are all that is kept of it afterwards: without gradients nobody needs
+    it again. All processes must then run it together, the same number of times; what it was given may differ.
+    """
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    for layer in dict.fromkeys(encoder_of(teacher).layers):
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    fully_shard(teacher, mesh=mesh, reshard_after_forward=True)
+    move(teacher, device)  # its buffers
 
 
 def use_fsdp_on_cpu(accelerator: Accelerator, arguments: TrainingArguments) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from accelerate.data_loader import prepare_data_loader
+from datasets import Dataset, IterableDataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
@@ -21,7 +22,7 @@ from kdfeatures.distillation.outputs import attention_mask_of
 from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.training.finite import check_batch, check_gradient, check_parameters
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
-from kdfeatures.training.samplers import LengthBucketSampler, TokenBudgetBatches
+from kdfeatures.training.samplers import EndlessShare, LengthBucketSampler, TokenBudgetBatches
 
 PROGRESS = "progress.json"  # of a checkpoint: what was measured since the last log
 
@@ -77,19 +78,30 @@ class LengthBatchedTrainer(Trainer):
             self.is_fsdp_enabled = True
 
     def get_train_dataloader(self) -> DataLoader:
+        if isinstance(self.train_dataset, IterableDataset) and self.args.world_size > 1:
+            return self._loader_of_share(self.train_dataset)
         if not isinstance(self._sampler, TokenBudgetBatches):
             return super().get_train_dataloader()
         assert self.train_dataset is not None  # whose lengths made the sampler
-        loader = DataLoader(
-            self.train_dataset,
-            batch_sampler=self._sampler,
-            collate_fn=self.data_collator,
+        return self.accelerator.prepare(self._loader(self.train_dataset, batch_sampler=self._sampler))
+
+    def _loader_of_share(self, stream: IterableDataset) -> DataLoader:
+        share = EndlessShare(stream, self.args.process_index, self.args.world_size)
+        without_unread = self._get_collator_with_removed_columns(self.data_collator, description="training")
+        loader = self._loader(share, batch_size=self.args.train_batch_size, collate_fn=without_unread)
+        # as in one process: what is a share already is not to be shared out again
+        device, alone = self.args.device, {"num_processes": 1, "process_index": 0}
+        return prepare_data_loader(loader, device, **alone, put_on_device=True, dispatch_batches=False)
+
+    def _loader(self, examples: Any, **options: Any) -> DataLoader:
+        return DataLoader(
+            examples,
+            **{"collate_fn": self.data_collator} | options,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_persistent_workers,
             prefetch_factor=self.args.dataloader_prefetch_factor,
         )
-        return self.accelerator.prepare(loader)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         if self.args.train_sampling_strategy != "group_by_length":

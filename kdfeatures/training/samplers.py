@@ -1,16 +1,21 @@
-"""Batches of like length, in an order that depends on seed and epoch alone.
+"""Batches of like length, in an order that depends on seed and epoch alone; and a process's share of a stream.
 
 The Trainer's own group_by_length draws its order from the global generator, so a run resumed after its first epoch
-sees other batches than the uninterrupted one.
+sees other batches than the uninterrupted one. Of a stream it lets one process read all, and sends the others theirs.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import count
+from typing import Any
 
+import datasets
 import torch
-from torch.utils.data import Sampler
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import IterableDataset, Sampler
 
 from kdfeatures.errors import ConfigError
 
@@ -126,3 +131,25 @@ class TokenBudgetBatches(Sampler[list[int]]):
     def _size(self, lengths: list[int], start: int) -> int:
         sizes = range(1, len(lengths) - start + 1)
         return bisect_right(sizes, self.budget, key=lambda size: size * lengths[start + size - 1])
+
+
+class EndlessShare(IterableDataset):
+    """The examples of a stream that one of `world_size` processes reads: each is read by one process in each pass.
+
+    Whole files (shards of the stream) where they can be shared out evenly, else every world_size-th example. Shares
+    differ in size, and a process that ended its pass before the others would leave them waiting: so each begins its
+    next pass, mixed anew, at once, and the number of steps ends the training.
+    """
+
+    def __init__(self, stream: datasets.IterableDataset, rank: int, world_size: int) -> None:
+        self.share = split_dataset_by_node(stream, rank=rank, world_size=world_size)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number in count():
+            examples = deepcopy(self.share)  # the epoch of a stream is shared by all processes that load it
+            examples.set_epoch(number)
+            example = None
+            for example in examples:
+                yield example
+            if example is None:  # nothing here for this loading process
+                return

@@ -1,8 +1,13 @@
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -11,7 +16,6 @@ from transformers import pipeline
 
 from kdfeatures.cli.main import main
 
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
 # with --cpu instead of --multi_gpu accelerate starts one process, whatever --num_processes says
 ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
               "--mixed_precision=no", "--dynamo_backend=no")  # fmt: skip
@@ -61,31 +65,82 @@ def alone(workspace):
     return workspace.folder / "alone"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "launcher, sharding", [(TORCHRUN, ["trainer.fsdp=true"]), (ACCELERATE, [])],
-    ids=["torchrun, FSDP", "accelerate launch, DDP"],
-)  # fmt: skip
-def test_two_processes_distil_the_student_of_one(workspace, alone, launcher, sharding, request):
-    name = request.node.callspec.id.replace(", ", "_").replace(" ", "_")
-    halved = ["trainer.per_device_train_batch_size=16", *sharding]
-    result = launch(launcher, command(workspace, name, *halved))
-    assert result.returncode == 0, result.stderr[-3000:]
-    folder = workspace.folder / name
-    one, two = trained(alone), trained(folder)
-    assert one.keys() == two.keys()
-    for tensor in one:
-        torch.testing.assert_close(two[tensor], one[tensor], atol=1e-4, rtol=1e-3, msg=tensor)
-    results, single = (json.loads((made / "results.json").read_text()) for made in (folder, alone))
+def same_student(one, folder):
+    """Whether the run in a folder made the student of one process, and says so."""
+    first, second = trained(one), trained(folder)
+    assert first.keys() == second.keys()
+    for tensor in first:
+        torch.testing.assert_close(second[tensor], first[tensor], atol=1e-4, rtol=1e-3, msg=tensor)
+    results, single = (json.loads((made / "results.json").read_text()) for made in (folder, one))
     assert (results["processes"], single["processes"]) == (2, 1)
     assert results["student"]["metrics"] == single["student"]["metrics"]
-    assert results["student"]["parameters"] == single["student"]["parameters"]
-    assert result.stdout.count("Saved in") == 1
+    assert results["teacher"]["metrics"] == single["teacher"]["metrics"]
+    for side in ("student", "teacher"):
+        assert results[side]["parameters"] == single[side]["parameters"]
     assert pipeline("text-classification", model=str(folder))("the dog that barked slept")
-    if launcher is ACCELERATE:
-        again = launch(launcher, command(workspace, name, *halved))
-        assert again.returncode != 0
-        assert again.stderr.count("already holds a run") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_distil_the_student_of_one(workspace, alone):
+    halved = ["trainer.per_device_train_batch_size=16"]
+    result = launch(ACCELERATE, command(workspace, "two", *halved))
+    assert result.returncode == 0, result.stderr[-3000:]
+    same_student(alone, workspace.folder / "two")
+    assert result.stdout.count("Saved in") == 1
+    again = launch(ACCELERATE, command(workspace, "two", *halved))
+    assert again.returncode != 0
+    assert again.stderr.count("already holds a run") == 1
+
+
+def node(port, arguments, printed):
+    """Start a torchrun that has one of two nodes, each with one process; a failure starts all processes anew.
+
+    Both nodes may notice it one after the other, and start anew for each other's sake: one failure is several restarts.
+    """
+    rendezvous = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=distil"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
+         "--max_restarts=3", *rendezvous, "-m", "kdfeatures", *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=printed, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def children(process):
+    listed = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(pid) for file in listed for pid in file.read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process to kill in /proc")
+def test_two_nodes_with_shards_of_both_models_go_on_after_one_is_killed(workspace, alone, tmp_path):
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = command(
+        workspace, "nodes", "trainer.per_device_train_batch_size=16", "trainer.fsdp=true", "teacher.fsdp=true",
+        "existing=resume",
+    )  # fmt: skip
+    folder = workspace.folder / "nodes"
+    files = [(tmp_path / f"node-{rank}.txt").open("w+") for rank in (0, 1)]
+    nodes = [node(port, arguments, file) for file in files]
+    try:
+        deadline = time.monotonic() + 300
+        while not list(folder.glob("checkpoint-*/checksums.json")) and time.monotonic() < deadline:
+            assert all(started.poll() is None for started in nodes), files[0].read()
+            time.sleep(0.01)
+        (victim,) = children(nodes[1])
+        os.kill(victim, signal.SIGKILL)
+        codes = [started.wait(timeout=300) for started in nodes]
+    finally:
+        for started in nodes:
+            started.kill()
+    for file in files:
+        file.seek(0)
+    printed = [file.read() for file in files]
+    assert codes == [0, 0], "\n".join(printed)[-6000:]
+    assert f"exitcode: -9) local_rank: 0 (pid: {victim})" in printed[1]
+    assert any("Loading model from" in text for text in printed), "it went on from the checkpoint"
+    same_student(alone, folder)
 
 
 def test_one_process_cannot_shard(workspace, capsys):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from support.runs_for_tests import small_distiller, small_trainer
+from support.runs_for_tests import small_dataset, small_distiller, small_trainer
 from transformers import Trainer
 
 from kdfeatures.training.fsdp import shard_by_layer
@@ -18,12 +18,15 @@ SETTINGS = {
     "length buckets": {"train_sampling_strategy": "group_by_length"},
     "token budget": {"tokens_per_batch": 40},
     "FSDP": {"train_sampling_strategy": "group_by_length", "fsdp": True},
+    "stream": {"streaming": True, "max_steps": 12},
 }
 STOPPED_AT = 8  # of 12 steps in two epochs; the budget gives 14
 
 
 def run(folder: Path, settings: dict, checkpoint: Path | None) -> Trainer:
     distiller = small_distiller(dropout=0.1)
+    settings = dict(settings)
+    streaming = settings.pop("streaming", False)
     if checkpoint is not None:
         with torch.no_grad():  # all that matters must come from the checkpoint
             for parameter in distiller.parameters():
@@ -39,6 +42,9 @@ def run(folder: Path, settings: dict, checkpoint: Path | None) -> Trainer:
         **({"fsdp_config": {"reshard_after_forward": False}} if "fsdp" in settings else {}),
         **settings,
     )
+    if streaming:
+        examples = small_dataset().to_iterable_dataset().shuffle(seed=1, buffer_size=8)
+        trainer.train_dataset = examples
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
 

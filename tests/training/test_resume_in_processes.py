@@ -8,5 +8,5 @@ from support.launching import in_two_processes
 def test_two_processes_resume_in_the_second_epoch_to_the_same_weights(tmp_path):
     in_two_processes("resume_in_processes.py", tmp_path)
     differences = json.loads((tmp_path / "differences.json").read_text())
-    assert len(differences) == 8
+    assert len(differences) == 10
     assert {name: value for name, value in differences.items() if value} == {}
