@@ -67,7 +67,7 @@ MUTATIONS = [
     M("distillation/controls.py", "return torch.take_along_dim(states.roll(1, 0), source.view(shape), dim=dim)", "return torch.take_along_dim(states, source.view(shape), dim=dim)", "distillation"),
     M("distillation/teacher_outputs.py", "return logits if columns is None else logits[..., columns]", "return logits", "training/test_modes.py"),
     # metrics and intervals
-    M("evaluation/bootstrap.py", "return metric(a[rows], labels[rows]) - metric(b[rows], labels[rows])", "return metric(a[rows], labels[rows]) - metric(b, labels)", "evaluation/test_bootstrap.py"),
+    M("evaluation/bootstrap.py", "metric(a[run, rows], truth) - metric(b[run, rows], truth)", "metric(a[run, rows], truth) - metric(b[run], labels)", "evaluation/test_bootstrap.py"),
     M("evaluation/bootstrap.py", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", "evaluation/test_bootstrap.py"),
     M("evaluation/ranking.py", "positives * (positives + 1) / 2", "positives * positives / 2", "evaluation"),
     M("evaluation/span_f1.py", "return 2 * shared / (len(words) + len(reference))", "return shared / len(words)", "evaluation"),

@@ -1,31 +1,16 @@
-"""How sure is a score: percentile bootstrap over the examples (Efron, 1979), single and paired."""
+"""How sure is a score: scipy's percentile bootstrap (Efron, 1979), over the examples and the seeds of training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import Metric
 
-
-def bootstrap_interval(
-    metric: Metric,
-    predictions: np.ndarray,
-    labels: np.ndarray,
-    *,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return (low, high), the central `level` of the metric over resamples of the examples.
-
-    It speaks of the examples only: how much another training seed would change the score is not in it.
-    Raises UserError for arrays of different length and a level outside (0, 1).
-    """
-    one = np.asarray(predictions)[None]
-    return seeds_interval(metric, one, labels, level=level, resamples=resamples, seed=seed)
+AT_ONCE = 16  # resamples: scipy is slow one by one, and the rows of all of a large split would take gigabytes
 
 
 def seeds_interval(
@@ -37,43 +22,20 @@ def seeds_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """As `bootstrap_interval` for runs over several seeds, (seeds, examples): of the mean over seeds.
+    """Return (low, high), the central `level` of a metric's mean over seeds, of runs (seeds, examples).
 
-    Seeds are drawn anew as well as examples, so the interval speaks of both; of few seeds it is too narrow. Raises
-    UserError as `bootstrap_interval` does.
+    Seeds are drawn anew as well as examples, so the interval speaks of both; of few seeds it is too narrow, and of one
+    it speaks of the examples only.
+    Raises UserError for arrays of different length and a level outside (0, 1).
     """
-    by_example, labels = _aligned(np.moveaxis(np.asarray(predictions), 0, 1), labels)
-    by_seed = np.random.default_rng((seed, 1))
-    seeds: int = by_example.shape[1]
+    _check_level(level)
+    (runs,), labels = _aligned([predictions], labels)
 
-    def value(rows: np.ndarray) -> float:
+    def mean(rows: np.ndarray, seeds: np.ndarray) -> float:
         truth = labels[rows]
-        return float(np.mean([metric(by_example[rows, n], truth) for n in by_seed.integers(seeds, size=seeds)]))
+        return float(np.mean([metric(runs[run, rows], truth) for run in seeds]))
 
-    return _interval(value, len(labels), level, resamples, seed)
-
-
-def paired_bootstrap(
-    metric: Metric,
-    predictions_a: np.ndarray,
-    predictions_b: np.ndarray,
-    labels: np.ndarray,
-    *,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """Return (difference, low, high) of metric(a) - metric(b), both on the same resampled examples.
-
-    Unlike two single intervals it cancels what is hard or easy for both, so it is far narrower for models
-    that agree on most examples. Raises UserError as `bootstrap_interval` does.
-    """
-    a, b, labels = _aligned(predictions_a, predictions_b, labels)
-
-    def difference(rows: np.ndarray | slice) -> float:
-        return metric(a[rows], labels[rows]) - metric(b[rows], labels[rows])
-
-    return difference(slice(None)), *_interval(difference, len(labels), level, resamples, seed)
+    return central(_resampled(mean, len(labels), len(runs), resamples, seed), level)
 
 
 def seeds_bootstrap(
@@ -86,10 +48,11 @@ def seeds_bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """As `paired_bootstrap` for runs over several seeds, (seeds, examples): the difference of the means over seeds.
+    """Return (difference, low, high) of the means over seeds of metric(a) - metric(b), of runs (seeds, examples).
 
-    Seeds are drawn anew as well as examples, the same ones for a and b, so the interval speaks of both; with one seed
-    it is that of `paired_bootstrap`. Runs of one seed are paired. Raises UserError as the others do.
+    Both are scored on the same resampled examples and seeds: runs of one seed are paired. Unlike two single intervals
+    it cancels what is hard or easy for both, so it is far narrower for models that agree on most examples.
+    Raises UserError as `seeds_interval` does.
     """
     _check_level(level)
     difference, drawn = seeds_resamples(metric, predictions_a, predictions_b, labels, resamples=resamples, seed=seed)
@@ -109,21 +72,14 @@ def seeds_resamples(
 
     The mean over tasks of such values, drawn with another seed for each task, gives the interval of an average.
     """
-    a, b = np.asarray(predictions_a), np.asarray(predictions_b)
-    _aligned(a, b)
-    a, b, labels = _aligned(np.moveaxis(a, 0, 1), np.moveaxis(b, 0, 1), labels)
-    by_seed = np.random.default_rng((seed, 1))
-    seeds: int = a.shape[1]
+    (a, b), labels = _aligned([predictions_a, predictions_b], labels)
 
-    def difference(rows: np.ndarray | slice, drawn: np.ndarray) -> float:
+    def difference(rows: np.ndarray, seeds: np.ndarray) -> float:
         truth = labels[rows]
-        return float(np.mean([metric(a[rows, n], truth) - metric(b[rows, n], truth) for n in drawn]))
+        return float(np.mean([metric(a[run, rows], truth) - metric(b[run, rows], truth) for run in seeds]))
 
-    def value(rows: np.ndarray) -> float:
-        return difference(rows, by_seed.integers(seeds, size=seeds))
-
-    drawn = [value(rows) for rows in _resampled_rows(len(labels), resamples, seed)]
-    return difference(slice(None), np.arange(seeds)), np.array(drawn)
+    whole = difference(np.arange(len(labels)), np.arange(len(a)))
+    return whole, _resampled(difference, len(labels), len(a), resamples, seed)
 
 
 def central(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -132,11 +88,22 @@ def central(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _interval(
-    statistic: Callable[[np.ndarray], float], examples: int, level: float, resamples: int, seed: int
-) -> tuple[float, float]:
-    _check_level(level)
-    return central(np.array([statistic(rows) for rows in _resampled_rows(examples, resamples, seed)]), level)
+def _resampled(
+    statistic: Callable[[np.ndarray, np.ndarray], float], examples: int, seeds: int, resamples: int, seed: int
+) -> np.ndarray:
+    """Return statistic(rows, seeds), of rows and seeds that are drawn with replacement, each apart, (resamples,)."""
+    # scipy refuses a sample of one: an only example is given twice, which has the same score, an only seed not drawn
+    rows, every_seed = np.arange(examples).repeat(2 if examples == 1 else 1), np.arange(seeds)
+    values: np.ndarray = stats.bootstrap(
+        [rows, every_seed] if seeds > 1 else [rows],
+        lambda rows, drawn=every_seed: statistic(rows, drawn),
+        n_resamples=resamples,
+        batch=AT_ONCE,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).bootstrap_distribution
+    return values
 
 
 def _check_level(level: float) -> None:
@@ -144,15 +111,14 @@ def _check_level(level: float) -> None:
         raise UserError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
 
 
-def _resampled_rows(examples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield generator.integers(examples, size=examples)
+def _aligned(runs: list[np.ndarray], labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return runs, (seeds, examples) each, and labels, (examples,), as arrays."""
+    arrays, labels = [np.asarray(run) for run in runs], np.asarray(labels)
+    _check_alike([len(array) for array in arrays], "runs")
+    _check_alike([*(array.shape[1] for array in arrays), len(labels)], "predictions and labels")
+    return arrays, labels
 
 
-def _aligned(*values: np.ndarray) -> list[np.ndarray]:
-    arrays = [np.asarray(array) for array in values]
-    if len({len(array) for array in arrays}) != 1 or not len(arrays[0]):
-        lengths = ", ".join(str(len(array)) for array in arrays)
-        raise UserError(f"predictions and labels must be as many, and at least one; got {lengths}")
-    return arrays
+def _check_alike(counts: list[int], what: str) -> None:
+    if len(set(counts)) != 1 or not counts[0]:
+        raise UserError(f"{what} must be as many, and at least one; got {', '.join(map(str, counts))}")

@@ -14,7 +14,7 @@ from kdfeatures.config.settings import ExportSettings
 from kdfeatures.data.inputs import load_inputs
 from kdfeatures.data.subsets import is_labelled
 from kdfeatures.errors import UserError
-from kdfeatures.evaluation.bootstrap import paired_bootstrap
+from kdfeatures.evaluation.bootstrap import seeds_bootstrap
 from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.evaluation.timing import Spread
 from kdfeatures.models.costs import BATCH, Speed, latency_and_throughput
@@ -106,9 +106,10 @@ def _difference(
     main_score = task_type(task).main_score(task)
     if main_score is None:
         return None
-    answers, reference_answers = (task.predictions_from_logits(logits) for logits in (exported, reference))
+    # as runs of one seed
+    answers, reference_answers = (task.predictions_from_logits(logits)[None] for logits in (exported, reference))
     labels = task_type(task).labels(split)
-    return paired_bootstrap(
+    return seeds_bootstrap(
         main_score, answers, reference_answers, labels, resamples=settings.resamples, seed=settings.seed
     )
 
