@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 from kdfeatures.mapping.dynamic import BatchWeightedMap
@@ -83,14 +82,9 @@ def transport_plan(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
 
     For costs that are not finite it is the product of the sums, so that a diverged loss stays one.
     """
-    students, teachers = costs.shape
     if not np.isfinite(costs).all():
         return np.outer(rows, columns)
-    sums = np.concatenate([np.kron(np.eye(students), np.ones(teachers)), np.kron(np.ones(students), np.eye(teachers))])
-    scale = np.abs(costs).max() or 1.0  # the solver's tolerances are absolute
-    # the last column's sum follows from the others
-    solution = linprog(
-        (costs / scale).ravel(), A_eq=sums[:-1], b_eq=np.concatenate([rows, columns])[:-1], method="highs"
-    )
-    plan: np.ndarray = np.maximum(solution.x, 0).reshape(costs.shape)
+    import ot  # POT takes seconds to import, which other maps need not wait for
+
+    plan: np.ndarray = ot.emd(rows, columns, costs / (np.abs(costs).max() or 1.0))  # its tolerances are absolute
     return plan

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from support.moving import moving_map
 
 from kdfeatures.mapping.emd import transport_plan
@@ -28,6 +29,20 @@ def test_the_plan_costs_no_more_than_any_other(students, teachers, parts):
     np.testing.assert_allclose(flow.sum(1), rows, atol=1e-9)
     np.testing.assert_allclose(flow.sum(0), columns, atol=1e-9)
     assert (flow * costs).sum() == pytest.approx(cheapest_of_all(costs, parts))
+
+
+@pytest.mark.parametrize("evenness", [0.1, 5])
+def test_the_plan_of_any_weights_costs_what_the_linear_program_says(evenness):
+    generator = np.random.default_rng(0)
+    for students, teachers in ((1, 4), (2, 3), (6, 12), (12, 6)):
+        costs = generator.uniform(0.1, 3, (students, teachers))
+        rows, columns = (generator.dirichlet(np.full(count, evenness)) for count in costs.shape)
+        sums = [np.kron(np.eye(students), np.ones(teachers)), np.kron(np.ones(students), np.eye(teachers))]
+        solution = linprog(costs.ravel(), A_eq=np.concatenate(sums), b_eq=np.concatenate([rows, columns]))
+        flow = transport_plan(costs, rows, columns)
+        assert (flow * costs).sum() == pytest.approx(solution.fun)
+        np.testing.assert_allclose(flow.sum(1), rows, atol=1e-12)
+        np.testing.assert_allclose(flow.sum(0), columns, atol=1e-12)
 
 
 def test_the_plan_of_tiny_or_equal_costs_is_one_all_the_same():
