@@ -10,16 +10,12 @@ from pathlib import Path
 from kdfeatures.files import write_whole
 
 FILE = "checksums.json"  # {name: sha256}
-BLOCK = 1 << 20
 
 
 def checksum(file: Path) -> str:
     """Return the sha256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def checksums(folder: Path, files: Iterable[str]) -> dict[str, str]:
