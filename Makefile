@@ -14,7 +14,7 @@ setup: $(READY)  ## make .venv with the package and its development tools
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,embeddings,export,launchers,peers,search]"
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,embeddings,export,launchers,peers,s3,search]"
 	touch $@
 
 demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md and demo/plot.png

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kdfeatures.cache.quantities import Quantity, describe_quantities, in_order
+from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -55,24 +56,34 @@ def bytes_of(plans: Sequence[ShardPlan], lengths: np.ndarray, row_bytes: Mapping
 
 
 def check_room(
-    root: Path, plans: Sequence[ShardPlan], lengths: np.ndarray, size: int, max_gib: float, *, silent: bool
+    root: Path,
+    plans: Sequence[ShardPlan],
+    lengths: np.ndarray,
+    size: int,
+    settings: CacheSettings,
+    *,
+    used: int | None,
+    silent: bool,
 ) -> None:
-    """Print what will be written; raise UserError when it exceeds the limit for the whole cache, or the free disk."""
+    """Print what will be written; raise UserError when it exceeds the limit for the whole cache, or the free disk.
+
+    root: the folder on this machine. used: bytes that the cache holds; None counts those in `root`.
+    """
     rows = np.unique(np.concatenate([plan.rows for plan in plans]))
     description = describe_quantities(in_order(quantity for plan in plans for quantity in plan.quantities))
     text = f"{description} of {len(rows):,} examples ({int(lengths[rows].sum()):,} tokens) take {in_words(size)}"
-    used = _size_of(root)
-    free = shutil.disk_usage(root).free
+    used = _size_of(root) if used is None else used
+    free = shutil.disk_usage(root).free  # also of a cache behind a URL, whose shards are written here first
     shrink = "a dtype of 16 bits, fewer layers (mapping, recipe), data.train_examples or data.max_length"
-    if used + size > max_gib * GIB:
+    if used + size > settings.max_gib * GIB:
         raise UserError(
-            f"{text}, and {root} holds {in_words(used)}: more than cache.max_gib={max_gib:g}. What shrinks it: "
-            f"{shrink}; or raise cache.max_gib, or delete what is there."
+            f"{text}, and {settings.path} holds {in_words(used)}: more than cache.max_gib={settings.max_gib:g}. What "
+            f"shrinks it: {shrink}; or raise cache.max_gib, or delete what is there."
         )
     if size > free:
         raise UserError(f"{text}, but only {in_words(free)} are free at cache.path={root}. What shrinks it: {shrink}.")
     if not silent:
-        logger.info(f"Teacher cache {root}: {text} ({in_words(used)} there, {in_words(free)} free).")
+        logger.info(f"Teacher cache {settings.path}: {text} ({in_words(used)} there, {in_words(free)} free).")
 
 
 def _size_of(root: Path) -> int:

@@ -17,7 +17,7 @@ class CacheSettings:
     """Settings of a FeatureCache.
 
     Args:
-        path: the folder.
+        path: the folder, or a URL that fsspec knows, such as s3://bucket/features.
         dtype: of the features; logits are float32.
         max_gib: limit for all that the folder holds, in GiB.
         shard_examples: how many are finished, and safe from a kill, at a time.

@@ -19,6 +19,7 @@ from kdfeatures.cache.key import DIGEST, hash_of
 from kdfeatures.errors import UserError
 
 LOCKS = ".locks"
+DIGESTS, LENGTHS = "digests", "lengths"  # files of every shard, beside those of its quantities
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def read_shard(path: Path) -> Shard:
     link = next((file for file in (path, *files) if file.is_symlink()), None)
     if link is not None:
         raise BrokenFile(f"{link} is a symbolic link")
-    digests = open_array(path / "digests", verify=True)[0].numpy()
-    lengths = open_array(path / "lengths", verify=True)[0].numpy().astype(np.int64)
-    names = frozenset(file.name for file in files) - {"digests", "lengths"}
+    digests = open_array(path / DIGESTS, verify=True)[0].numpy()
+    lengths = open_array(path / LENGTHS, verify=True)[0].numpy().astype(np.int64)
+    names = frozenset(file.name for file in files) - {DIGESTS, LENGTHS}
     if shard_name(digests, names) != path.name:
         raise BrokenFile(f"{path} lacks files, or has some of another shard")
     return Shard(path, digests.view(f"S{DIGEST}").ravel(), lengths, np.cumsum(lengths) - lengths, names)
@@ -60,14 +61,11 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def new_shard(folder: Path, name: str, digests: np.ndarray, lengths: np.ndarray) -> Iterator[Path]:
-    """Give a folder to write the quantities into, which becomes the shard when the block ends without an error."""
+def unfinished_shard(folder: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder, which becomes the shard when the block ends without an error."""
     unfinished = folder / f".{name}.{uuid.uuid4().hex}"
     unfinished.mkdir()
     try:
-        raw = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, DIGEST)
-        write_array(unfinished / "digests", torch.tensor(raw), "uint8")
-        write_array(unfinished / "lengths", torch.tensor(lengths), "int32")
         yield unfinished
         _sync(unfinished)
         if not (folder / name).exists():  # else another writer, without locks, was first: both hold the same
@@ -75,6 +73,16 @@ def new_shard(folder: Path, name: str, digests: np.ndarray, lengths: np.ndarray)
             _sync(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def new_shard(folder: Path, name: str, digests: np.ndarray, lengths: np.ndarray) -> Iterator[Path]:
+    """The same, with its examples in it already: a folder to write the quantities into."""
+    with unfinished_shard(folder, name) as unfinished:
+        raw = np.frombuffer(digests.tobytes(), np.uint8).reshape(-1, DIGEST)
+        write_array(unfinished / DIGESTS, torch.tensor(raw), "uint8")
+        write_array(unfinished / LENGTHS, torch.tensor(lengths), "int32")
+        yield unfinished
 
 
 @contextmanager

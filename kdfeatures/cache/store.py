@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -15,8 +14,10 @@ from kdfeatures.cache.key import digests_of, folder_name, identity, input_column
 from kdfeatures.cache.plan import plan_shards
 from kdfeatures.cache.quantities import Quantity, in_order
 from kdfeatures.cache.reader import CachedFeatures
+from kdfeatures.cache.remote import RemoteShards
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.cache.writer import Filler
+from kdfeatures.data.files.remote import copies_at, is_remote
 from kdfeatures.errors import UserError
 from kdfeatures.files import write_whole
 
@@ -32,7 +33,7 @@ class FeatureCache:
     def __init__(self, settings: CacheSettings, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.settings, self.teacher, self.tokenizer = settings, teacher, tokenizer
         teacher_identity = identity(teacher, tokenizer, settings.dtype)
-        self.root = Path(settings.path).expanduser()
+        self.root = copies_at(settings.path)
         self.folder = self.root / folder_name(teacher_identity)
         text, file = json.dumps(teacher_identity, indent=2), self.folder / "identity.json"
         try:
@@ -42,6 +43,7 @@ class FeatureCache:
         except OSError as error:
             raise UserError(f"cache.path={settings.path} cannot be written: {error.strerror}.") from error
         self._catalogue = Catalogue(self.folder)
+        self._remote = RemoteShards(settings.path, self.folder) if is_remote(settings.path) else None
 
     def features(
         self, examples: Dataset, quantities: Iterable[Quantity], *, rank: int = 0, world: int = 1
@@ -49,12 +51,15 @@ class FeatureCache:
         """Return the quantities of every example, after the teacher has computed those that are missing.
 
         Process `rank` of `world` begins with shards rank, rank + world, ... and then helps with what is left, so every
-        process ends with a full cache. What will be written is printed; UserError when it exceeds the limit or the
-        free disk, and for features that cannot be kept. Broken shards are named, removed and computed again.
+        process ends with a full cache. Of a cache behind a URL, what is there is copied first, and what is computed
+        goes there shard by shard. What will be written is printed; UserError when it exceeds the limit or the free
+        disk, and for features that cannot be kept. Broken shards are named, removed and computed again.
         """
         quantities = in_order(quantities)
         columns = input_columns(examples, self.tokenizer)
         digests, lengths = digests_of(examples, columns)
+        if self._remote is not None:
+            self._remote.pull(digests, [quantity.name for quantity in quantities])
         while True:
             places = self._catalogue.look_up(digests, quantities)
             is_first = np.zeros(len(digests), dtype=bool)  # the same text may occur twice
@@ -62,7 +67,11 @@ class FeatureCache:
             missing = {quantity: is_first & (place.file < 0) for quantity, place in places.items()}
             plans = plan_shards(missing, self.settings.shard_examples)
             if not plans:
+                if self._remote is not None and rank == 0:
+                    self._remote.put_all()
                 return CachedFeatures(lengths, places, self._catalogue.forms(places))
             inputs = examples.select_columns(columns)
-            filler = Filler(self.root, self.folder, self.settings, self.tokenizer, inputs, digests, lengths)
+            filler = Filler(
+                self.root, self.folder, self._remote, self.settings, self.tokenizer, inputs, digests, lengths
+            )
             filler.fill(self.teacher, plans, rank=rank, world=world)

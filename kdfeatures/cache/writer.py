@@ -16,6 +16,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from kdfeatures.cache.arrays import DTYPES, NewArray
 from kdfeatures.cache.plan import ShardPlan, bytes_of, check_room
 from kdfeatures.cache.quantities import Quantity, in_order
+from kdfeatures.cache.remote import RemoteShards
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.cache.shards import locked, new_shard, shard_name
 from kdfeatures.cache.teacher_pass import TeacherPass
@@ -27,19 +28,23 @@ logger = logging.getLogger(__name__)
 
 
 class Filler:
-    """Computes shards of the examples into `folder`, which lies in `root`; see FeatureCache.features."""
+    """Computes shards of the examples into `folder`, which lies in `root`; see FeatureCache.features.
+
+    remote: where they also go, and may come from.
+    """
 
     def __init__(
         self,
         root: Path,
         folder: Path,
+        remote: RemoteShards | None,
         settings: CacheSettings,
         tokenizer: PreTrainedTokenizerBase,
         examples: Dataset,
         digests: np.ndarray,
         lengths: np.ndarray,
     ) -> None:
-        self.root, self.folder, self.settings = root, folder, settings
+        self.root, self.folder, self.remote, self.settings = root, folder, remote, settings
         self.pad = DataCollatorWithPadding(tokenizer)
         self.examples, self.digests, self.lengths = examples, digests, lengths
 
@@ -82,7 +87,8 @@ class Filler:
         widths = {quantity: states.shape[1] for quantity, states in unpadded.items()}
         row_bytes = {q: width * DTYPES[self._dtype(q)][1].itemsize for q, width in widths.items()}
         size = bytes_of(plans, self.lengths, row_bytes)
-        check_room(self.root, plans, self.lengths, size, self.settings.max_gib, silent=silent)
+        used = None if self.remote is None else self.remote.size()
+        check_room(self.root, plans, self.lengths, size, self.settings, used=used, silent=silent)
         return widths
 
     def _dtype(self, quantity: Quantity) -> str:
@@ -93,7 +99,11 @@ class Filler:
         name = shard_name(self.digests[plan.rows], (quantity.name for quantity in plan.quantities))
         with locked(self.folder, name, wait=wait) as ours:
             if ours and not (self.folder / name).exists():
+                if self.remote is not None and self.remote.take(name):
+                    return True
                 self._write(name, plan, teacher, widths)
+                if self.remote is not None:
+                    self.remote.put(name)
             return ours
 
     def _write(self, name: str, plan: ShardPlan, teacher: TeacherPass, widths: dict[Quantity, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, concatenate_datasets, load_dataset
@@ -13,11 +13,16 @@ from kdfeatures.data import sources
 from kdfeatures.data.files import (
     check_text,
     ending_of,
+    is_data,
     is_pattern,
     is_saved_dataset,
+    is_url,
     load_saved,
+    local_copy,
     read_file,
     read_text,
+    stream_of_urls,
+    urls_of,
     without_pages,
 )
 from kdfeatures.data.files.find import TEXT_ENDINGS
@@ -39,9 +44,11 @@ def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict |
     if path is None:
         raise UserError(f"task '{task.name}' needs text: give data.path=FILE, FOLDER or HUB_ID.")
     splits: Mapping[str, Texts]
+    if is_url(path) and not streaming:
+        path = local_copy(path, "data.path")
     if is_saved_dataset(Path(path)):
         splits = _of_saved(task, Path(path), streaming=streaming)
-    elif Path(path).exists() or is_pattern(path):
+    elif is_url(path) or Path(path).exists() or is_pattern(path):
         splits = _of_files(task, path, streaming=streaming)
     else:
         splits = sources.dataset_from_hub(path, task, streaming=streaming)
@@ -85,26 +92,33 @@ def _of_saved(task: Task, folder: Path, *, streaming: bool) -> dict[str, Texts]:
 
 
 def _of_files(task: Task, given: str, *, streaming: bool) -> dict[str, Texts]:
-    path = Path(given)
-    if path.is_file():
-        files = [path] if ending_of(path, ENDINGS) else []
-    else:
-        found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(given, recursive=True))
-        files = without_pages(sorted(found), ENDINGS)
+    files = _files_at(given)
     if not files:
-        raise UserError(f"data.path={path} holds no text; it takes files that end in {', '.join(ENDINGS)}.")
-    by_split: dict[str, list[Path]] = {}
+        raise UserError(f"data.path={given} holds no text; it takes files that end in {', '.join(ENDINGS)}.")
+    by_split: dict[str, list[str]] = {}
     for file in files:
-        split = next((split for split in ("validation", "test") if file.name.startswith(split)), "train")
+        name = PurePosixPath(file).name
+        split = next((split for split in ("validation", "test") if name.startswith(split)), "train")
         by_split.setdefault(task.splits[split], []).append(file)
     read = _stream if streaming else _read
     return {split: read(paths, task) for split, paths in by_split.items()}
 
 
-def _read(files: Iterable[Path], task: Task) -> Dataset:
+def _files_at(given: str) -> list[str]:
+    """Return the files of text that a path or a URL means."""
+    if is_url(given):
+        return [file for file in urls_of(given, "data.path") if is_data(PurePosixPath(file), ENDINGS)]
+    path = Path(given)
+    if path.is_file():
+        return [given] if ending_of(path, ENDINGS) else []
+    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(given, recursive=True))
+    return list(map(str, without_pages(sorted(found), ENDINGS)))
+
+
+def _read(files: Iterable[str], task: Task) -> Dataset:
     (column,) = task.text
     parts = []
-    for file in files:
+    for file in map(Path, files):
         if ending_of(file, TEXT_ENDINGS):
             part = Dataset.from_dict({column: read_text(file, task.encoding, "task.encoding").split("\n")})
         else:
@@ -113,14 +127,18 @@ def _read(files: Iterable[Path], task: Task) -> Dataset:
     return concatenate_datasets(parts)
 
 
-def _stream(files: Iterable[Path], task: Task) -> IterableDataset:
+def _stream(files: Iterable[str], task: Task) -> IterableDataset:
     by_builder: dict[tuple[str, str | None], list[str]] = {}
+    remote: list[str] = []
     for file in files:
         ending = str(ending_of(file, ENDINGS)).removesuffix(".gz")
-        encoding = None if ending == ".parquet" else check_text(file, task.encoding, "task.encoding")
-        by_builder.setdefault((BUILDERS[ending], encoding), []).append(str(file))
+        if is_url(file) and ending != ".parquet":
+            remote.append(file)
+            continue
+        encoding = None if ending == ".parquet" else check_text(Path(file), task.encoding, "task.encoding")
+        by_builder.setdefault((BUILDERS[ending], encoding), []).append(file)
     (column,) = task.text
-    parts = []
+    parts = [stream_of_urls(remote, column, task.encoding)] if remote else []
     for (builder, encoding), data_files in by_builder.items():
         options = {} if encoding is None else {"encoding": encoding}
         part = load_dataset(builder, data_files=data_files, split="train", streaming=True, **options)

@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.data import sources
+from kdfeatures.data.files import is_url, below, local_copy
 from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.tasks.registry import task_type
@@ -38,9 +39,9 @@ def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids
 
         raw = load(task.embedded, seed)
     elif task.files:
-        raw = sources.from_files(task, Path(path or "."), ids)
+        raw = sources.from_files(task, path, ids)
     elif path is not None:
-        raw = sources.from_folder(task, Path(path))
+        raw = sources.from_folder(task, Path(_with_config(path, task)))
     else:
         raw = sources.from_hub(task)
     kind = task_type(task)
@@ -49,6 +50,15 @@ def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids
         raw = DatasetDict({split: kind.with_labels(examples, task) for split, examples in raw.items()})
         raw = DatasetDict({split: with_label_column(raw[split], task, split, is_train=split == train) for split in raw})
     return DatasetDict({split: kind.checked(examples, task, split) for split, examples in raw.items()})
+
+
+def _with_config(path: str, task: Task) -> str:
+    """Return the folder of the Hub's layout; of a URL the local copy, of no more than the task's part of it."""
+    if not is_url(path):
+        return path
+    if task.config is None:
+        return local_copy(path, "data.path")
+    return str(Path(local_copy(below(path, task.config), "data.path")).parent)
 
 
 def with_label_column(examples: Dataset, task: Task, split: str, *, is_train: bool) -> Dataset:

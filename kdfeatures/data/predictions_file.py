@@ -92,9 +92,7 @@ def _of_column(table: Dataset) -> dict[str, Dataset]:
 
 def _table(path: Path, option: str) -> Dataset:
     columns = Columns(("id", "label", "split"))
-    table = (
-        read_files(str(path), Path(), columns, option) if is_pattern(str(path)) else read_file(path, columns, option)
-    )
+    table = read_files(str(path), None, columns, option) if is_pattern(str(path)) else read_file(path, columns, option)
     return _checked(table, path, option)
 
 

@@ -22,7 +22,7 @@ MOST_NUMBERS = 20  # of whole numbers; more distinct ones are scores
 IMBALANCED = 0.8  # the share of one class from which accuracy alone says little
 
 
-def proposed(node: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def proposed(node: Mapping[str, Any], folder: str | Path | None) -> dict[str, Any]:
     """Return `labels` and `metrics` for a task's config that lacks them; what it has stays.
 
     node: of conf/task/files or token_files, with text, label and files.train. folder: that paths start from. Classes

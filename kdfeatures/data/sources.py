@@ -58,7 +58,7 @@ def from_folder(task: Task, folder: Path) -> DatasetDict:
     return DatasetDict({split: read_parts(shards[split], read_columns(task), "data.path") for split in splits})
 
 
-def from_files(task: Task, folder: Path, ids: Sequence[str] = ()) -> DatasetDict:
+def from_files(task: Task, folder: str | Path | None, ids: Sequence[str] = ()) -> DatasetDict:
     """Read the task's own files, relative to `folder`; raises UserError for one that is missing or broken.
 
     ids: columns that are read beside the task's own, as they are written.

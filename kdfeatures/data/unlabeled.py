@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from datasets import Dataset
 
@@ -26,7 +25,7 @@ def read_pool(path: str, task: Task, ids: Sequence[str] = ()) -> Dataset:
     if ending_of(path, TEXT_ENDINGS) is not None:
         rows = _lines(path, task, option)
     else:
-        rows = read_files(path, Path(), read_columns(task, ids), option, format_of(task), "train")
+        rows = read_files(path, None, read_columns(task, ids), option, format_of(task), "train")
     needed = task.text if task_type(task).labels_train else task.text[:1]
     for column in needed if len(rows) else ():
         if column not in rows.column_names:
@@ -57,5 +56,5 @@ def _lines(path: str, task: Task, option: str) -> Dataset:
 
 def read_lines(path: str, option: str, encoding: str | None) -> Iterator[str]:
     """Yield the lines, blank ones aside, of a text file, a folder of such or a pattern, that `option` names."""
-    for file in expand(path, Path(), option, TEXT_ENDINGS):
+    for file in expand(path, None, option, TEXT_ENDINGS):
         yield from (line for line in read_text(file, encoding, "task.encoding").splitlines() if line.strip())

@@ -7,8 +7,9 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from kdfeatures.data.files.remote import below, local_copy
 from kdfeatures.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ SAVED = (
 )  # in folders that save_to_disk of `datasets` wrote: of several splits, of one
 
 
-def ending_of(path: Path | str, endings: Sequence[str] = FILE_ENDINGS) -> str | None:
+def ending_of(path: PurePath | str, endings: Sequence[str] = FILE_ENDINGS) -> str | None:
     """Return which of the endings a file has, or None."""
     name = str(path).lower()
     return next((ending for ending in sorted(endings, key=len, reverse=True) if name.endswith(ending)), None)
@@ -45,16 +46,19 @@ def is_pattern(path: str) -> bool:
     return glob.has_magic(path) and not Path(path).exists()
 
 
-def expand(given: str | Sequence[str], folder: Path, option: str, endings: Sequence[str] = FILE_ENDINGS) -> list[Path]:
+def expand(
+    given: str | Sequence[str], folder: str | Path | None, option: str, endings: Sequence[str] = FILE_ENDINGS
+) -> list[Path]:
     """Return the files, or the one folder of save_to_disk, that a user's value means; paths start from `folder`.
 
+    Of URLs, and of what starts from one, the local copies; see kdfeatures.data.files.remote.
     Of a folder all files with these endings, but hidden ones, those that begin with `_`, and README and its like.
     Raises UserError where there is none, for a file that is meant twice, and for a folder or pattern whose files are
     of several splits, of several endings, or not all the shards of one table.
     """
     paths: list[Path] = []
     for one in [given] if isinstance(given, str) else given:
-        path = folder / one
+        path = Path(local_copy(below(folder, one), option))
         if is_pattern(str(path)):
             files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
             paths += _together(_known(files, path, option, endings), path, option, endings)
@@ -74,15 +78,17 @@ def expand(given: str | Sequence[str], folder: Path, option: str, endings: Seque
 
 def without_pages(paths: Sequence[Path], endings: Sequence[str]) -> list[Path]:
     """Return the files with these endings, but hidden ones, those that begin with `_`, and pages about the others."""
-    files = []
-    for path in paths:
-        if not path.is_file() or path.name.startswith((".", "_")) or ending_of(path, endings) is None:
-            continue
-        if path.name.lower().startswith(ABOUT):
-            logger.info(f"{path} is not read as data.")
-            continue
-        files.append(path)
-    return files
+    return [path for path in paths if path.is_file() and is_data(path, endings)]
+
+
+def is_data(path: PurePath, endings: Sequence[str]) -> bool:
+    """True for a file with one of the endings that is neither hidden nor a page about the others, which is said."""
+    if path.name.startswith((".", "_")) or ending_of(path, endings) is None:
+        return False
+    if path.name.lower().startswith(ABOUT):
+        logger.info(f"{path} is not read as data.")
+        return False
+    return True
 
 
 def _known(paths: Sequence[Path], given: Path, option: str, endings: Sequence[str]) -> list[Path]:

@@ -38,7 +38,7 @@ class Columns:
 
 def read_files(
     given: str | Sequence[str],
-    folder: Path,
+    folder: str | Path | None,
     columns: Columns,
     option: str,
     layout: FileFormat | None = None,

@@ -1,11 +1,13 @@
 import json
 from functools import partialmethod
 
+import fsspec
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from support.launching import kill
+from support.object_stores import object_store
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from kdfeatures.cli.main import main
@@ -50,6 +52,29 @@ def test_a_cached_run_gives_the_student_of_a_live_one(workspace, tmp_path, recip
     one, other = students(workspace.folder / f"live_{recipe}", workspace.folder / f"kept_{recipe}")
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_data_and_cache_behind_urls_teach_the_same_student(workspace, tmp_path, passes, monkeypatch):
+    options = ["trainer.learning_rate=2e-3", "trainer.num_train_epochs=1", "trainer.disable_tqdm=true",
+               "recipe=hidden_joint", f"teacher.path={workspace.teacher}"]  # fmt: skip
+    with object_store("s3", monkeypatch) as url:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+        system, root = fsspec.url_to_fs(url)
+        for split in ("train", "validation", "test"):
+            system.put_file(str(workspace.folder / f"{split}.csv"), f"{root}/data/{split}.csv")
+        task = [text for text in workspace.task if not text.startswith("data.path")] + [f"data.path={url}/data"]
+        for name in ("first", "second"):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))  # as on another machine
+            passes.clear()
+            main(["distill", *task, *cached(f"{url}/features", *options), f"output_dir={tmp_path / name / 'out'}"])
+            assert bool(passes) == (name == "first")
+    here = tmp_path / "here"
+    main(["distill", *workspace.task, *cached(tmp_path / "cache", *options), f"output_dir={here}"])
+    (one, other), plain = students(*(tmp_path / name / "out" for name in ("first", "second"))), students(here)[0]
+    assert all(torch.equal(one[name], other[name]) and torch.equal(one[name], plain[name]) for name in plain)
+    assert json.loads((tmp_path / "second" / "out" / "results.json").read_text())["config"]["cache"]["path"].startswith(
+        "s3://"
+    )
 
 
 def test_a_sweep_over_maps_asks_the_teacher_once_for_each_layer(workspace, tmp_path, passes):
