@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.data import sources
-from kdfeatures.data.files import is_url, below, local_copy
+from kdfeatures.data.files import below, is_url, local_copy
 from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.tasks.registry import task_type

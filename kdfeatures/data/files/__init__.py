@@ -16,8 +16,8 @@ from kdfeatures.data.files.read import load_saved as load_saved
 from kdfeatures.data.files.read import read_file as read_file
 from kdfeatures.data.files.read import read_files as read_files
 from kdfeatures.data.files.read import read_parts as read_parts
-from kdfeatures.data.files.remote import is_url as is_url
 from kdfeatures.data.files.remote import below as below
+from kdfeatures.data.files.remote import is_url as is_url
 from kdfeatures.data.files.remote import local_copy as local_copy
 from kdfeatures.data.files.remote import urls_of as urls_of
 from kdfeatures.data.files.stream import stream_of_urls as stream_of_urls

@@ -6,7 +6,7 @@ from support.object_stores import KINDS, object_store
 from support.shared_data import glue_task
 
 from kdfeatures.data.corpus import load_text
-from kdfeatures.data.files import expand, below, local_copy
+from kdfeatures.data.files import below, expand, local_copy
 from kdfeatures.data.load import load_task
 from kdfeatures.errors import UserError
 from kdfeatures.tasks.task import Task
