@@ -5,7 +5,7 @@ RUN := HF_HUB_OFFLINE=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test trust check bench notebooks reference wheel
+.PHONY: help setup demo test trust check docs bench notebooks reference wheel
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -14,7 +14,7 @@ setup: $(READY)  ## make .venv with the package and its development tools
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,embeddings,export,launchers,peers,s3,search]"
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs,embeddings,export,launchers,peers,s3,search]"
 	touch $@
 
 demo: $(READY)  ## train a teacher, distil it in five ways, write demo/table.md and demo/plot.png
@@ -31,6 +31,9 @@ check: $(READY)  ## lint, types, and the layers of the packages
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -n 0 tests/test_layers.py
+
+docs: $(READY)  ## build the site of the pages in outputs/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
 bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
