@@ -54,8 +54,9 @@ notebooks: $(READY)  ## execute the notebooks; their outputs go to outputs/noteb
 	mkdir -p outputs/notebooks
 	for file in notebooks/*.ipynb; do $(RUN) -m jupyter execute $$file --output=../outputs/notebooks/$$(basename $$file) || exit 1; done
 
-reference: $(READY)  ## write docs/reference.md from the docstrings
+reference: $(READY)  ## write docs/reference.md from the docstrings, docs/options.md and docs/choices.md from conf/
 	$(RUN) docs/build_reference.py
+	$(RUN) docs/build_options.py
 
 wheel: $(READY)  ## build dist/*.whl
 	$(VENV)/bin/python -m build --wheel --no-isolation
