@@ -1,6 +1,6 @@
-"""The README's table and plot, from the newest rows in benchmarks/results.
+"""The table and plot of docs/speed.md, from the newest rows in benchmarks/results.
 
-python -m benchmarks.report          # writes them into README.md and docs/step.png
+python -m benchmarks.report          # writes them into docs/speed.md and docs/step.png
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from benchmarks.step import JOBS
 from kdfeatures.runs.results import markdown
 
 ROOT = RESULTS.parent.parent
-README, PLOT = ROOT / "README.md", ROOT / "docs" / "step.png"
+PAGE, PLOT = ROOT / "docs" / "speed.md", ROOT / "docs" / "step.png"
 
 
 def newest(name: str, *key: str) -> list[dict[str, str]]:
@@ -46,7 +46,7 @@ def _column(name: str) -> tuple[bool, bool]:
 
 
 def with_table(text: str) -> str:
-    """Return the README with the table between its marks made anew."""
+    """Return the page with the table between its marks made anew."""
     begin, end = "<!-- step table -->\n", "<!-- end -->"
     before, rest = text.split(begin)
     return f"{before}{begin}{step_table()}\n{end}{rest.split(end, 1)[1]}"
@@ -80,5 +80,5 @@ def plot() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     plot()

@@ -19,7 +19,6 @@ import kdfeatures as kd
 from kdfeatures.data.synthetic import tokenizer
 
 PAGE = ROOT / "docs" / "python.md"
-SIDE_BY_SIDE = "The same job in TextBrewer"  # tests/api/test_textbrewer_side_by_side.py
 # what the page fine-tunes: here a tiny encoder, which must learn its task in a moment
 PRETRAINED = 'model="bert-base-uncased"'
 TINY = "model={!r}, trainer={{'learning_rate': 3e-3, 'num_train_epochs': 6, 'per_device_train_batch_size': 16}}"
@@ -72,8 +71,6 @@ def test_the_examples_run_in_the_order_of_the_page(names, workspace, tmp_path, m
     }
     run(python_blocks(PAGE)[0], "the opening", names)
     for heading in headings(PAGE):
-        if heading == SIDE_BY_SIDE:
-            continue
         for block in python_blocks(PAGE, heading):
             run(block.replace(PRETRAINED, TINY.format(str(workspace.encoder))), heading, names)
         if heading in checks:

@@ -1,9 +1,9 @@
-from benchmarks.report import README, newest, with_table
+from benchmarks.report import PAGE, newest, with_table
 from benchmarks.step import JOBS
 
 
-def test_the_readmes_table_is_that_of_the_filed_results():
-    text = README.read_text(encoding="utf-8")
+def test_the_pages_table_is_that_of_the_filed_results():
+    text = PAGE.read_text(encoding="utf-8")
     assert with_table(text) == text
 
 
