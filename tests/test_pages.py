@@ -1,14 +1,18 @@
 """README and docs: every command they show can be composed, every file and heading they link to is there."""
 
+import ast
 import re
-import shlex
+from dataclasses import fields
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.composing import compose
-from support.pages import python_blocks
+from support.pages import python_blocks, shell_commands
 from support.shared_data import ROOT
 from support.tiny import tiny_classifier
+from torch import nn
+from transformers import TrainingArguments
 
 from kdfeatures.cli import main as cli
 from kdfeatures.cli.help import SUMMARIES
@@ -25,11 +29,9 @@ FROM_CONF = ("options.md", "choices.md")  # their commands open the files of con
 
 def commands(page):
     """Yield (command, overrides) of each command line in blocks of shell, comments and `...` left out."""
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["kdfeatures"] and words[1] in SUMMARIES:
-                yield words[1], [word for word in words[2:] if word not in ("...", "-m")]
+    for words in shell_commands(page):
+        if words[0] == "kdfeatures" and words[1] in SUMMARIES:
+            yield words[1], [word for word in words[2:] if word not in ("...", "-m")]
 
 
 SHOWN = [
@@ -101,3 +103,66 @@ def test_the_tree_shows_every_package():
     tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\nkdfeatures/\n")[2].partition("\n```")[0]
     packages = {path.parent.name for path in (ROOT / "kdfeatures").glob("*/__init__.py")}
     assert packages - set(re.findall(r"^  (\w+)/ ", tree, flags=re.MULTILINE)) == set()
+
+
+def test_the_page_on_recipes_has_every_one_with_its_paper():
+    rows = {
+        name: line
+        for line in (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").splitlines()
+        for name in re.findall(r"\(choices\.md#recipe(\w+)\)", line)
+    }
+    recipes = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "conf" / "recipe").glob("*.yaml")}
+    assert rows.keys() == recipes.keys()
+    for name, text in recipes.items():
+        papers = re.findall(r"arXiv:(\d+\.\d+)", text.partition("defaults:")[0])
+        assert all(f"https://arxiv.org/abs/{paper}" in rows[name] for paper in papers), name
+
+
+COMMAND = "|".join(SUMMARIES)
+
+
+def said_by_the_code():
+    """The strings of the package, one a line, with `...` for what is put into them."""
+    for path in (ROOT / "kdfeatures").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.sub(r"\{[\w.]*\}", "...", node.value)
+
+
+def test_the_messages_of_the_page_on_troubles_are_those_of_the_code():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    shown = re.findall(r"`([^`\n]*)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    messages = [
+        message
+        for message in shown
+        if "..." in message and not re.match(rf"(kdfeatures ({COMMAND})|torchrun) ", message)
+    ]
+    said = "\n".join(said_by_the_code())
+    pieces = [piece.strip(" .;()") for message in messages for piece in message.split("...")]
+    assert len(messages) > 20 and [piece for piece in pieces if piece not in said] == []
+
+
+def test_the_flags_of_the_page_on_run_glue_are_the_trainers():
+    page = (ROOT / "docs" / "coming_from" / "run_glue.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"(?<=trainer\.)[a-z]\w+", page))
+    assert names > {"learning_rate", "weight_decay"} and names <= {field.name for field in fields(TrainingArguments)}
+
+
+def test_the_modules_of_the_page_on_torchdistill_are_those_of_bert():
+    page = (ROOT / "docs" / "coming_from" / "torchdistill.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    train = yaml.safe_load(block)["train"]
+    terms = train["criterion"]["kwargs"]["sub_terms"]
+    for side, layers, teacher in (("student", 6, False), ("teacher", 12, True)):
+        hooked = train[side]["forward_hook"]["output"]
+        model = tiny_classifier(layers=layers)
+        assert all(isinstance(model.get_submodule(name), nn.Module) for name in hooked)
+        read = {terms["kd"]["criterion"]["kwargs"][f"{side}_module_path"]}
+        for term in terms.values():
+            ends = term.get("criterion_wrapper", {}).get("kwargs", {}).values()
+            read |= {end["module_path"] for end in ends if end["is_from_teacher"] == teacher}
+        assert read == set(hooked)
+    pairs = [(int(a) + 1, int(b) + 1) for a, b in re.findall(r"layer\.(\d+)', io: .*?\n.*?layer\.(\d+)'", block)]
+    assert pairs == [(3, 6), (6, 12)] and "mapping.pairs=[[3,6],[6,12]]" in page
