@@ -11,6 +11,7 @@ from support.shared_data import ROOT
 from support.small_runs import TEXTS, bert_config, changed, snapshot
 from transformers import BertForSequenceClassification
 
+import kdfeatures as kd
 from kdfeatures.data.synthetic import tokenizer
 
 PAGE = ROOT / "docs" / "coming_from" / "textbrewer.md"
@@ -46,6 +47,18 @@ def test_the_page_says_how_long_both_are():
     said = re.search(r"That is (\d+) lines and (\d+), imports not counted", PAGE.read_text(encoding="utf-8"))
     assert said is not None and (lines_of(THEIRS), lines_of(OURS)) == (int(said[1]), int(said[2]))
     assert lines_of(OURS) <= 12
+
+
+def test_the_names_of_the_page_are_those_of_both():
+    presets = pytest.importorskip("textbrewer.presets")
+    page = PAGE.read_text(encoding="utf-8").partition("## Where things are")[2]
+    theirs, ours = zip(*(row.split("|")[1:3] for row in page.splitlines() if row.startswith("| `")), strict=True)
+    matched = set(
+        re.findall(r'"(\w+)"', "".join(row for row in theirs if "proj" not in row and "_scheduler" not in row))
+    )
+    assert matched - {"ce", "mse", "loss"} <= set(presets.MATCH_LOSS_MAP) and {"hidden_mse", "nst", "fsp"} <= matched
+    names = set(re.findall(r"`(?:kd\.)?([A-Z]\w*[a-z]\w*)", "".join(ours))) - {"TrainingArguments"}
+    assert len(names) > 10 and [name for name in names if not hasattr(kd, name) and not hasattr(kd.losses, name)] == []
 
 
 def test_both_match_the_same_layers():
