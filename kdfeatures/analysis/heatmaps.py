@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,6 +17,10 @@ from PIL import Image
 COLOURS = "viridis"
 WIDTH = 11.6  # inches; 100 pixels of the page each
 NUMBERED = 14  # columns up to which all panels have room for numbers
+DARK, LIGHT = (
+    np.array([0x15, 0x18, 0x1B]),
+    np.array([0xE4, 0xE6, 0xE8]),
+)  # ground and ink of dark pages, pages/shell.css
 
 
 class Panel(NamedTuple):
@@ -27,8 +33,8 @@ class Panel(NamedTuple):
 
 def heat_maps(
     panels: Sequence[Panel], path: Path, *, rows: str, columns: str, start: int, limits: tuple[float, float]
-) -> None:
-    """Draw the panels side by side and save them as PNG.
+) -> bytes:
+    """Draw the panels side by side and save them as PNG; return one for dark pages, of the same matrices.
 
     rows, columns: what the axes count, from `start`, the first row on top. limits: values at the ends of the colours.
     """
@@ -57,9 +63,31 @@ def heat_maps(
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=10)
     canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn = np.asarray(canvas.buffer_rgba())[..., :3]
+    path.write_bytes(_png(drawn))
+    return _png(_darkened(drawn, [*axes, bar.ax]))
+
+
+def _darkened(drawn: np.ndarray, axes: Sequence[Axes]) -> np.ndarray:
+    """Return a picture (height, width, 3) with white as DARK and black as LIGHT, but for what lies inside the axes."""
+    shade = drawn.mean(-1, keepdims=True) / 255
+    dark = (shade * DARK + (1 - shade) * LIGHT).round().astype(np.uint8)
+    height = len(drawn)
+    for part in axes:
+        left, bottom, right, top = (round(value) for value in part.get_window_extent().extents)
+        dark[height - top : height - bottom, left:right] = drawn[height - top : height - bottom, left:right]
+    return dark
+
+
+def _png(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
     # a palette takes a third of the bytes of full colour, and a page holds many of these
-    drawn.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+    few = Image.fromarray(picture).quantize(256, Image.Quantize.MAXCOVERAGE)
+    palette, ground = few.getpalette(), few.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = picture[0, 0].tolist()  # no edge is seen where the picture ends
+    few.putpalette(palette)
+    few.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _numbers(axes, matrix: np.ndarray, limits: tuple[float, float], *, small: bool) -> None:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
 from kdfeatures.analysis.heatmaps import COLOURS
-from kdfeatures.files import harmless
+from kdfeatures.files import write_whole
+from kdfeatures.pages.shell import data_url, filled, html_text, page_html
+from kdfeatures.pages.tables import table_html
 
 HERE = Path(__file__).parent
+SUMMARY = (
+    "Mean similarity of matched heads; of the same heads when the teacher reads other texts; and of any two heads, as "
+    "a random matching would have it on average."
+)
+
+
+class Picture(NamedTuple):
+    """A picture for light and for dark pages, as links that hold it, and its description."""
+
+    light: str
+    dark: str
+    alt: str
+
+    @classmethod
+    def of(cls, light: bytes, dark: bytes, alt: str) -> Picture:
+        return cls(data_url(light), data_url(dark), alt)
 
 
 def write_page(
@@ -22,57 +37,30 @@ def write_page(
     *,
     title: str,
     facts: Mapping[str, str],
-    layers: tuple[Path, str],
+    layers: Picture,
     summary: Sequence[Mapping[str, str]],
     data: Mapping[str, Any],
     footer: str,
 ) -> None:
     """Write the page.
 
-    facts: what was compared, shown first. layers: the picture of all layers and its description. summary: the rows of
-    a table; the first two columns are words. data: what kdfeatures/inspection/page.js reads, without the colours.
+    facts: what was compared, shown first. layers: the picture of all layers. summary: the rows of a table; the first
+    two columns are words. data: what page.js beside this file reads, without the colours.
     """
-    picture, described = layers
     palette = "".join(matplotlib.colors.to_hex(colour)[1:] for colour in matplotlib.colormaps[COLOURS](range(256)))
-    # "</script>" in a text would end the data
-    encoded = json.dumps({**data, "palette": palette}, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {
-        "TITLE": _text(title),
-        "STYLE": _read("page.css"),
-        "FACTS": "\n".join(f"<dt>{_text(name)}</dt><dd>{_text(fact)}</dd>" for name, fact in facts.items()),
-        "LAYERS_PNG": data_url(picture),
-        "LAYERS_ALT": _text(described),
-        "SUMMARY_HEAD": _head(list(summary[0])),
-        "SUMMARY": "\n".join(_row(list(row.values())) for row in summary),
-        "FOOTER": _text(footer),
-        "SCRIPT": _read("page.js"),
-        "DATA": encoded,
+        "LAYERS_LIGHT": layers.light,
+        "LAYERS_DARK": layers.dark,
+        "LAYERS_ALT": html_text(layers.alt),
+        "SUMMARY": table_html(summary, caption=SUMMARY, words=2, sortable=False),
     }
-    # one pass over the template, so that no text of the reader's is taken for a marker
-    first, *rest = _read("page.html").split("@@")
-    path.write_text(first + "".join(parts[part] if at % 2 == 0 else part for at, part in enumerate(rest)), "utf-8")
-
-
-def data_url(picture: Path) -> str:
-    """Return a PNG as a link that holds it."""
-    return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
-
-
-def _head(names: Sequence[str]) -> str:
-    words = "".join(f'<th scope="col" class="name">{_text(name)}</th>' for name in names[:2])
-    return words + "".join(f'<th scope="col">{_text(name)}</th>' for name in names[2:])
-
-
-def _row(cells: Sequence[str]) -> str:
-    words = "".join(f'<td class="name">{_text(cell)}</td>' for cell in cells[1:2])
-    numbers = "".join(f"<td>{_text(cell)}</td>" for cell in cells[2:])
-    return f'<tr><th scope="row">{_text(cells[0])}</th>{words}{numbers}</tr>'
-
-
-def _text(value: str) -> str:
-    """Return a text as HTML that shows it: no markup, and no sign that a terminal or a parser would act on."""
-    return escape(harmless(value))
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    text = page_html(
+        title,
+        filled((HERE / "page.html").read_text(encoding="utf-8"), parts),
+        facts=facts,
+        footer=footer,
+        styles=[HERE / "page.css"],
+        scripts=[HERE / "page.js"],
+        data={**data, "palette": palette},
+    )
+    write_whole(path, text)

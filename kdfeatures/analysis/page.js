@@ -2,11 +2,13 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const palette = data.palette.match(/.{6}/g).map((hex) => "#" + hex);
-const FONT = "11px system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif";
-const GAP = 16; // between the two maps
-const SMALLEST = 11; // pixels of a cell whose token can be read; below it the maps stand one above the other
+const FONT = "11px " + getComputedStyle(document.documentElement).getPropertyValue("--font");
+const SMALLEST = 11; // pixels of a cell whose token can be read; in smaller ones only the readout names it
 const LARGEST = 28;
+const LARGE = 22;
+const LONGEST = 120; // pixels of a token beside or above its map
 const SIDES = ["teacher", "student"];
+const BETWEEN = " | "; // two texts of a pair
 let cell = { row: 0, column: 0 };
 let shown = null; // what the maps show, for the readout
 
@@ -34,7 +36,8 @@ function chosen() {
 function showMatching() {
   const { layers, measure, found } = chosen();
   at("meaning").textContent = measure.meaning;
-  at("matrix").src = found.png;
+  at("matrix-dark").srcset = found.dark;
+  at("matrix").src = found.light;
   at("matrix").alt = found.alt;
   at("pairs-caption").textContent = `Matched heads of student layer ${layers.student} and teacher layer ${layers.teacher}, by ${measure.name}`;
   const names = ["student head", "teacher head", "similarity", "margin over the next", "other texts"];
@@ -69,67 +72,93 @@ const probability = (byte) => (byte / 255) ** 2;
 
 const largest = (map) => map.reduce((most, byte) => Math.max(most, byte), 1);
 
-function draw(side) {
-  const { tokens, margin, size, top } = shown;
-  const canvas = at(side);
-  const map = shown.map[side];
-  const pen = canvas.getContext("2d");
-  const whole = margin + size * tokens.length;
+/** Make a canvas of this size sharp, and return its pen. */
+function sized(canvas, width, height) {
   const sharp = window.devicePixelRatio || 1;
-  canvas.width = Math.round(whole * sharp);
-  canvas.height = Math.round(whole * sharp);
-  canvas.style.width = canvas.style.height = `${whole}px`;
+  canvas.width = Math.round(width * sharp);
+  canvas.height = Math.round(height * sharp);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const pen = canvas.getContext("2d");
   pen.scale(sharp, sharp);
   pen.font = FONT;
   pen.textBaseline = "middle";
-  const place = (index) => margin + index * size;
-  tokens.forEach((token, index) => {
-    pen.fillStyle = "#1a1a1a";
-    pen.textAlign = "right";
-    pen.fillText(token, margin - 5, place(index) + size / 2);
-    pen.save();
-    pen.translate(place(index) + size / 2, margin - 5);
-    pen.rotate(-Math.PI / 2);
-    pen.textAlign = "left";
-    pen.fillText(token, 0, 0);
-    pen.restore();
-    tokens.forEach((_, column) => {
-      pen.fillStyle = palette[Math.round((map[index * tokens.length + column] * 255) / top)];
-      pen.fillRect(place(column), place(index), size, size);
-    });
+  pen.fillStyle = getComputedStyle(document.body).color;
+  return pen;
+}
+
+/** Write the tokens above and beside a map. */
+function writeTokens(side) {
+  const { labels, margin, size } = shown;
+  const whole = size * labels.length;
+  const over = sized(at(`${side}-over`), whole, margin);
+  const beside = sized(at(`${side}-beside`), margin, whole);
+  beside.textAlign = "right";
+  if (!margin) return;
+  labels.forEach((label, index) => {
+    const middle = (index + 0.5) * size;
+    beside.fillText(label, margin - 5, middle);
+    over.save();
+    over.translate(middle, margin - 5);
+    over.rotate(-Math.PI / 2);
+    over.textAlign = "left";
+    over.fillText(label, 0, 0);
+    over.restore();
+  });
+}
+
+function draw(side) {
+  const { tokens, size, top } = shown;
+  const map = shown.map[side];
+  const pen = sized(at(side), size * tokens.length, size * tokens.length);
+  map.forEach((byte, index) => {
+    pen.fillStyle = palette[Math.round((byte * 255) / top)];
+    pen.fillRect((index % tokens.length) * size, Math.floor(index / tokens.length) * size, size, size);
   });
   for (const [colour, width] of [["#000", 4], ["#fff", 2]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = width;
-    pen.strokeRect(place(cell.column), place(cell.row), size, size);
+    pen.strokeRect(cell.column * size, cell.row * size, size, size);
   }
 }
 
-function widest(tokens) {
-  const pen = at("teacher").getContext("2d");
-  pen.font = FONT;
-  return Math.ceil(Math.max(...tokens.map((token) => pen.measureText(token).width))) + 8;
+/** Return a token as it is written beside a map: what is longer than its place ends with an ellipsis. */
+function shortened(pen, token) {
+  // by what a reader takes for one sign, where the browser knows it
+  const signs = Intl.Segmenter ? Array.from(new Intl.Segmenter().segment(token), (part) => part.segment) : [...token];
+  if (pen.measureText(token).width <= LONGEST) return token;
+  while (signs.length > 1 && pen.measureText(signs.join("") + "…").width > LONGEST) signs.pop();
+  return signs.join("") + "…";
 }
 
 function showAttention() {
   const { layers, found } = chosen();
   const pair = found.pairs[at("heads").selectedIndex];
   const sentence = at("sentence").selectedIndex;
-  const { text, tokens } = data.sentences[sentence];
-  const width = document.querySelector(".maps").clientWidth;
-  const margin = widest(tokens);
-  const fitting = (room) => Math.floor((room - margin) / tokens.length);
-  const beside = fitting((width - GAP) / 2);
-  const size = Math.max(1, Math.min(beside < SMALLEST ? fitting(width) : beside, LARGEST));
+  const { texts, tokens } = data.sentences[sentence];
+  const text = texts.join(BETWEEN);
+  const maps = getComputedStyle(document.querySelector(".maps"));
+  const columns = window.matchMedia("(max-width: 600px)").matches ? 1 : 2;
+  const width = (document.querySelector(".maps").clientWidth - (columns - 1) * parseFloat(maps.columnGap)) / columns;
+  const pen = sized(at("teacher"), 1, 1);
+  const labels = tokens.map((token) => shortened(pen, token));
+  const room = Math.ceil(Math.max(...labels.map((label) => pen.measureText(label).width))) + 8;
+  const fitting = Math.floor((width - room) / tokens.length);
+  const least = { whole: 1, readable: SMALLEST, large: LARGE }[at("zoom").value];
+  const isNamed = at("zoom").value !== "whole" || fitting >= SMALLEST;
+  const size = Math.max(least, Math.min(isNamed ? fitting : Math.floor(width / tokens.length), LARGEST), 1);
+  const margin = isNamed ? room : 0;
   cell = { row: Math.min(cell.row, tokens.length - 1), column: Math.min(cell.column, tokens.length - 1) };
   const map = Object.fromEntries(SIDES.map((side) => [side, mapOf(side, layers[side], pair[side], sentence)]));
   const top = Math.max(...SIDES.map((side) => largest(map[side]))); // one scale for both maps
-  shown = { tokens, margin, size, map, top };
+  shown = { tokens, labels, margin, size, map, top };
   at("top").textContent = probability(top).toFixed(2);
   at("middle").textContent = probability(top / 2).toFixed(2);
-  at("text").textContent = text;
+  at("text").replaceChildren(...texts.flatMap((part, index) => [
+    ...(index ? [element("span", BETWEEN, { class: "and" })] : []), element("bdi", part)]));
   for (const side of SIDES) {
     const title = `${side === "teacher" ? "Teacher" : "Student"}, layer ${layers[side]}, head ${pair[side]}`;
+    writeTokens(side);
     draw(side);
     at(`${side}-title`).textContent = title;
     at(side).setAttribute("aria-label", `Attention map. ${title}. ${text}. Its largest values are in the table below.`);
@@ -137,8 +166,11 @@ function showAttention() {
   at("words").tBodies[0].replaceChildren(
     ...tokens.map((token, row) => {
       const line = document.createElement("tr");
-      line.append(element("th", token, { scope: "row" }));
-      line.append(...SIDES.map((side) => element("td", looksAt(shown.map[side], row), { class: "name" })));
+      line.append(element("th", token, { scope: "row", dir: "auto" }));
+      for (const side of SIDES) {
+        line.append(element("td", "", { class: "name" }));
+        line.lastChild.append(...looksAt(shown.map[side], row));
+      }
       return line;
     }),
   );
@@ -148,14 +180,17 @@ function showAttention() {
 function looksAt(map, row) {
   const count = shown.tokens.length;
   const columns = [...Array(count).keys()].sort((a, b) => map[row * count + b] - map[row * count + a]).slice(0, 3);
-  return columns.map((column) => `${shown.tokens[column]} ${number(probability(map[row * count + column]))}`).join(", ");
+  // isolated, so that a token written from right to left does not turn what stands beside it
+  return columns.flatMap((column, index) => [
+    index ? ", " : "", element("bdi", shown.tokens[column]), ` ${number(probability(map[row * count + column]))}`]);
 }
 
 function read() {
   const index = cell.row * shown.tokens.length + cell.column;
   const [teacher, student] = SIDES.map((side) => probability(shown.map[side][index]).toFixed(3));
-  at("readout").textContent =
-    `“${shown.tokens[cell.row]}” attends to “${shown.tokens[cell.column]}” with ${teacher} in the teacher, ${student} in the student.`;
+  at("readout").replaceChildren(
+    "“", element("bdi", shown.tokens[cell.row]), "” attends to “", element("bdi", shown.tokens[cell.column]),
+    `” with ${teacher} in the teacher, ${student} in the student.`);
 }
 
 function move(row, column) {
@@ -171,19 +206,39 @@ for (const side of SIDES) {
     if (!(event.key in STEPS)) return;
     event.preventDefault();
     move(cell.row + STEPS[event.key][0], cell.column + STEPS[event.key][1]);
+    reveal(side);
   });
-  at(side).addEventListener("mousemove", (event) => {
-    const [row, column] = [event.offsetY, event.offsetX].map((value) => Math.floor((value - shown.margin) / shown.size));
-    if (row >= 0 && column >= 0 && (row !== cell.row || column !== cell.column)) move(row, column);
+  for (const kind of ["pointermove", "pointerdown"]) {
+    at(side).addEventListener(kind, (event) => {
+      const [row, column] = [event.offsetY, event.offsetX].map((value) => Math.floor(value / shown.size));
+      if (row >= 0 && column >= 0 && (row !== cell.row || column !== cell.column)) move(row, column);
+    });
+  }
+  // the same part of both maps is seen
+  at(`${side}-box`).addEventListener("scroll", (event) => {
+    for (const other of SIDES) {
+      at(`${other}-box`).scrollLeft = event.target.scrollLeft;
+      at(`${other}-box`).scrollTop = event.target.scrollTop;
+    }
   });
+}
+
+/** Scroll a map in its box until the cell is in sight; the other follows. */
+function reveal(side) {
+  const box = at(`${side}-box`);
+  const { margin, size } = shown;
+  const seen = (start, whole, place) => Math.min(Math.max(start, margin + place + size - whole), place);
+  box.scrollLeft = seen(box.scrollLeft, box.clientWidth, cell.column * size);
+  box.scrollTop = seen(box.scrollTop, box.clientHeight, cell.row * size);
 }
 
 offer(at("layers"), data.layers.map((pair) => `student ${pair.student}, teacher ${pair.teacher}`));
 offer(at("measure"), data.measures.map((measure) => measure.name));
-offer(at("sentence"), data.sentences.map((sentence) => sentence.text));
+offer(at("sentence"), data.sentences.map((sentence) => sentence.texts.join(BETWEEN)));
 for (const id of ["layers", "measure"]) at(id).addEventListener("change", () => { showMatching(); showAttention(); });
-for (const id of ["heads", "sentence"]) at(id).addEventListener("change", showAttention);
+for (const id of ["heads", "sentence", "zoom"]) at(id).addEventListener("change", showAttention);
 window.addEventListener("resize", showAttention);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAttention);
 const scale = at("scale").getContext("2d");
 for (let step = 0; step < 240; step++) {
   scale.fillStyle = palette[Math.floor((step * 256) / 240)];

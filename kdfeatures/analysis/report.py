@@ -15,7 +15,7 @@ from kdfeatures.analysis.batches import PairBatch
 from kdfeatures.analysis.compare_heads import HeadComparison, compare_heads
 from kdfeatures.analysis.compare_layers import LayerComparison, compare_layers
 from kdfeatures.analysis.heatmaps import Panel, heat_maps
-from kdfeatures.analysis.html_page import data_url
+from kdfeatures.analysis.html_page import Picture
 from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.models.batches import Batch
 
@@ -63,12 +63,13 @@ def measure(
     return Measured(*comparisons)
 
 
-def draw_layers(found: Measured, pairs: Sequence[LayerPair], path: Path) -> str:
-    """Draw the similarity of all layers, with the mapped ones outlined, and return a description."""
+def draw_layers(found: Measured, pairs: Sequence[LayerPair], path: Path) -> Picture:
+    """Draw the similarity of all layers, with the mapped ones outlined, to `path`, and return what the page shows."""
     before = None if found.layers_before is None else (found.layers_before.similarity, pairs)
     panels = _panels((found.layers.similarity, pairs), before, found.layers.null)
-    heat_maps(panels, path, rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
-    return f"CKA of student and teacher layers. {_describe_cells(panels, pairs)}"
+    dark = heat_maps(panels, path, rows="student layer", columns="teacher layer", start=0, limits=(0, 1))
+    described = f"CKA of student and teacher layers. {_describe_cells(panels, pairs)}"
+    return Picture.of(path.read_bytes(), dark, described)
 
 
 def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, Any]]:
@@ -84,10 +85,11 @@ def draw_heads(found: Measured, name: str, folder: Path) -> dict[str, dict[str, 
     shown = {}
     for pair, heads in after.items():
         file = folder / f"heads_{name}_{pair.student}_{pair.teacher}.png"
-        heat_maps(panels[pair], file, rows="student head", columns="teacher head", start=0, limits=limits)
+        dark = heat_maps(panels[pair], file, rows="student head", columns="teacher head", start=0, limits=limits)
         described = f"Similarity of heads, student layer {pair.student}, teacher layer {pair.teacher}, by {name}."
         alt = f"{described} {_describe_cells(panels[pair], heads.matching.pairs)}"
-        shown[pair_key(pair)] = {"png": data_url(file), "alt": alt} | matched(heads, before.get(pair))
+        picture = Picture.of(file.read_bytes(), dark, alt)
+        shown[pair_key(pair)] = picture._asdict() | matched(heads, before.get(pair))
     return shown
 
 

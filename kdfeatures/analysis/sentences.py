@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -21,23 +22,33 @@ from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.batches import to_device
 from kdfeatures.tokenization.teacher_columns import Tokenizers, teacher_inputs_of
 
-FIGURE_MIB = 0.1  # of a figure, with 12 x 12 heads in three panels
+FIGURE_MIB = 0.2  # of a figure, with 12 x 12 heads in three panels, for light and dark pages
 STEPS = 255  # of a byte; it keeps the square root of a probability, so that small ones are told apart
 
 
 class ShownSentence(NamedTuple):
-    """text: without special tokens. tokens: as a reader knows them, (L,), or groups of them. inputs: a batch of one."""
+    """texts: one, or two of a pair, as they were written. tokens: as the tokenizer reads them, (L,), or groups of them.
 
-    text: str
+    inputs: a batch of one.
+    """
+
+    texts: tuple[str, ...]
     tokens: tuple[str, ...]
     inputs: PairBatch
 
 
 def example_sentences(
-    examples: Dataset, tokenizer: PreTrainedTokenizerBase, others: Tokenizers, *, count: int, longest: int
+    examples: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    others: Tokenizers,
+    *,
+    count: int,
+    longest: int,
+    texts: Sequence[tuple[str, ...] | None] | None = None,
 ) -> list[ShownSentence]:
     """Return the first `count` of the encoded examples that have at most `longest` tokens.
 
+    texts: of the examples, as they were written; for None that is shown which the tokenizer makes of its tokens.
     others: the teacher's tokenizer by its name, where it is another; see `pair_batch`. Raises UserError when sentences
     are asked for and none is so short.
     """
@@ -48,7 +59,9 @@ def example_sentences(
             f"no example has at most inspect.sentence_tokens={longest} tokens; the shortest has {int(lengths.min())}."
         )
     rows = examples.select(short).to_list()
-    return [_sentence(pair_batch([row], tokenizer, DEFAULT_TEACHER, others), tokenizer) for row in rows]
+    batches = [pair_batch([row], tokenizer, DEFAULT_TEACHER, others) for row in rows]
+    written = [None if texts is None else texts[row] for row in short]
+    return [_sentence(batch, tokenizer, own) for batch, own in zip(batches, written, strict=True)]
 
 
 def own_sentences(
@@ -70,7 +83,7 @@ def own_sentences(
         row = {name: values[0] for name, values in tokenizer(*([part] for part in parts)).items()}
         for name, other in others.items():
             row |= {column: values[0] for column, values in teacher_inputs_of([parts], tokenizer, name, other).items()}
-        sentences.append(_sentence(pair_batch([row], tokenizer, DEFAULT_TEACHER, others), tokenizer))
+        sentences.append(_sentence(pair_batch([row], tokenizer, DEFAULT_TEACHER, others), tokenizer, tuple(parts)))
     return sentences
 
 
@@ -106,7 +119,7 @@ def check_page(sentences: Sequence[ShownSentence], heads: int, *, figures: int, 
         )
 
 
-def _sentence(inputs: PairBatch, tokenizer: PreTrainedTokenizerBase) -> ShownSentence:
+def _sentence(inputs: PairBatch, tokenizer: PreTrainedTokenizerBase, written: tuple[str, ...] | None) -> ShownSentence:
     ids = inputs.student["input_ids"][0].tolist()
     shown = [[id_] for id_ in ids]
     if inputs.groups is not None:
@@ -116,7 +129,14 @@ def _sentence(inputs: PairBatch, tokenizer: PreTrainedTokenizerBase) -> ShownSen
     tokens = [
         _text(tokenizer.decode(group)).strip() or "".join(tokenizer.convert_ids_to_tokens(group)) for group in shown
     ]
-    return ShownSentence(_text(tokenizer.decode(ids, skip_special_tokens=True)), tuple(tokens), inputs)
+    return ShownSentence(written or _decoded(ids, tokenizer), tuple(tokens), inputs)
+
+
+def _decoded(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Return what stands between special tokens; an unknown token is no border."""
+    borders = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    runs = [list(run) for is_border, run in groupby(ids, lambda id_: id_ in borders) if not is_border]
+    return tuple(_text(tokenizer.decode(run)).strip() for run in runs)
 
 
 def _text(decoded: str | list[str]) -> str:

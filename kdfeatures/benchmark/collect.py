@@ -27,7 +27,7 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
     {"f1": {"mean", "std"}}, those of a second part as "accuracy (extra)"; teacher_metrics likewise. difference, low,
     high, drawn: over the seeds that both have, None without. minutes: of the median run.
     """
-    arms = {(unit.task, unit.arm): _arm(unit) for unit in units}
+    arms = {(unit.task, unit.arm): finished_arm(unit) for unit in units}
     rows = []
     for unit in units:
         arm, other = arms[unit.task, unit.arm], arms[unit.task, baseline]
@@ -93,7 +93,8 @@ def means_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return entries
 
 
-def _arm(unit: ArmSchedule) -> Arm:
+def finished_arm(unit: ArmSchedule) -> Arm:
+    """Return the runs of an arm that have finished, with the learning rate that was chosen; none before it is."""
     finished = [cell for cell in unit.chosen if cell.is_finished]
     runs = {cell.seed: cell.results() for cell in finished}
     return Arm(unit.arm, unit.task, runs, {cell.seed: cell.folder for cell in finished})

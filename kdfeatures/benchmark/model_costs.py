@@ -83,7 +83,13 @@ def _measure(cell: GridRun, exported: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def costs_table(found: Mapping[str, Any]) -> str:
-    """Return a table of what `model_costs` found, and a line on how."""
+    """Return `costs_lines` as a table and a line on how."""
+    lines, how = costs_lines(found)
+    return f"{markdown(lines)}\n\n{how}"
+
+
+def costs_lines(found: Mapping[str, Any]) -> tuple[list[dict[str, str]], str]:
+    """Return a line for each model of what `model_costs` found, and a sentence on how."""
     rows = []
     for name, model in found["models"].items():
         counted = "parameters" in model
@@ -99,8 +105,8 @@ def costs_table(found: Mapping[str, Any]) -> str:
             }
         )
     length = found["models"]["teacher"]["length"]
-    return (
-        f"{markdown(rows)}\n\nFLOPs of one text of {length} tokens. Times on {found['task']}, {found['device']}, the "
+    return rows, (
+        f"FLOPs of one text of {length} tokens. Times on {found['task']}, {found['device']}, the "
         "models in turn: medians; in brackets the ratio to the teacher, 20/80 percentiles of the rounds."
     )
 

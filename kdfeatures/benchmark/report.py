@@ -10,20 +10,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from kdfeatures.benchmark.collect import means_of, rows_of
-from kdfeatures.benchmark.model_costs import costs_table, model_costs
+from kdfeatures.benchmark.grid_page import grid_page
+from kdfeatures.benchmark.model_costs import costs_lines, costs_table, model_costs
 from kdfeatures.benchmark.schedule import ArmSchedule
 from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.benchmark.tables import csv_text, details, summary
 from kdfeatures.files import write_whole
 from kdfeatures.runs.environment import versions
 from kdfeatures.runs.plots import difference_plot
+from kdfeatures.runs.reports.comparison_page import REPORT
 from kdfeatures.runs.results import markdown
 
 SHARE = 0.02  # of a grid's time that tables may take while it runs
 
 
 class Report:
-    """Writes table.md and table.csv while the runs of `units` come in, and all files once they are there."""
+    """Writes table.md, table.csv and report.html while the runs come in, and all files once they are there."""
 
     def __init__(
         self, units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: DictConfig, output_dir: Path
@@ -46,7 +48,7 @@ class Report:
         spent = self._costs()
         text = self._tables(rows, means, spent)
         self._plot(rows, means)
-        print(f"\n{text}\n\nSaved in {self.output_dir}")
+        print(f"\n{text}\n\nSaved in {self.output_dir}; open {REPORT} there in a browser.")
         return {
             "rows": [{name: value for name, value in row.items() if name != "drawn"} for row in rows],
             "means": means,
@@ -76,9 +78,13 @@ class Report:
     ) -> str:
         if not rows:
             return ""
-        parts = [summary(rows, means, self.settings.grid.baseline), self._caption(rows), markdown(details(rows))]
+        baseline, caption = self.settings.grid.baseline, self._caption(rows)
+        parts = [summary(rows, means, baseline), caption, markdown(details(rows))]
         text = "\n\n".join([*parts, *([] if spent is None else [costs_table(spent)])])
         write_whole(self.output_dir / "table.md", text)
+        costs = None if spent is None else costs_lines(spent)
+        page = grid_page(self.units, rows, means, costs, baseline=baseline, caption=caption, folder=self.output_dir)
+        write_whole(self.output_dir / REPORT, page)
         write_whole(self.output_dir / "table.csv", csv_text(rows, means, spent))
         return text
 

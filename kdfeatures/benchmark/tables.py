@@ -11,10 +11,16 @@ from kdfeatures.benchmark.collect import GLUE
 from kdfeatures.runs.results import markdown
 
 Rows = Sequence[Mapping[str, Any]]
+BASELINE = "baseline"  # in place of a gain
 
 
 def summary(rows: Rows, means: Rows, baseline: str) -> str:
-    """Return the table of arms (rows) by tasks, the teacher first, with the mean over tasks."""
+    """Return `summary_lines` as a table."""
+    return markdown(summary_lines(rows, means, baseline))
+
+
+def summary_lines(rows: Rows, means: Rows, baseline: str) -> list[dict[str, str]]:
+    """Return a line for each arm, the teacher first, with its scores on all tasks and the mean over them."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     of_arm = {entry["arm"]: entry for entry in means}
     gain = f"gain over {baseline} [95% interval]"
@@ -32,9 +38,9 @@ def summary(rows: Rows, means: Rows, baseline: str) -> str:
         line = {"arm": arm, **{task: _scores(rows_by_task.get(task)) for task in tasks}}
         line[name] = _with_spread(entry) if entry else ""
         line["retained"] = _share(entry)
-        line[gain] = "baseline" if arm == baseline else _gain(entry)
+        line[gain] = BASELINE if arm == baseline else _gain(entry)
         lines.append(line)
-    return markdown(lines)
+    return lines
 
 
 def details(rows: Rows) -> list[dict[str, str]]:

@@ -61,7 +61,7 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
     pairs = inspected_pairs(settings, configs)
     check_scores(shown, configs)
     tokenizer, others = _tokenizers(paths)
-    examples = inspected_examples(
+    examples, written = inspected_examples(
         task, data, settings.split, tokenizer, others, count=shown.examples, seed=settings.seed
     )
     if others and "correlation" in shown.measures and not is_one_to_one(examples, DEFAULT_TEACHER):
@@ -72,7 +72,9 @@ def inspect(settings: InspectRunSettings, output_dir: Path) -> dict[str, Any]:
         )
     sentences = [
         *own_sentences(shown.texts, tokenizer, others, max_length=data.max_length),
-        *example_sentences(examples, tokenizer, others, count=shown.sentences, longest=shown.sentence_tokens),
+        *example_sentences(
+            examples, tokenizer, others, texts=written, count=shown.sentences, longest=shown.sentence_tokens
+        ),
     ]
     batches = pair_batches(examples, tokenizer, DEFAULT_TEACHER, others, batch_size=shown.batch_size)
     layers = {side: sorted({getattr(pair, side) for pair in pairs}) for side in ("teacher", "student")}
@@ -162,13 +164,13 @@ def _write(
     facts: Mapping[str, str],
 ) -> None:
     picture = path.with_name("layers.png")
-    described = draw_layers(comparison, pairs, picture)
+    layers = draw_layers(comparison, pairs, picture)
     data = {
         "before": comparison.heads_before is not None,
         "layers": [{"key": pair_key(pair), "student": pair.student, "teacher": pair.teacher} for pair in pairs],
         "measures": [{"name": name, "meaning": MEANINGS[name]} for name in measures],
         "heads": {name: draw_heads(comparison, name, path.parent) for name in measures},
-        "sentences": [{"text": sentence.text, "tokens": sentence.tokens} for sentence in sentences],
+        "sentences": [{"texts": sentence.texts, "tokens": sentence.tokens} for sentence in sentences],
         "maps": maps,
     }
     known = versions()
@@ -177,7 +179,7 @@ def _write(
         path,
         title="What the student has in common with its teacher",
         facts=facts,
-        layers=(picture, described),
+        layers=layers,
         summary=summary_of(comparison),
         data=data,
         footer=footer.format(**known),

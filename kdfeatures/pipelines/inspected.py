@@ -17,6 +17,7 @@ from kdfeatures.data.load import DATA_SEED, encode, load_task, split_of
 from kdfeatures.data.settings import DataSettings, check_data
 from kdfeatures.data.subsets import sample
 from kdfeatures.errors import UserError
+from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.mapping.resolve import resolve_map
 from kdfeatures.tasks.registry import task_type
@@ -81,10 +82,11 @@ def inspected_examples(
     *,
     count: int,
     seed: int,
-) -> Dataset:
-    """Return at most `count` examples of a split, chosen by the seed, encoded for both models.
+) -> tuple[Dataset, list[tuple[str, ...] | None]]:
+    """Return at most `count` examples of a split, chosen by the seed, encoded for both models, and their texts.
 
-    Of unlabelled text each is one text. others: the teacher's tokenizer by its name, where it is another.
+    The texts, one or two an example, are as they were written; None for an example that was cut, or that is not a row
+    of the split. Of unlabelled text each is one text. others: the teacher's tokenizer by its name, where it is another.
     """
     check_data(task, data)
     if data.streaming:
@@ -96,4 +98,18 @@ def inspected_examples(
         raw = split_of(load_text(task, data.path, streaming=False), task, split)
     chosen, task = task_type(task).as_read(sample(raw, count, seed), task)
     encoded = encode(chosen, tokenizer, task, data.max_length)
-    return with_teacher_inputs(chosen, encoded, task, tokenizer, others, data.max_length)
+    written = _written(chosen, task, encoded, data.max_length)
+    return with_teacher_inputs(chosen, encoded, task, tokenizer, others, data.max_length), written
+
+
+def _written(rows: Dataset, task: Task, encoded: Dataset, max_length: int) -> list[tuple[str, ...] | None]:
+    if len(rows) != len(encoded) or not set(task.text) <= set(rows.column_names):
+        return [None] * len(encoded)
+    columns = ([_plain(text) for text in rows[column]] for column in task.text)
+    lengths = token_counts(encoded).tolist()
+    written = zip(*columns, strict=True)
+    return [texts if length < max_length else None for length, texts in zip(lengths, written, strict=True)]
+
+
+def _plain(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else " ".join(text)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.files import write_whole
 from kdfeatures.runs.arms import Arm, find_arms
 from kdfeatures.runs.differences import ArmDifference, compare_arms
 from kdfeatures.runs.plots import difference_plot
+from kdfeatures.runs.reports.comparison_page import REPORT, comparison_page
 from kdfeatures.runs.results import markdown
 
 FILE = "comparison"
@@ -18,9 +20,13 @@ FILE = "comparison"
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The arms of every task, each against the baseline. Printed it is tables and what they say beyond noise."""
+    """The arms of every task, each against the baseline. Printed it is tables and what they say beyond noise.
+
+    arms: the runs that the rows are of; without them the page of `write` has no links and no curves.
+    """
 
     rows: tuple[ArmDifference, ...]
+    arms: tuple[Arm, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         tasks = dict.fromkeys(row.task for row in self.rows)
@@ -38,7 +44,7 @@ class RunComparison:
         )
 
     def write(self, folder: Path) -> None:
-        """Write comparison.md, .csv, .png and .svg."""
+        """Write comparison.md, .csv, .png, .svg and report.html, a page that needs no other file."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{FILE}.md").write_text(f"{self}\n", encoding="utf-8")
         rows = [asdict(row) for row in self.rows]
@@ -47,6 +53,9 @@ class RunComparison:
             writer.writeheader()
             writer.writerows(rows)
         self.plot(folder / f"{FILE}.png", folder / f"{FILE}.svg")
+        tasks = dict.fromkeys(row.task for row in self.rows)
+        verdicts = {task: _verdict([row for row in self.rows if row.task == task]) for task in tasks}
+        write_whole(folder / REPORT, comparison_page(self.rows, self.arms, verdicts, folder))
 
 
 def compare_runs(
@@ -68,7 +77,7 @@ def compare_runs(
         of_task = [arm for arm in arms if arm.task == task]
         against = _baseline(of_task, baseline)
         rows += [compare_arms(arm, against, resamples=resamples, seed=seed) for arm in of_task]
-    return RunComparison(tuple(rows))
+    return RunComparison(tuple(rows), tuple(arms))
 
 
 def _baseline(arms: Sequence[Arm], name: str | None) -> Arm:

@@ -59,8 +59,11 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, path: Path, *, width: int, height: int) -> None:
-        """Open a file in a window of this size, and wait until it is there."""
+    def open(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
+        """Open a file in a window of this size, where dark pages may be preferred, and wait until it is there."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setScrollbarsHidden", hidden=width < 600)  # as on a phone, where they take no room
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Page.navigate", url=path.as_uri())
         end = time.monotonic() + PATIENCE
@@ -81,9 +84,9 @@ class Page:
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as PNG."""
-        taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """Save the whole page, or what of it is in the window, as PNG."""
+        taken = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(b64decode(taken["data"]))
 
     def _next(self) -> dict[str, Any]:

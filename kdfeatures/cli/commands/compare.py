@@ -20,8 +20,8 @@ def check(cfg: DictConfig) -> None:
 
 
 def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
-    """Write comparison.md, .csv, .png and .svg over all runs below `runs`, a part for each task."""
+    """Write comparison.md, .csv, .png, .svg and report.html over all runs below `runs`, a part for each task."""
     comparison = compare_runs(cfg.runs, cfg.baseline, resamples=cfg.resamples, seed=cfg.seed)
     comparison.write(output_dir)
-    print(f"\n{comparison}\n\nSaved in {output_dir}")
+    print(f"\n{comparison}\n\nSaved in {output_dir}; open report.html there in a browser.")
     return {"command": "compare", "rows": [asdict(row) for row in comparison.rows]}
