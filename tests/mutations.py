@@ -98,8 +98,8 @@ MUTATIONS = [
     M("config/compose.py", "    if allow_targets and not given:\n", "    if False:\n", "config/test_compose.py"),
     M("cli/trust.py", "    if NODE not in allow:\n", "    if False:\n", "trust/test_strangers_files.py"),
     M("pipelines/rebuild_student.py", "\"allow_targets\": list(allow_targets)}", "}", "trust/test_strangers_files.py"),
-    M("analysis/html_page.py", ".replace(\"<\", \"\\\\u003c\")", "", "trust/test_hostile_texts.py"),
-    M("analysis/html_page.py", "    return escape(harmless(value))", "    return harmless(value)", "trust/test_hostile_texts.py"),
+    M("pages/shell.py", ".replace(\"<\", \"\\\\u003c\")", "", "trust/test_hostile_texts.py"),
+    M("pages/shell.py", "    return escape(harmless(value))", "    return harmless(value)", "trust/test_hostile_texts.py"),
     M("runs/results.py", "return harmless(\" \".join(text.split())).replace(\"|\", \"\\\\|\")", "return harmless(\" \".join(text.split()))", "trust/test_hostile_texts.py"),
 ]  # fmt: skip
 

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "kdfeatures"
 # from the lowest to the highest; a package may import those before it, and a module of its own package
 LAYERS = (
-    "errors", "files", "checksums", "ranges", "hub", "runtime", "features", "masking", "losses", "mapping", "capture",
-    "alignment", "embeddings", "distillation", "evaluation", "tasks", "tokenization", "data", "models", "analysis",
-    "cache", "training", "runs", "config", "pipelines", "api", "benchmark", "cli",
+    "errors", "files", "pages", "checksums", "ranges", "hub", "runtime", "features", "masking", "losses", "mapping",
+    "capture", "alignment", "embeddings", "distillation", "evaluation", "tasks", "tokenization", "data", "models",
+    "analysis", "cache", "training", "runs", "config", "pipelines", "api", "benchmark", "cli",
 )  # fmt: skip
 WITH_HYDRA = ("config", "benchmark", "cli")
 WITHOUT_TRANSFORMERS = ("errors", "features", "masking", "losses", "mapping")

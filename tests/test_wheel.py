@@ -51,7 +51,11 @@ def test_the_wheel_in_a_fresh_environment_composes_every_command_and_has_the_con
     assert Path(found["conf"]).is_relative_to(fresh)
     # test_conf composes every one of them
     assert contents(Path(found["conf"])) == contents(ROOT / "conf")
-    page = Path(found["package"]).parent / "analysis"
-    assert all((page / name).is_file() for name in ("page.html", "page.css", "page.js"))
+    package = Path(found["package"]).parent
+    assert all((package / "analysis" / name).is_file() for name in ("page.html", "page.css", "page.js"))
+    shared = [
+        path.name for path in (ROOT / "kdfeatures" / "pages").iterdir() if path.suffix in (".html", ".css", ".js")
+    ]
+    assert len(shared) > 3 and all((package / "pages" / name).is_file() for name in shared)
     script = subprocess.run([fresh / "bin" / "kdfeatures", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert "distill" in script.stdout

@@ -83,7 +83,7 @@ def _png(picture: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     # a palette takes a third of the bytes of full colour, and a page holds many of these
     few = Image.fromarray(picture).quantize(256, Image.Quantize.MAXCOVERAGE)
-    palette, ground = few.getpalette(), few.getpixel((0, 0))
+    palette, ground = few.getpalette() or [], int(np.asarray(few)[0, 0])
     palette[3 * ground : 3 * ground + 3] = picture[0, 0].tolist()  # no edge is seen where the picture ends
     few.putpalette(palette)
     few.save(buffer, "PNG", optimize=True)

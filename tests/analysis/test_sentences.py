@@ -27,7 +27,7 @@ def test_the_page_explains_every_measure():
 
 def test_the_first_examples_that_are_short_enough_are_shown():
     found = example_sentences(examples(), tokenizer(), {}, count=2, longest=5)
-    assert [sentence.text for sentence in found] == TEXTS[1:3]
+    assert [sentence.texts for sentence in found] == [(text,) for text in TEXTS[1:3]]
     assert found[0].tokens == ("[CLS]", "the", "dog", "slept", "[SEP]")
     assert found[0].inputs.student["input_ids"].shape == (1, 5)
     assert example_sentences(examples(), tokenizer(), {}, count=0, longest=1) == []
@@ -55,6 +55,17 @@ def test_texts_of_the_readers_own():
     assert pair.inputs.student["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1]]
 
 
+def test_texts_are_shown_as_they_were_written_and_pairs_apart():
+    own = own_sentences(["The DOG  slept", ["The dog", "A Cat"]], tokenizer(), {}, max_length=9)
+    assert [sentence.texts for sentence in own] == [("The DOG  slept",), ("The dog", "A Cat")]
+    pairs = Dataset.from_dict(dict(tokenizer()(["the dog", "a cat"], ["a dog", "dog blorp"])))
+    read = example_sentences(pairs, tokenizer(), {}, count=2, longest=9)
+    assert [sentence.texts for sentence in read] == [("the dog", "a dog"), ("a cat", "dog [UNK]")]
+    written = [("The Dog", "A dog"), None]
+    found = example_sentences(pairs, tokenizer(), {}, texts=written, count=2, longest=9)
+    assert [sentence.texts for sentence in found] == [written[0], read[1].texts]
+
+
 def test_mistakes_are_told():
     with pytest.raises(UserError, match="no example has at most inspect.sentence_tokens=3 tokens; the shortest has 5"):
         example_sentences(examples(), tokenizer(), {}, count=2, longest=3)
@@ -64,7 +75,7 @@ def test_mistakes_are_told():
         with pytest.raises(UserError, match="where a text, or a list of two, should be"):
             own_sentences([wrong], tokenizer(), {}, max_length=8)
     sentences = example_sentences(examples(), tokenizer(), {}, count=4, longest=99)
-    with pytest.raises(UserError, match="maps of 4 sentences takes about 2 MiB, more than inspect.max_page_mib=1;"):
+    with pytest.raises(UserError, match="maps of 4 sentences takes about 4 MiB, more than inspect.max_page_mib=1;"):
         check_page(sentences, 24, figures=20, max_mib=1)
     check_page(sentences, 24, figures=4, max_mib=1)
 

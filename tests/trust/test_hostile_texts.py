@@ -13,7 +13,7 @@ from support.inspected import inspect_call, save_encoder
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from kdfeatures.analysis.html_page import write_page
+from kdfeatures.analysis.html_page import Picture, write_page
 from kdfeatures.cli.main import main
 from kdfeatures.runs.results import markdown
 
@@ -42,11 +42,12 @@ class _Tags(HTMLParser):
 
 def page(folder, text):
     pyplot.imsave(folder / "layers.png", [[0.0, 1.0]])
+    picture = (folder / "layers.png").read_bytes()
     write_page(
         folder / "page.html",
         title=f"title {text}",
         facts={f"name {text}": f"fact {text}"},
-        layers=(folder / "layers.png", f"picture {text}"),
+        layers=Picture.of(picture, picture, f"picture {text}"),
         summary=[{f"head {text}": f"cell {text}", "b": text, "c": text}],
         data={"sentences": [{"tokens": [text]}]},
         footer=f"footer {text}",

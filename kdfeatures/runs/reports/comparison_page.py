@@ -57,7 +57,7 @@ def footer() -> str:
 
 def _table(rows: Sequence[ArmDifference], by_arm: Mapping[tuple[str, str], Arm], folder: Path) -> str:
     metric = rows[0].metric
-    lines = []
+    lines: list[dict[str, str | Cell]] = []
     for row in rows:
         spread = f" ± {100 * row.std:.1f}" if row.std is not None else ""
         arm = by_arm.get((row.task, row.arm))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -55,6 +56,19 @@ def test_means_spread_and_differences_are_those_of_the_runs(runs):
     assert 0 < float(best["low"]) < 31 / EXAMPLES < float(best["high"])
     assert "better than hard: tinybert; not told apart: 1 of 2" in text
     assert all((runs / "comparison" / f"comparison.{ending}").stat().st_size > 1000 for ending in ("png", "svg"))
+
+
+def test_the_page_says_what_the_table_says_and_leads_to_the_runs(runs, capsys):
+    entries = [{"step": step, "loss": 1.0, "loss/hidden": 3 / step} for step in (10, 20)]
+    (runs / "recipe=tinybert,seed=1" / "trainer_state.json").write_text(json.dumps({"log_history": entries}))
+    rows, text = compared(runs, "baseline=hard")
+    page = (runs / "comparison" / "report.html").read_text()
+    assert "open report.html there in a browser" in capsys.readouterr().out
+    assert "better than hard: tinybert; not told apart: 1 of 2" in page
+    assert f"{100 * float(rows['tinybert']['mean']):.1f} ± " in page
+    assert 'href="../recipe%3Dtinybert%2Cseed%3D2"' in page
+    assert page.count("<polyline") == 2 and "5 runs kept no log of training." in page
+    assert not re.search(r"https?://|(src|href)=\"(?!data:|\.\./)", page)
 
 
 def test_it_says_so_when_nothing_differs_beyond_noise(runs, capsys):

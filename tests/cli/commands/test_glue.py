@@ -3,8 +3,11 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from support.browser import chromium
+from support.screens import NAMES, SCREENS, check_screen
 
 from kdfeatures.benchmark.grid_run import RUN, GridRun
 from kdfeatures.cli.main import main
@@ -71,6 +74,27 @@ def test_the_tables_are_those_of_the_runs(grid):
     assert (folder / "plot.png").stat().st_size > 1000
     whole = json.loads((folder / "results.json").read_text())
     assert [row["arm"] for row in whole["rows"]] == list(rows)[:3]
+
+
+@pytest.mark.parametrize(("width", "height", "dark"), SCREENS, ids=NAMES)
+def test_the_page_has_the_tables_gains_and_curves_and_fits_every_screen(grid, width, height, dark):
+    folder, _ = grid
+    rows = of_csv(folder)
+    with chromium() as page:
+        page.open(folder / "report.html", width=width, height=height, dark=dark)
+        check_screen(page, dark=dark)
+        tables = page.run("""[...document.querySelectorAll('table')].map((table) => [...table.tBodies[0].rows].map(
+            (row) => [...row.cells].map((cell) => cell.textContent)))""")
+        assert [row[0] for row in tables[0]] == ["teacher", "hard", "tinybert_joint, other texts", "tinybert_joint"]
+        for line in tables[1]:
+            assert line[2].startswith(f"accuracy {100 * float(rows[line[1]]['mean']):.1f} ± ")
+        names = page.run("[...document.querySelectorAll('.intervals .who')].map((name) => name.textContent)")
+        assert set(names) == {"tinybert_joint, other texts", "tinybert_joint", ""}
+        assert "over hard" in page.run("document.querySelector('.intervals').textContent")
+        terms = page.run("[...document.querySelectorAll('.curve figcaption')].map((title) => title.textContent)")
+        assert set(terms) == {"labels", "logits", "hidden", "attention"}  # so short a run logs its last step alone
+        links = page.run("[...document.querySelectorAll('a')].map((a) => decodeURIComponent(new URL(a.href).pathname))")
+        assert len(links) == 3 * 2 and all((Path(link) / "results.json").exists() for link in links)
 
 
 @pytest.fixture
