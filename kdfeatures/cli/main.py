@@ -28,7 +28,7 @@ from kdfeatures.cli.arguments import jobs_of, overrides_first, parse_arguments
 from kdfeatures.cli.endings import signals_in_one_line, system_errors_in_one_line
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
 from kdfeatures.cli.refusals import FolderBefore, undo
-from kdfeatures.cli.spoken import spoken
+from kdfeatures.cli.spoken import quiet_libraries, spoken
 from kdfeatures.cli.task_choice import check_task_named
 from kdfeatures.cli.trust import check_hydra_node
 from kdfeatures.config.compose import check_allow_targets, check_seed, quoted
@@ -254,7 +254,9 @@ def _command(name: str) -> Any:
     collects = gc.isenabled()
     gc.disable()  # an import makes millions of objects and no garbage; looking for it takes a seventh of the time
     try:
-        return importlib.import_module(f"kdfeatures.cli.commands.{name}")
+        module = importlib.import_module(f"kdfeatures.cli.commands.{name}")
+        quiet_libraries()
+        return module
     finally:
         if collects:
             gc.enable()
@@ -264,7 +266,6 @@ def _quieten() -> None:
     # a library's advice to its own developers is noise to the user of a command
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _fail(error: UserError) -> NoReturn:

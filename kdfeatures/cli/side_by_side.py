@@ -10,6 +10,7 @@ from typing import Any
 
 import joblib
 
+from kdfeatures.cli.spoken import quiet_libraries
 from kdfeatures.config.option_errors import option_line
 from kdfeatures.errors import UserError
 from kdfeatures.runtime.threads import torch_threads
@@ -52,6 +53,7 @@ def _heard(
     printed, bars = io.StringIO(), io.StringIO()  # bars of several runs would be drawn over one another
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(bars), torch_threads(threads):
         logging.basicConfig(stream=printed, format="%(message)s", level=logging.INFO, force=True)
+        quiet_libraries()
         try:
             result = run(*call)
         except UserError as error:  # a subclass may not come through to the other process as it is

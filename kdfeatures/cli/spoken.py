@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+LIBRARIES = ("httpx", "httpx2", "httpcore", "huggingface_hub", "urllib3", "filelock")  # a line for every request
 
 
 class _Printed(logging.Handler):
@@ -12,6 +15,20 @@ class _Printed(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), flush=True)
+
+
+def quiet_libraries() -> None:
+    """Let libraries log what went wrong alone, and show no bars but those of downloads, as far as they are loaded."""
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if "transformers" in sys.modules:
+        from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+        from transformers.utils.logging import disable_progress_bar
+
+        shows = not are_progress_bars_disabled()
+        disable_progress_bar()  # of loading and saving weights; with them, those of downloads
+        if shows:
+            enable_progress_bars()
 
 
 @contextmanager

@@ -44,6 +44,7 @@ from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.term import Term
 from kdfeatures.errors import UserError
 from kdfeatures.features import OPERANDS
+from kdfeatures.hub.models import with_revision
 from kdfeatures.losses import HardLabel
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.encoders import EncoderSpec
@@ -159,7 +160,7 @@ def evaluate_settings(cfg: Config, output_dir: Path | None = None) -> EvaluateSe
     return EvaluateSettings(
         task=task,
         data=data,
-        path=model.path,
+        path=with_revision(model.path, model.revision, "model.path"),
         force=model.force,
         batch_size=model.batch_size,
         seed=config["seed"],
@@ -182,7 +183,7 @@ def export_settings(cfg: DictConfig, output_dir: Path) -> ExportSettings:
     return ExportSettings(
         task=task,
         data=data,
-        path=model.path,
+        path=with_revision(model.path, model.revision, "model.path"),
         force=model.force,
         batch_size=model.batch_size,
         seed=config["seed"],
@@ -198,8 +199,7 @@ def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> Inspect
     config = _plain(cfg, output_dir, InspectOptions)
     task, data = task_of(config), section(config, "data", DataSettings)
     inspect = section(config, "inspect", InspectSettings)
-    paths = {name: section(config, name, _PathOnly).path for name in ("teacher", "student", "before")}
-    teacher, student = (_compared(paths[name], name) for name in ("teacher", "student"))
+    teacher, student = (_compared(section(config, name, _PathOnly), name) for name in ("teacher", "student"))
     return InspectRunSettings(
         task=task,
         data=data,
@@ -207,7 +207,7 @@ def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> Inspect
         seed=config["seed"],
         teacher=teacher,
         student=student,
-        before=paths["before"],
+        before=section(config, "before", _PathOnly).path,
         mapping=ConfiguredMap(config["mapping"], "mapping", config["allow_targets"]),
         inspect=inspect,
         output=_output(config),
@@ -215,10 +215,10 @@ def inspect_settings(cfg: DictConfig, output_dir: Path | None = None) -> Inspect
     )
 
 
-def _compared(path: str | None, name: str) -> str:
-    if path is None:
+def _compared(model: _PathOnly, name: str) -> str:
+    if model.path is None:
         raise UserError(f"inspect compares a student with its teacher: give {name}.path=FOLDER_OR_HUB_ID.")
-    return path
+    return with_revision(model.path, model.revision, f"{name}.path")
 
 
 def stage_settings(stage: Stage, objective: Objective | None = None, terms: Terms | None = None) -> StageSettings:
@@ -280,9 +280,10 @@ def check_stream(data: DataSettings, trainer: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _ScoredModel:
-    """path: folder or Hub id. force: score a model whose head or label names would be refused."""
+    """path, revision: folder or Hub id. force: score a model whose head or label names would be refused."""
 
     path: str | None = None
+    revision: str | None = None
     force: bool = False
     batch_size: Annotated[int, Count] = 128
 
@@ -290,6 +291,7 @@ class _ScoredModel:
 @dataclass(frozen=True)
 class _PathOnly:
     path: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -326,9 +328,11 @@ def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the classes of the model that is scored or that teaches, where its config names them; else nothing."""
     if (config["task"].get("files") or {}).get("train") is not None:
         return {}
-    paths = [(name, (config.get(name) or {}).get("path")) for name in ("model", "teacher")]
-    for name, path in paths:
-        names = [] if path is None else class_names(load_config(path, f"{name}.path").id2label or {})
+    for name in ("model", "teacher"):
+        node = config.get(name) or {}
+        option, path = f"{name}.path", node.get("path")
+        source = None if path is None else with_revision(path, node.get("revision"), option)
+        names = [] if source is None else class_names(load_config(source, option).id2label or {})
         if names and not is_generic(names):
             return {"labels": names, "metrics": ["accuracy"]}
     return {}

@@ -35,10 +35,13 @@ ENDINGS = (*BUILDERS, ".txt.gz", ".json.gz", ".jsonl.gz")
 Texts: TypeAlias = Dataset | IterableDataset
 
 
-def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict | IterableDatasetDict:
+def load_text(
+    task: Task, path: str | None, *, streaming: bool, revision: str | None = None
+) -> DatasetDict | IterableDatasetDict:
     """Return the splits of a text task that are there, with its text column alone and without blank texts.
 
-    path: data.path: a file, a pattern, a folder of files or of save_to_disk, or a Hub dataset. Raises UserError when
+    path: data.path: a file, a pattern, a folder of files or of save_to_disk, or a Hub dataset, of which revision: is a
+    branch, a tag or a commit. Raises UserError when
     there is none such, or no text column in it.
     """
     if path is None:
@@ -51,7 +54,7 @@ def load_text(task: Task, path: str | None, *, streaming: bool) -> DatasetDict |
     elif is_url(path) or Path(path).exists() or is_pattern(path):
         splits = _of_files(task, path, streaming=streaming)
     else:
-        splits = sources.dataset_from_hub(path, task, streaming=streaming)
+        splits = sources.dataset_from_hub(path, task, streaming=streaming, revision=revision)
     text_splits = {split: _texts(texts, task, f"split '{split}' of {path}") for split, texts in splits.items()}
     if not text_splits:
         raise UserError(f"data.path={path} holds none of the splits {', '.join(task.splits)}.")

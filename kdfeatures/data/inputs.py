@@ -57,7 +57,8 @@ class TaskData:
     ) -> TaskData:
         """Load the task's data; see kdfeatures.data.load.load_task and `hold_out` for what may be wrong with them."""
         id_column = None if outputs is None else outputs.id_column
-        raw = load_task(task, data.path, seed=DATA_SEED, ids=() if id_column is None else (id_column,))
+        ids = () if id_column is None else (id_column,)
+        raw = load_task(task, data.path, revision=data.revision, seed=DATA_SEED, ids=ids)
         if data.held_out is not None:
             train = task.splits["train"]
             remaining, held_out = hold_out(

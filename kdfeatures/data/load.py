@@ -22,16 +22,25 @@ TEXTS_AT_ONCE = 1000
 DATA_SEED = 0  # of generated tasks: all runs see the same data, whatever their own seed
 
 
-def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids: Sequence[str] = ()) -> DatasetDict:
+def load_task(
+    task: Task,
+    path: str | None = None,
+    *,
+    revision: str | None = None,
+    seed: int = DATA_SEED,
+    ids: Sequence[str] = (),
+) -> DatasetDict:
     """Load the splits of a task, under the data's own names for them.
 
     path: a local copy in the Hub's layout; for a task of the user's files, the folder their paths start from;
-    None takes the Hub and the working folder. seed: for generated tasks only. ids: columns of the user's files that
+    None takes the Hub and the working folder. revision: of data on the Hub; see DataSettings. seed: for generated tasks only. ids: columns of the user's files that
     are read beside the task's own, as they are written.
     Labels come as the task's kind has them; names in a text column become ids.
     Splits may be missing: `split_of` says so. Raises UserError for missing folders, files and columns, for
     labels outside the task's, and, at once, for a Hub that does not answer.
     """
+    if revision is not None and (task.embedded or task.files or path is not None):
+        raise UserError(f"data.revision={revision} is of data on the Hub, of which task '{task.name}' reads none.")
     if task.embedded:
         if path is not None:
             raise UserError(f"task '{task.name}' is generated; leave out data.path='{path}'")
@@ -43,7 +52,7 @@ def load_task(task: Task, path: str | None = None, *, seed: int = DATA_SEED, ids
     elif path is not None:
         raw = sources.from_folder(task, Path(_with_config(path, task)))
     else:
-        raw = sources.from_hub(task)
+        raw = sources.from_hub(task, revision)
     kind = task_type(task)
     if task.has_labels:
         train = task.splits.get("train")

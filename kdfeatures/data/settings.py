@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from kdfeatures.errors import UserError
@@ -18,6 +19,7 @@ class DataSettings:
     Args:
         path: a local copy in the Hub's layout, or for the user's files the folder their paths start from; None takes
             the Hub, and the working folder.
+        revision: of data on the Hub, for which it is asked; None takes what the local cache has, else the newest.
         max_length: tokens after which texts are cut.
         streaming: text without labels is read while training.
         train_examples, labelled: how many training examples to use, and how many of them keep their label; None all.
@@ -26,12 +28,20 @@ class DataSettings:
     """
 
     path: str | None = None
+    revision: str | None = None
     max_length: Annotated[int, Range(1, 10**6)] = 128
     streaming: bool = False
     train_examples: Annotated[int | None, Count] = None
     held_out: Annotated[float | None, Share] = None
     labelled: Annotated[int | None, Count] = None
     pool: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.revision is not None and self.path is not None and Path(self.path).exists():
+            raise UserError(
+                f"data.revision={self.revision} is of data on the Hub, but data.path={self.path} is here; leave one of "
+                "them out."
+            )
 
 
 def check_data(task: Task, data: DataSettings) -> None:

@@ -6,10 +6,13 @@ behind, and a file that changed is never answered from an older copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets import DatasetDict, IterableDatasetDict, load_dataset
+from huggingface_hub import constants
 
 from kdfeatures.data.files import (
     SHARD,
@@ -23,8 +26,10 @@ from kdfeatures.data.files import (
 )
 from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import no_progress_bars
-from kdfeatures.hub import offline_unless_hub_answers
+from kdfeatures.hub.reach import offline, offline_unless_hub_answers, silence
 from kdfeatures.tasks.task import Task
+
+logger = logging.getLogger(__name__)
 
 ID = "idx"  # what GLUE calls the ids of its examples
 
@@ -84,28 +89,72 @@ def format_of(task: Task) -> FileFormat:
     return FileFormat(task.delimiter, task.encoding, task.quotes)
 
 
-def from_hub(task: Task) -> DatasetDict:
+def from_hub(task: Task, revision: str | None = None) -> DatasetDict:
     """Load the dataset from the Hub or the local cache; raises UserError at once when neither has it."""
     assert task.dataset is not None
-    return dataset_from_hub(task.dataset, task, streaming=False)
+    return dataset_from_hub(task.dataset, task, streaming=False, revision=revision)
 
 
-def dataset_from_hub(name: str, task: Task, *, streaming: bool) -> DatasetDict | IterableDatasetDict:
-    """The same for any dataset's name, with the task's config and splits, and perhaps as a stream."""
-    failed = f"'{name}' ({task.config})"
+def dataset_from_hub(
+    name: str, task: Task, *, streaming: bool, revision: str | None = None
+) -> DatasetDict | IterableDatasetDict:
+    """The same for any dataset's name, with the task's config and splits, and perhaps as a stream.
+
+    Without a revision what the local cache has is taken as it is, and nothing is asked; a stream is read from the Hub.
+    """
+    raw = None if streaming or revision is not None else _of_cache(name, task.config)
+    if raw is None:
+        raw = _asked(name, task.config, streaming=streaming, revision=revision)
+    return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
+
+
+def _of_cache(name: str, config: str | None) -> DatasetDict | None:
     try:
-        with no_progress_bars(), offline_unless_hub_answers() as answers:
-            raw = load_dataset(name, task.config, streaming=streaming)
+        with no_progress_bars(), offline(), _silent():
+            raw = load_dataset(name, config)
+    except (OSError, ValueError, RuntimeError):  # it is not there, and the Hub is asked; what is wrong shows then
+        return None
+    logger.info(f"{name}: read from the local cache as it is there; data.revision=main takes the newest of the Hub.")
+    return raw
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what `datasets` warns of when it reads its cache, which is said in other words, from the screen."""
+    library = logging.getLogger("datasets")
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        library.setLevel(before)
+
+
+def _asked(
+    name: str, config: str | None, *, streaming: bool, revision: str | None
+) -> DatasetDict | IterableDatasetDict:
+    failed = f"'{name}' ({config})"
+    try:
+        with offline_unless_hub_answers() as answers:
+            if revision is not None and not answers:  # datasets would take any revision that is in the cache
+                raise ConnectionError
+            return load_dataset(name, config, streaming=streaming, revision=revision)
     except RuntimeError as error:  # of a dataset that is a script: datasets runs none
         raise UserError(f"{failed} cannot be loaded: {_first_line(error)}") from error
     except (OSError, ValueError) as error:
         if answers:
-            raise UserError(f"{failed} did not load from the Hub: {_first_line(error)}") from error
+            raise UserError(
+                f"{failed} did not load from the Hub at {constants.ENDPOINT}: {_first_line(error)}"
+            ) from error
+        if revision is not None:
+            raise UserError(
+                f"data.revision={revision} of {failed} is asked of the Hub, but {silence()}; leave it out to take what "
+                "is in the local cache"
+            ) from error
         raise UserError(
-            f"{failed} is not in the local cache and the Hub does not answer; "
+            f"{failed} is not in the local cache, and {silence()}; "
             "give a local copy with data.path=FOLDER, or choose a generated task, which needs no data"
         ) from error
-    return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
 
 
 def _of_saved(task: Task, folder: Path) -> DatasetDict:

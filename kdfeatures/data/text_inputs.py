@@ -46,7 +46,7 @@ class TextData:
                 f"{wrong} cuts text by the student's tokens, but the teacher has another tokenizer and needs whole "
                 f"texts; set {wrong.replace('true', 'false')}."
             )
-        raw = load_text(task, data.path, streaming=data.streaming)
+        raw = load_text(task, data.path, revision=data.revision, streaming=data.streaming)
         if task_type(task).scores:
             raw = held_out(raw, task)
         return cls(task, raw, tokenizer, data.max_length, others or {})

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import cached_file
-
 from kdfeatures.embeddings.pooling import MODES, Pooling
 from kdfeatures.errors import UserError
 from kdfeatures.files import write_whole
+from kdfeatures.hub.models import small_files_folder
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,8 @@ def read_pooling(path: str, option: str) -> Pooling:
     would make other vectors than sentence-transformers does: modules beside an encoder in the folder itself, one
     pooling, and a normalisation; several poolings at once; a prompt before every text; texts put into lower case.
     """
-    modules = _read(path, MODULES)
+    folder = Path(path) if Path(path).is_dir() else small_files_folder(path, option)
+    modules = _read(folder / MODULES)
     if modules is None:
         logger.info(f"{option}={path} has no {MODULES}: a text's vector is the mean of its tokens, not normalised.")
         return Pooling()
@@ -56,21 +56,21 @@ def read_pooling(path: str, option: str) -> Pooling:
             f"{option}={path} keeps its encoder in the folder {modules[0]['path']}, as old versions of "
             "sentence-transformers did; load and save it with a newer one."
         )
-    facts = _read(path, FACTS) or {}
+    facts = _read(folder / FACTS) or {}
     name = facts.get("default_prompt_name")
     if name is not None and (facts.get("prompts") or {}).get(name):
         raise UserError(
             f"{option}={path} puts the prompt '{name}' before every text; give a copy with default_prompt_name null in "
             f"its {FACTS}, and texts that have the prompt."
         )
-    texts = _read(path, TEXTS) or {}
+    texts = _read(folder / TEXTS) or {}
     if texts.get("do_lower_case"):
         raise UserError(
             f"{option}={path} puts texts into lower case before its tokenizer reads them (do_lower_case in {TEXTS}); "
             "give a copy whose tokenizer does it."
         )
     file = f"{modules[1]['path']}/config.json"
-    config = _read(path, file)
+    config = _read(folder / file)
     if config is None:
         raise UserError(f"{option}={path} lacks {file}, which its {MODULES} names.")
     modes = _modes(config)
@@ -104,18 +104,11 @@ def _modes(config: Mapping[str, Any]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _read(path: str, name: str) -> Any:
-    file = cached_file(
-        path,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    if file is None:
+def _read(file: Path) -> Any:
+    if not file.is_file():
         return None
     try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is no JSON: {error}") from error
 

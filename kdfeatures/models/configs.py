@@ -10,7 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from kdfeatures.errors import UserError, nearest
-from kdfeatures.models.folders import loading, require_folder
+from kdfeatures.models.folders import folder_of, loading
 from kdfeatures.ranges import MAX_HEADS, MAX_LAYERS, MAX_WIDTH
 
 # what a caller decides, and what a student would inherit: outputs that a forward pass returns and in which form, the
@@ -32,9 +32,9 @@ def load_config(path: str, option: str) -> PreTrainedConfig:
     Raises UserError for one that cannot be loaded, for quantised weights, and for sizes and activations that no model
     can have.
     """
-    require_folder(path, option)
+    folder = folder_of(path, option, "config")
     with loading(option, path, "model config"):
-        given, _ = PreTrainedConfig.get_config_dict(path)
+        given, _ = PreTrainedConfig.get_config_dict(str(folder))
         if not isinstance(given, dict) or given.get("model_type") not in CONFIG_MAPPING:
             if isinstance(given, dict) and given.get("auto_map"):
                 raise UserError(
@@ -43,7 +43,7 @@ def load_config(path: str, option: str) -> PreTrainedConfig:
                     "model yourself and give it to kdfeatures.DistillationTrainer."
                 )
             # its words for what is missing; of a type that transformers does not know no code is run
-            AutoConfig.from_pretrained(path, trust_remote_code=False)
+            AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
             raise ValueError("transformers does not know its model_type.")
     _check(given, f"{option}={path}")
     with loading(option, path, "model config"):

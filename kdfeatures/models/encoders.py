@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, PreTrai
 
 from kdfeatures.data.synthetic import tokenizer as synthetic_tokenizer
 from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.hub.models import check_revision, with_revision
 from kdfeatures.models.load import label_settings, load_for_task
 from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.ranges import MAX_HEADS, MAX_INTERMEDIATE, MAX_LAYERS, MAX_WIDTH, Range
@@ -19,9 +20,13 @@ POSITIONS = 64  # tokens; generated examples are shorter
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """path: folder or Hub id to fine-tune; None draws a random BERT of these sizes (generated tasks only)."""
+    """path: folder or Hub id to fine-tune; None draws a random BERT of these sizes (generated tasks only).
+
+    revision: branch, tag or commit of a model on the Hub; None takes the cache's, see kdfeatures.hub.models.
+    """
 
     path: str | None = None
+    revision: str | None = None
     layers: Annotated[int, Range(1, MAX_LAYERS)] = 4
     hidden_size: Annotated[int, Range(1, MAX_WIDTH)] = 64
     heads: Annotated[int, Range(1, MAX_HEADS)] = 4
@@ -30,11 +35,20 @@ class EncoderSpec:
     # the usual 0.02 is too small for so narrow an encoder
     initializer_range: Annotated[float, Range(0, 100, above=True)] = 0.05
 
+    def __post_init__(self) -> None:
+        check_revision(self.path, self.revision, "model")
+
+    @property
+    def source(self) -> str:
+        """The path with its revision; there must be one."""
+        assert self.path is not None
+        return with_revision(self.path, self.revision, "model.path")
+
 
 def start_model(spec: EncoderSpec, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model with a head for the task, and its tokenizer. Raises UserError for a task that needs a path."""
     if spec.path is not None:
-        return load_for_task(spec.path, "model.path", task), load_tokenizer(spec.path, "model.path")
+        return load_for_task(spec.source, "model.path", task), load_tokenizer(spec.source, "model.path")
     if task.embedded is None:
         raise UserError(
             f"task={task.name} needs a pretrained encoder: give model.path=FOLDER_OR_HUB_ID (only generated tasks "

@@ -7,26 +7,34 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 
 from kdfeatures.errors import UserError
-from kdfeatures.hub import require_model
+from kdfeatures.hub.models import config_folder, model_folder, small_files_folder, without_revision
 
 LFS = b"version https://git-lfs"  # how the pointer begins that git keeps in place of a large file
 ADAPTER = "adapter_config.json"
 
 
-def require_folder(path: str, option: str) -> None:
-    """Raise UserError unless `path` is a folder that may hold a model, or can be a name on the Hub that answers."""
+FROM_HUB = {"config": config_folder, "tokenizer": small_files_folder, "model": model_folder}
+
+
+def folder_of(path: str, option: str, what: Literal["config", "tokenizer", "model"]) -> Path:
+    """Return the folder with the config, also the tokenizer, or also the weights of a model: `path`, or in the cache.
+
+    path: a folder, or ORG/NAME or ORG/NAME@REVISION on the Hub. Raises UserError unless the folder may hold a model,
+    and for a model that neither the local cache nor the Hub has; see kdfeatures.hub.models.
+    """
     folder = Path(path)
-    if folder.is_dir():
-        _check_folder(folder, f"{option}={path}")
-        return
-    if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
-        raise UserError(f"{option}={path}: no such folder.")
-    require_model(path, f"{option}={path}")
+    if not folder.is_dir():
+        name = without_revision(path)
+        if folder.is_absolute() or path.startswith((".", "~")) or name.count("/") > 1:
+            raise UserError(f"{option}={path}: no such folder.")
+        folder = FROM_HUB[what](path, option)
+    _check_folder(folder, f"{option}={path}")
+    return folder
 
 
 def _check_folder(folder: Path, named: str) -> None:

@@ -14,7 +14,7 @@ from kdfeatures.embeddings.folder import read_pooling
 from kdfeatures.embeddings.pooling import give_vectors
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
-from kdfeatures.models.folders import list_of, loading
+from kdfeatures.models.folders import folder_of, list_of, loading
 from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
 from kdfeatures.runtime.quantized import packed_parameters
 from kdfeatures.tasks.registry import TaskType, task_type
@@ -150,16 +150,18 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
     config = load_config(path, option)
     for name, value in settings.items():
         setattr(config, name, value)
-    _check_size(auto, config, path, option)
+    folder = folder_of(path, option, "model")
+    _check_size(auto, config, folder, path, option)
     with loading(option, path, what):
         model, info = auto.from_pretrained(
-            path,
+            str(folder),
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
+    model.name_or_path = model.config._name_or_path = path  # and not where the cache keeps it
     broken = sorted(name for name, parameter in model.named_parameters() if not parameter.isfinite().all())
     if broken:
         raise UserError(
@@ -176,13 +178,13 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
     return model, info
 
 
-def _check_size(auto: Any, config: PreTrainedConfig, path: str, option: str) -> None:
+def _check_size(auto: Any, config: PreTrainedConfig, folder: Path, path: str, option: str) -> None:
     """Raise UserError for a config that asks for more weights than the files of its folder can hold.
 
     Loading would first make room for them, which may be more than the machine has.
     """
-    held = sum(file.stat().st_size for pattern in WEIGHTS for file in Path(path).glob(pattern))  # a byte each at least
-    if not held:  # a name on the Hub
+    held = sum(file.stat().st_size for pattern in WEIGHTS for file in folder.glob(pattern))  # a byte each at least
+    if not held:  # which transformers says in its words
         return
     with loading(option, path, "model"), torch.device("meta"):
         asked = sum(parameter.numel() for parameter in auto.from_config(config, trust_remote_code=False).parameters())

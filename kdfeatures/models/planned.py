@@ -22,7 +22,7 @@ def planned_teacher(
     if teacher.outputs is not None:
         return None
     if teacher.path is not None:
-        return load_config(teacher.path, option)
+        return load_config(teacher.source(option), option)
     if task.embedded is None or own is None:
         raise UserError(
             f"task={task.name} needs a teacher: give {option}=FOLDER_OR_HUB_ID, for instance one that "
@@ -34,6 +34,6 @@ def planned_teacher(
 def planned_student(student: StudentSpec, teacher: PreTrainedConfig | None, task: Task) -> PreTrainedConfig:
     """Return the config of the student; teacher: None where it has a path of its own."""
     if student.path is not None:
-        return load_config(student.path, "student.path")
+        return load_config(student.source, "student.path")
     assert teacher is not None  # stored outputs need a student with a path
     return planned_config(student, teacher, task)

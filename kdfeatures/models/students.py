@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from kdfeatures.capture.families import family_of
 from kdfeatures.embeddings.pooling import give_vectors, pooling_of
 from kdfeatures.errors import ConfigError, nearest
+from kdfeatures.hub.models import check_revision, with_revision
 from kdfeatures.models.batches import Batch
 from kdfeatures.models.heads import select_outputs
 from kdfeatures.models.load import label_settings, load_for_task
@@ -32,6 +33,7 @@ class StudentSpec:
 
     Args:
         path: folder or Hub id; the sizes are then its own.
+        revision: of a path on the Hub, as the teacher's.
         init: "teacher" copies teacher layers, embeddings and head; "pruned" keeps, at any smaller sizes, the teacher's
             most important heads, neurons and directions (kdfeatures.models.pruning); "pca" starts a narrower one from
             the teacher's embeddings along their leading principal directions; "random" draws all weights.
@@ -62,8 +64,10 @@ class StudentSpec:
     freeze_head: bool = False
     vocabulary: str | None = None
     vocabulary_corpus: str | None = None
+    revision: str | None = None
 
     def __post_init__(self) -> None:
+        check_revision(self.path, self.revision, "student")
         if self.vocabulary not in (None, "task"):
             raise ConfigError(
                 "is unknown",
@@ -80,6 +84,12 @@ class StudentSpec:
                 hint="set vocabulary=task",
                 section="student",
             )
+
+    @property
+    def source(self) -> str:
+        """The path with its revision; there must be one."""
+        assert self.path is not None
+        return with_revision(self.path, self.revision, "student.path")
 
     @property
     def measures(self) -> bool:
@@ -118,7 +128,7 @@ def _built(
                     name=name,
                     size=value,
                 )
-        student = load_for_task(spec.path, "student.path", task)
+        student = load_for_task(spec.source, "student.path", task)
         if spec.freeze_head:
             copy_head(student, teacher, teacher_columns)
         return student

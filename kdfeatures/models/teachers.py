@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kdfeatures.embeddings.folder import read_pooling
 from kdfeatures.embeddings.pooling import give_vectors
 from kdfeatures.errors import ConfigError, UserError, nearest
+from kdfeatures.hub.models import check_revision, with_revision
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.tokenizers import load_tokenizer
@@ -37,6 +38,7 @@ class TeacherSettings:
         path: folder or Hub id; None trains one (generated tasks only).
         outputs: file or folder of its answers instead of a model (kdfeatures.data.predictions_file), found by
             `id_column` of the data.
+        revision: branch, tag or commit of a model on the Hub; None takes the cache's, see kdfeatures.hub.models.
         weight: its share in the averaged distribution of several teachers.
         force: distil a teacher whose label names or quality would be refused.
         dtype, compile: how it runs when it teaches.
@@ -44,6 +46,7 @@ class TeacherSettings:
     """
 
     path: str | None = None
+    revision: str | None = None
     outputs: str | None = None
     id_column: str | None = None
     weight: Annotated[float, NotNegative] = 1.0
@@ -54,11 +57,17 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
+        check_revision(self.path, self.revision, "teacher")
+
+    def source(self, option: str = "teacher.path") -> str:
+        """Return the path with its revision; there must be one. option: how errors name it."""
+        assert self.path is not None  # what has stored outputs or is trained first, is not loaded
+        return with_revision(self.path, self.revision, option)
 
 
 @dataclass(frozen=True)
 class OtherTeacherSettings:
-    """A further teacher: path and weight as those of TeacherSettings; in all else it is treated like the main one.
+    """A further teacher: path, revision and weight as those of TeacherSettings; else it is treated like the main one.
 
     shuffled: its weights in random order, a control: what is matched then means nothing. permuted: it reads other texts
     of the batch than the student, another control.
@@ -68,6 +77,11 @@ class OtherTeacherSettings:
     weight: Annotated[float, NotNegative] = 1.0
     shuffled: bool = False
     permuted: bool = False
+    revision: str | None = None
+
+    def source(self, option: str) -> str:
+        """Return the path with its revision."""
+        return with_revision(self.path, self.revision, option)
 
 
 @dataclass(frozen=True)
@@ -214,12 +228,12 @@ def load_teachers(
 
     Raises UserError as `load_teacher` does.
     """
-    assert settings.path is not None  # what has stored outputs or is trained first, does not come here
-    model, tokenizer, columns = load_teacher(settings.path, task, force=settings.force)
+    model, tokenizer, columns = load_teacher(settings.source(), task, force=settings.force)
+    assert settings.path is not None
     loaded = {DEFAULT_TEACHER: Teacher(settings.path, model, columns, tokenizer=tokenizer)}
     for name, other in others.items():
         option = option_of(name)
-        model, tokenizer, columns = load_teacher(other.path, task, force=settings.force, option=option)
+        model, tokenizer, columns = load_teacher(other.source(option), task, force=settings.force, option=option)
         if other.shuffled:
             shuffle_weights(model)
         loaded[name] = Teacher(other.path, model, columns, other.shuffled, other.permuted, tokenizer)

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
-from kdfeatures.models.folders import loading
+from kdfeatures.models.folders import folder_of, loading
 from kdfeatures.models.limits import token_limit
 
 
@@ -20,9 +20,10 @@ def load_tokenizer(path: str, option: str) -> PreTrainedTokenizerBase:
     absolute positions, padding and truncation that are stored in its file, inputs without an attention mask, and
     dropout of merges. Raises UserError for one that cannot be loaded, knows no words, or cannot pad.
     """
-    config = load_config(path, option)
+    config, folder = load_config(path, option), folder_of(path, option, "tokenizer")
     with loading(option, path, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), config=config, trust_remote_code=False)
+    tokenizer.name_or_path = path
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # without its files transformers makes one of the model's kind that turns every word into [UNK]
         raise UserError(f"{option}={path} holds no tokenizer; copy tokenizer.json and tokenizer_config.json there.")

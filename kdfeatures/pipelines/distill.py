@@ -337,11 +337,11 @@ def _continue_from(stage: StageSettings, folder: Path) -> StageSettings:
 def _next_generation(stage: StageSettings, folder: Path, number: int) -> StageSettings:
     """Return a stage in which the student in `folder` teaches a new one."""
     seed = stage.seed if stage.student.seed is None else stage.student.seed
-    teacher = {"path": str(folder), "outputs": None, "id_column": None}
+    teacher = {"path": str(folder), "revision": None, "outputs": None, "id_column": None}
     student = {"seed": seed + number - 1}
     return replace(
         stage,
-        teacher=replace(stage.teacher, path=str(folder), outputs=None, id_column=None),
+        teacher=replace(stage.teacher, path=str(folder), revision=None, outputs=None, id_column=None),
         student=replace(stage.student, seed=seed + number - 1),
         record=merged(stage.record, {"teacher": teacher, "student": student}),
     )

@@ -92,10 +92,10 @@ def inspected_examples(
     if data.streaming:
         raise UserError("data.streaming=true has no use here: a few texts are chosen from all; leave it out.")
     if not task.is_text:
-        raw = split_of(load_task(task, data.path, seed=DATA_SEED), task, split)
+        raw = split_of(load_task(task, data.path, revision=data.revision, seed=DATA_SEED), task, split)
     else:
         task = replace(task.without_outputs, reading=replace(task.text_reading, blocks=False))
-        raw = split_of(load_text(task, data.path, streaming=False), task, split)
+        raw = split_of(load_text(task, data.path, revision=data.revision, streaming=False), task, split)
     chosen, task = task_type(task).as_read(sample(raw, count, seed), task)
     encoded = encode(chosen, tokenizer, task, data.max_length)
     written = _written(chosen, task, encoded, data.max_length)

@@ -46,7 +46,9 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
         option = "teacher.path" if stage.task == settings.task else f"stages.{stage.key}.teacher.path"
         teacher = first_student if stage.born_again else planned_teacher(stage.teacher, encoder, stage.task, option)
         first_student = first_student or planned_student(stage.student, teacher, stage.task)
-        others = {name: load_config(other.path, option_of(name)) for name, other in stage.others.items()}
+        others = {
+            name: load_config(other.source(option_of(name)), option_of(name)) for name, other in stage.others.items()
+        }
         objective = bind(stage.objective, first_student, teacher, others, outputs=stage.task.outputs)
         if stage.trainer is not None:
             arguments = stage.trainer.training_arguments(
@@ -69,7 +71,7 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
 def plan_finetuning(settings: FinetuneSettings, output_dir: Path) -> None:
     """Raise UserError for what shows to be wrong with a fine-tuning before its model is loaded."""
     if settings.model.path is not None:
-        load_config(settings.model.path, "model.path")
+        load_config(settings.model.source, "model.path")
     elif settings.task.embedded is not None:
         random_config(settings.model, settings.task)
     settings.trainer.training_arguments(

@@ -100,7 +100,7 @@ class DistillationSetup:
             outputs = StoredOutputs.read(stage.teacher.outputs, task, stage.teacher.id_column)
             teachers = {DEFAULT_TEACHER: Teacher(stage.teacher.outputs, None, list(range(task.num_labels)))}
             assert stage.student.path is not None  # kdfeatures.config.teachers sees to it
-            tokenizer = load_tokenizer(stage.student.path, "student.path")
+            tokenizer = load_tokenizer(stage.student.source, "student.path")
         main = teachers[DEFAULT_TEACHER]
         set_seed(stage.seed if stage.student.seed is None else stage.student.seed)
         student = build_student(stage.student, main.model, main.columns, task)
@@ -285,7 +285,7 @@ def check_comparable(
 def student_tokenizer(student: StudentSpec, main: Teacher) -> PreTrainedTokenizerBase:
     """Return what the student reads text with: its folder's tokenizer, or for one made anew the main teacher's."""
     if student.path is not None:
-        return load_tokenizer(student.path, "student.path")
+        return load_tokenizer(student.source, "student.path")
     assert main.tokenizer is not None
     return main.tokenizer
 

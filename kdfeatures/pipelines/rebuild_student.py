@@ -58,7 +58,7 @@ def _rebuilt(config: Mapping[str, Any], results: Mapping[str, Any], teacher: str
     spec, first = section(config, "student", StudentSpec), stages[0].config
     task = task_of_stage(first)
     if spec.path is not None:
-        return Before(load_trained(spec.path, "student.path", task_type(task), force=True), f"began as {spec.path}")
+        return Before(load_trained(spec.source, "student.path", task_type(task), force=True), f"began as {spec.path}")
     path = first["teacher"]["path"]
     learned_from = results["teacher"]["path"] if path is None else path
     if not _is_same(learned_from, teacher):

@@ -7,9 +7,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
-from kdfeatures import hub
 from kdfeatures.data.load import load_task, split_of
 from kdfeatures.errors import UserError
+from kdfeatures.hub import reach as hub
 from kdfeatures.tasks.task import Task
 
 PAIRS = Task(
@@ -210,6 +210,7 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "get_session", NoNetwork)
+    monkeypatch.setattr(hub, "_answered", {})
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "cache"
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from huggingface_hub import HfApi, constants
 
-from kdfeatures import hub
+from kdfeatures.hub import reach as hub
 from kdfeatures.runs.publishing import upload as push
 
 
@@ -35,6 +35,7 @@ def online_hub(monkeypatch):
             self.uploaded[asked["repo_id"]] = asked["commit_message"]
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "_answered", {})
     monkeypatch.setattr(hub, "get_token", lambda: "hf_token")
     monkeypatch.setattr(hub, "get_session", lambda: SimpleNamespace(head=lambda url, timeout: None))
     monkeypatch.setattr(hub, "HfApi", Api)

@@ -115,7 +115,7 @@ def _split(file: SubmissionFile, data: DataSettings) -> tuple[Task, DatasetDict]
     config = yaml.safe_load((conf_dir() / "task" / f"{file.task}.yaml").read_text(encoding="utf-8"))
     task = Task.from_config(config)
     task = replace(task, splits={file.split: task.splits[file.split]})
-    raw = load_task(task, data.path)
+    raw = load_task(task, data.path, revision=data.revision)
     examples = split_of(raw, task, file.split)
     check_rows(file, len(examples))
     if "idx" in examples.column_names:

@@ -73,7 +73,7 @@ def check_units(units: Sequence[ArmSchedule], settings: GridRunSettings, cfg: Di
     data = section(plain_config(cfg, output_dir), "data", DataSettings)
     for name in settings.grid.tasks:
         task = task_of(plain_config(compose("distill", [f"task={name}"]), output_dir))
-        raw = load_task(task, data.path, seed=DATA_SEED)
+        raw = load_task(task, data.path, revision=data.revision, seed=DATA_SEED)
         for split in ("train", cfg.split):
             split_of(raw, task, split)
     if settings.grid.submission is not None:

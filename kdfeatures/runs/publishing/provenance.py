@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kdfeatures.hub.models import without_revision
 from kdfeatures.runs.results import FILE, read_results
 
 PATH = "path"  # the option of a model or of data: a folder, or an id of the Hub
@@ -79,6 +80,6 @@ def base_models(config: Mapping[str, Any]) -> list[str]:
 
 def _bases(path: str) -> Iterator[str]:
     if not is_local(path):
-        yield path
+        yield without_revision(path)
     elif (Path(path) / FILE).is_file():
         yield from read_results(Path(path)).get("base_models") or []

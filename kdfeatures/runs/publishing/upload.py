@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from kdfeatures.errors import UserError
-from kdfeatures.hub import require_upload
+from kdfeatures.hub.reach import require_upload
 from kdfeatures.runs.publishing.model_card import write_card
 from kdfeatures.runs.publishing.provenance import public
 from kdfeatures.runs.results import write_results

@@ -10,9 +10,9 @@ from support.composing import compose
 from support.shared_data import glue_task
 from support.uploading import online_hub
 
-from kdfeatures import hub
 from kdfeatures.cli.spoken import spoken
 from kdfeatures.errors import UserError
+from kdfeatures.hub import reach as hub
 from kdfeatures.runs.publishing import upload as push
 
 
@@ -103,6 +103,7 @@ def test_what_cannot_be_uploaded_is_refused_before_the_run(run, online, monkeypa
     online.error = HfHubHTTPError("401", response=SimpleNamespace(headers={}, request=None))
     assert "the Hub does not take the token; run `hf auth login`, or set HF_TOKEN." in refused(run, "me/student")
     monkeypatch.setattr(hub, "get_session", lambda: SimpleNamespace())
+    monkeypatch.setattr(hub, "_answered", {})
     assert f"the Hub at {constants.ENDPOINT} does not answer" in refused(run, "me/student")
     monkeypatch.setattr(hub, "get_token", lambda: None)
     assert "needs a token of the Hub; run `hf auth login`, or set HF_TOKEN." in refused(run, "me/student")

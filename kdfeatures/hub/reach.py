@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from huggingface_hub import HfApi, constants, get_session, get_token, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, get_session, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from kdfeatures.errors import UserError
 
 PROBE_SECONDS = 3.0
+KNOWN_SECONDS = 60.0  # for so long nobody asks again
 
-
-def require_model(name: str, option: str) -> None:
-    """Return when the model `name` is in the local cache or the Hub answers; otherwise raise UserError at once.
-
-    option: how the user asked for it, such as "teacher.path=org/name".
-    """
-    try:
-        if isinstance(try_to_load_from_cache(name, "config.json"), str):
-            return
-    except HFValidationError as error:
-        raise UserError(f"{option}: no such folder, and no model on the Hub can have this name.") from error
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(
-            f"{option}: no such folder, and the model '{name}' is not in the local cache while HF_HUB_OFFLINE=1; "
-            "give a local folder, or unset HF_HUB_OFFLINE."
-        )
-    if not _hub_answers():
-        raise UserError(
-            f"{option}: no such folder, and the Hub at {constants.ENDPOINT} does not answer; give a local folder."
-        )
+_answered: dict[str, tuple[float, bool]] = {}  # when, and whether, by endpoint
 
 
 def require_upload(repository: str, option: str) -> None:
@@ -48,12 +31,19 @@ def require_upload(repository: str, option: str) -> None:
         raise UserError(f"{option} needs the Hub, but HF_HUB_OFFLINE=1; unset it, or leave out push_to_hub.")
     if get_token() is None:
         raise UserError(f"{option} needs a token of the Hub; run `hf auth login`, or set HF_TOKEN.")
-    if not _hub_answers():
+    if not hub_answers():
         raise UserError(f"{option}: the Hub at {constants.ENDPOINT} does not answer; leave out push_to_hub.")
     try:
         HfApi().whoami()
     except HfHubHTTPError as error:
         raise UserError(f"{option}: the Hub does not take the token; run `hf auth login`, or set HF_TOKEN.") from error
+
+
+def silence() -> str:
+    """Return a part of a sentence: why nothing comes from the Hub."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE=1 forbids to ask the Hub"
+    return f"the Hub at {constants.ENDPOINT} does not answer"
 
 
 @contextmanager
@@ -62,19 +52,34 @@ def offline_unless_hub_answers() -> Iterator[bool]:
 
     Left alone, `datasets.load_dataset` retries for 23 s before it looks there.
     """
-    before = constants.HF_HUB_OFFLINE
-    answers = not before and _hub_answers()
-    # read at every request, unlike the environment variable of the same name, which is read at import
-    constants.HF_HUB_OFFLINE = not answers
-    try:
+    answers = hub_answers()
+    with nullcontext() if answers else offline():
         yield answers
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let the block see the local cache only, as with HF_HUB_OFFLINE=1."""
+    before = constants.HF_HUB_OFFLINE
+    # read at every request, unlike the environment variable of the same name, which is read at import
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
     finally:
         constants.HF_HUB_OFFLINE = before
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
+    """Return whether the Hub answers within PROBE_SECONDS, or did lately; False where HF_HUB_OFFLINE=1."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    when, answers = _answered.get(constants.ENDPOINT, (-KNOWN_SECONDS, False))
+    if time.monotonic() - when < KNOWN_SECONDS:
+        return answers
     try:
         get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+        answers = True
     except Exception:  # every HTTP client and proxy has its own errors; any of them means no
-        return False
-    return True
+        answers = False
+    _answered[constants.ENDPOINT] = time.monotonic(), answers
+    return answers
