@@ -79,8 +79,10 @@ def _remove_unless_locked(path: Path) -> None:
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep other processes from writing to `folder` in the block, which is made; raises UserError if one does so now.
 
-    The operating system drops the lock with its process, so a killed run leaves none behind.
+    The operating system drops the lock with its process, so a killed run leaves none behind. Folders that were made for
+    it, and are empty after the block, go again.
     """
+    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / LOCK, timeout=0)
@@ -99,6 +101,9 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     finally:
         (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+        with contextlib.suppress(OSError):  # of one that is not empty
+            for path in made:
+                path.rmdir()
 
 
 def harmless(text: str) -> str:

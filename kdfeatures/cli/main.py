@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -23,11 +24,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.cli.arguments import jobs_of, overrides_first, parse_arguments
 from kdfeatures.cli.endings import signals_in_one_line, system_errors_in_one_line
 from kdfeatures.cli.help import SUMMARIES, command_help, overview
-from kdfeatures.cli.refusals import FolderBefore, undo
+from kdfeatures.cli.refusals import HYDRA, existing_root, remove_empty, write_hydra
 from kdfeatures.cli.spoken import quiet_libraries, spoken
 from kdfeatures.cli.task_choice import check_task_named
 from kdfeatures.cli.trust import check_hydra_node
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.argv = [f"kdfeatures {command}", *overrides_first(rest)]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # it would print what it does not understand, and exit
     try:
-        with signals_in_one_line(), system_errors_in_one_line(Path() if before is None else before.root):
+        with signals_in_one_line(), system_errors_in_one_line(Path() if before is None else before):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(job)()
     except UserError as error:  # Hydra, too, writes to the folder
         _fail(error)
@@ -100,11 +102,11 @@ def main(argv: list[str] | None = None) -> None:
 class CheckedCall(NamedTuple):
     """Jobs that can start. fixed: the keys that all jobs of a sweep share, None when it is no sweep.
 
-    before: the folder of a single job as it is now.
+    before: the folder of a single job, or the nearest above it that is there now.
     """
 
     fixed: list[str] | None
-    before: FolderBefore | None
+    before: Path | None
 
 
 def check_overrides(command: str, rest: list[str]) -> CheckedCall:
@@ -153,8 +155,16 @@ def check_overrides(command: str, rest: list[str]) -> CheckedCall:
             if not arguments.shows_only:
                 _command(command).check(cfg)
             if fixed is None and folder is not None:
-                before = FolderBefore.of(folder)
+                before = existing_root(_resolved(cfg, folder))
     return CheckedCall(fixed, before)
+
+
+def _resolved(cfg: DictConfig, folder: str) -> str:
+    """Return the folder with what it refers to, such as `${runs}`; as it is where only Hydra's job knows that."""
+    try:
+        return str(cfg.output_dir)
+    except OmegaConfBaseException:
+        return folder
 
 
 def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
@@ -215,7 +225,7 @@ def _check_common(cfg: DictConfig, folder: str | None) -> None:
 def _job(
     command: str,
     is_sweep: bool,
-    before: FolderBefore | None,
+    before: Path | None,
     finished: list[tuple[dict, Path]],
     failures: list[str],
 ) -> Callable[[DictConfig], float | None]:
@@ -225,11 +235,9 @@ def _job(
         folder = Path(HydraConfig.get().runtime.output_dir)
         run = _command(command).run
         try:
-            with spoken(), system_errors_in_one_line(folder):
+            with spoken(), system_errors_in_one_line(folder), _folder_of_run(cfg, before, folder):
                 results = run(cfg, folder)
         except UserError as error:
-            if is_first_here():
-                undo(folder, before)
             if not is_sweep:
                 _fail(error)
             # the other jobs of a sweep go on; the exit status tells at the end
@@ -247,6 +255,29 @@ def _job(
         return results["student"]["metrics"].get(results["split"], {}).get(results["metric"])
 
     return job
+
+
+@contextmanager
+def _folder_of_run(cfg: DictConfig, before: Path | None, folder: Path) -> Iterator[None]:
+    """Write Hydra's files once the run in `folder` begins, or has ended; remove a folder that is left empty."""
+    from kdfeatures.runs.folder import when_begun
+
+    def begun(of_run: Path) -> None:
+        if of_run.absolute() == folder.absolute():
+            write_hydra(folder, cfg)
+
+    if folder.absolute() == Path.cwd():  # of commands that print; it was there before
+        with when_begun(begun):
+            yield
+        return
+    try:
+        with when_begun(begun):
+            yield
+        if is_first() and folder.is_dir() and any(folder.iterdir()) and not (folder / HYDRA).exists():
+            write_hydra(folder, cfg)  # of a command that keeps no manifest
+    finally:
+        if is_first_here():
+            remove_empty(folder, before)
 
 
 def _command(name: str) -> Any:

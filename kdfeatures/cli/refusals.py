@@ -1,52 +1,45 @@
-"""What a refused command leaves of the folder that Hydra prepared for it: what was there before."""
+"""What Hydra and a refused command leave behind: nothing that was not there before.
+
+Hydra makes a job's folder before the job starts, and would put its own files there. These are written once the run has
+begun, when all is checked; until then the folder is empty, and goes if the job is refused.
+"""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
+import contextlib
 from pathlib import Path
 
-from kdfeatures.runs.manifest import MANIFEST
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 HYDRA = ".hydra"
 
 
-@dataclass(frozen=True)
-class FolderBefore:
-    """A folder as it was before Hydra made it. hydra: the files of its .hydra, None without one.
-
-    root: the folder above it that was there.
-    """
-
-    root: Path
-    hydra: dict[str, bytes] | None
-
-    @classmethod
-    def of(cls, name: str) -> FolderBefore:
-        """Note what is there. name: of the folder, in which Hydra may still have to put the time."""
-        folder = Path(name.partition("${")[0] if "${" in name else name).absolute()
-        root = next(path for path in (folder, *folder.parents) if path.exists())
-        files = Path(name) / HYDRA
-        return cls(root, {file.name: file.read_bytes() for file in files.iterdir()} if files.is_dir() else None)
+def existing_root(name: str) -> Path:
+    """Return the folder that is to be made, or the nearest above it that is there. Hydra may put the time in `name`."""
+    folder = Path(name.partition("${")[0] if "${" in name else name).absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def undo(folder: Path, before: FolderBefore | None) -> None:
-    """Take back what Hydra wrote to the folder of a command that was refused; empty folders that it made go, too.
-
-    before: None for a job of a sweep: then only a folder goes that has nothing but Hydra's files.
-    """
-    if not folder.is_dir():
-        return
+def write_hydra(folder: Path, cfg: DictConfig) -> None:
+    """Write what Hydra would have written before the job: how it was called, and with which config."""
+    config = HydraConfig.get()
     files = folder / HYDRA
-    if before is not None and before.hydra is not None:
-        for name, content in before.hydra.items():
-            (files / name).write_bytes(content)
-        return
-    others = [path for path in folder.iterdir() if path != files]
-    if not others or (before is not None and not (folder / MANIFEST).exists()):  # or the run had begun
-        shutil.rmtree(files, ignore_errors=True)
+    files.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, files / "config.yaml")
+    OmegaConf.save(OmegaConf.create({"hydra": OmegaConf.to_container(config, resolve=False)}), files / "hydra.yaml")
+    OmegaConf.save(config.overrides.task, files / "overrides.yaml")
+
+
+def remove_empty(folder: Path, root: Path | None) -> None:
+    """Remove a job's folder, and those above it up to `root`, as far as they are empty.
+
+    root: what was there before the job; None for a job of a sweep, whose folder of all jobs stays.
+    """
     emptied = folder.absolute()
-    root = emptied.parent if before is None else before.root
-    while root in emptied.parents and not any(emptied.iterdir()):
-        emptied.rmdir()
-        emptied = emptied.parent
+    root = emptied.parent if root is None else root
+    with contextlib.suppress(OSError):  # of one that is not empty
+        while root in emptied.parents:
+            if emptied.is_dir():
+                emptied.rmdir()
+            emptied = emptied.parent

@@ -33,8 +33,8 @@ def load_task(
     """Load the splits of a task, under the data's own names for them.
 
     path: a local copy in the Hub's layout; for a task of the user's files, the folder their paths start from;
-    None takes the Hub and the working folder. revision: of data on the Hub; see DataSettings. seed: for generated tasks only. ids: columns of the user's files that
-    are read beside the task's own, as they are written.
+    None takes the Hub and the working folder. revision: of data on the Hub; see DataSettings. seed: for generated tasks
+    only. ids: columns of the user's files that are read beside the task's own, as they are written.
     Labels come as the task's kind has them; names in a text column become ids.
     Splits may be missing: `split_of` says so. Raises UserError for missing folders, files and columns, for
     labels outside the task's, and, at once, for a Hub that does not answer.

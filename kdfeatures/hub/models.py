@@ -53,9 +53,8 @@ BIN = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index
 CARD = FileChoice(("README.md",), needed=("README.md",))
 
 _commits: dict[tuple[str, str, str, str | None], str] = {}  # one a process, also when a branch moves meanwhile
-_unasked: dict[
-    tuple[str, str | None], str | None
-] = {}  # names and revisions that the cache told, and why the Hub did not
+# names and revisions that the cache told, and why the Hub did not
+_unasked: dict[tuple[str, str | None], str | None] = {}
 
 
 def with_revision(path: str, revision: str | None, option: str) -> str:

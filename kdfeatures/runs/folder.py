@@ -6,6 +6,8 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -42,6 +44,8 @@ OF_CALL = (
     "trainer.threads",
 )  # fmt: skip
 READ = ("model.path", "teacher.path", "student.path", "before.path", "teacher.outputs", "data.pool")
+
+_when_begun: ContextVar[Callable[[Path], None] | None] = ContextVar("when_begun", default=None)
 
 Settings = TypeVar("Settings")
 Returned = TypeVar("Returned")
@@ -112,6 +116,16 @@ def _links(folder: Path) -> Iterator[Path]:
         yield from (inner for inner in (path, *path.rglob("*")) if inner.is_symlink())
 
 
+@contextmanager
+def when_begun(function: Callable[[Path], None]) -> Iterator[None]:
+    """Call `function` with the folder of every run that begins in the block, as soon as its manifest is there."""
+    token = _when_begun.set(function)
+    try:
+        yield
+    finally:
+        _when_begun.reset(token)
+
+
 def begin_run(folder: Path, existing: str, config: Mapping[str, Any]) -> None:
     """Set aside what a run made there that is to be overwritten, and leave the manifest of this one.
 
@@ -119,6 +133,9 @@ def begin_run(folder: Path, existing: str, config: Mapping[str, Any]) -> None:
     """
     if is_first():
         begin(folder, config, replace=existing == "overwrite")
+        function = _when_begun.get()
+        if function is not None:
+            function(folder)
     PartialState().wait_for_everyone()
 
 
