@@ -21,6 +21,7 @@ SUMMARIES = {
     "compare": "put the runs below a folder side by side: means, spread, and which differences exceed noise",
     "inspect": "write a page of a student's layers, heads and attention maps beside those of its teacher",
     "submission": "check a zip of predictions as the GLUE server would",
+    "push": "show what of a finished run goes to the Hub, and with dry_run=false upload it",
     "demo": "train a teacher, distil it in several ways, and compare them (no data or network needed)",
 }
 GROUPS = {

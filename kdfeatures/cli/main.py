@@ -41,7 +41,11 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.training.distributed import check_processes, is_first, is_first_here, leave_processes
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-NAMES_A_PATH = {"compare": "runs", "submission": "file"}  # what their first argument may be without a name
+NAMES_A_PATH = {
+    "compare": "runs",
+    "submission": "file",
+    "push": "run",
+}  # what their first argument may be without a name
 # what `glue` has several of, and how one may say it
 LISTS = {name: many for many in ("tasks", "recipes", "seeds", "learning_rates") for name in (many, many[:-1])}
 NAMED = ("arms", "per_task")  # of which `glue` has what the user names
@@ -63,6 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     command, rest = argv[0], argv[1:]
     if command in NAMES_A_PATH and rest and (Path(rest[0]).exists() or not re.match(r"-|\w+=", rest[0])):
         rest = [f"{NAMES_A_PATH[command]}={quoted(rest[0])}", *rest[1:]]
+        if command == "push" and len(rest) > 1 and not re.match(r"-|\w+=", rest[1]):
+            rest[1] = f"repository={quoted(rest[1])}"
     if command in ("glue", "search"):
         rest = _lists(rest)
     _quieten()

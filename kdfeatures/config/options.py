@@ -140,6 +140,16 @@ class SubmissionOptions(CommonOptions):
     file: str | None
 
 
+@dataclass(frozen=True)
+class PushOptions(CommonOptions):
+    """Of `kdfeatures push`."""
+
+    run: str | None
+    repository: str | None
+    dry_run: bool
+    hub_private: bool | None
+
+
 Options = TypeVar("Options", bound=CommonOptions)
 
 

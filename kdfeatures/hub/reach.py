@@ -23,16 +23,13 @@ def require_upload(repository: str, option: str) -> None:
 
     option: how the user asked for it. Whether the token may write there, only the upload tells.
     """
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise UserError(f"{option}: no repository on the Hub can have this name; give ORGANISATION/NAME.") from error
+    check_repository(repository, option)
     if constants.HF_HUB_OFFLINE:
-        raise UserError(f"{option} needs the Hub, but HF_HUB_OFFLINE=1; unset it, or leave out push_to_hub.")
+        raise UserError(f"{option} needs the Hub, but HF_HUB_OFFLINE=1; unset it, or do not upload.")
     if get_token() is None:
         raise UserError(f"{option} needs a token of the Hub; run `hf auth login`, or set HF_TOKEN.")
     if not hub_answers():
-        raise UserError(f"{option}: the Hub at {constants.ENDPOINT} does not answer; leave out push_to_hub.")
+        raise UserError(f"{option}: the Hub at {constants.ENDPOINT} does not answer, so nothing can be uploaded.")
     try:
         HfApi().whoami()
     except HfHubHTTPError as error:
@@ -44,6 +41,14 @@ def silence() -> str:
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE=1 forbids to ask the Hub"
     return f"the Hub at {constants.ENDPOINT} does not answer"
+
+
+def check_repository(repository: str, option: str) -> None:
+    """Raise UserError for a name that no repository can have."""
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(f"{option}: no repository on the Hub can have this name; give ORGANISATION/NAME.") from error
 
 
 @contextmanager

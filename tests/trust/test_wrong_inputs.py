@@ -37,6 +37,7 @@ from kdfeatures.cli.commands import (
     finetune,
     glue,
     inspect,
+    push,
     search,
     submission,
 )
@@ -81,6 +82,7 @@ COMMANDS: dict[str, tuple[Any, type, dict[str, tuple[type, ...]], tuple[str, ...
     "compare": (compare, options.CompareOptions, {}, ("runs=MODEL",)),
     "demo": (demo, options.DemoOptions, {}, ()),
     "submission": (submission, options.SubmissionOptions, {}, ()),
+    "push": (push, options.PushOptions, {}, ("run=MODEL", "repository=me/it")),
     "glue": (glue, options.DistillOptions, {"": (GridSettings,)}, ("tasks=[agreement]",)),
     "search": (search, options.DistillOptions, {"": (GridSettings,), "search": (SearchOptions,)},
                ("tasks=[agreement]",)),

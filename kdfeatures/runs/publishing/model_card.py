@@ -18,6 +18,7 @@ from kdfeatures.runs.publishing.model_card_sections import (
     story,
     training_text,
 )
+from kdfeatures.runs.publishing.origins import licences, licences_text, trials_of, trials_text
 from kdfeatures.runs.publishing.provenance import base_models
 from kdfeatures.tasks.glue_sizes import DATASET, is_partial
 from kdfeatures.tasks.registry import task_type
@@ -59,10 +60,13 @@ Made with {versions}. The whole configuration is in `results.json`.
 """
 
 
-def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: str | None = None) -> None:
+def write_card(
+    folder: Path, results: Mapping[str, Any], task: Task, *, name: str | None = None, run: Path | None = None
+) -> None:
     """Write README.md with the results in model-index form into `folder`, without any path of this machine.
 
-    name: what the model is called and loaded by; None takes the folder's, which is right beside it.
+    name: what the model is called and loaded by; None takes the folder's, which is right beside it. run: the run's folder,
+    if it is another one.
     """
     called, pipeline = folder.name if name is None else name, task_type(task).pipeline
     language = _language(task)
@@ -83,12 +87,19 @@ def write_card(folder: Path, results: Mapping[str, Any], task: Task, *, name: st
         story=story(results),
         snippet=snippet(pipeline, called, results, task),
         scores=scores_table(results),
-        training=training_text(results, task),
+        training=_training(results, task, folder if run is None else run),
         data=data_text(results, task),
         limits=limits_text(results, task, language),
         versions=", ".join(f"{package} {number}" for package, number in results["versions"].items()),
     )
     ModelCard(text, ignore_metadata_errors=False).save(folder / "README.md")
+
+
+def _training(results: Mapping[str, Any], task: Task, run: Path) -> str:
+    """Say how it was trained, from which pretrained models, and how its learning rate was found."""
+    models = hub_models(results)
+    origins = [licences_text(licences(models))] if models else []
+    return "\n\n".join([training_text(results, task), *origins, trials_text(trials_of(run, results))])
 
 
 def _eval_results(results: Mapping[str, Any], task: Task, pipeline: str) -> Iterator[EvalResult]:

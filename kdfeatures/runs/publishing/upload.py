@@ -84,5 +84,5 @@ def stage(folder: Path, staged: Path, repository: str, results: Mapping[str, Any
     if settings.is_file():
         options = {key: value for key, value in json.loads(settings.read_text()).items() if key not in OF_LOADING}
         settings.write_text(json.dumps(options, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_card(staged, results, task, name=repository)
+    write_card(staged, results, task, name=repository, run=folder)
     write_results(staged, public(results, results.get("hub")))
