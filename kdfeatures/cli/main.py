@@ -41,11 +41,8 @@ from kdfeatures.errors import UserError, nearest
 from kdfeatures.training.distributed import check_processes, is_first, is_first_here, leave_processes
 
 HEAD_START = 10  # seconds in which the first process on a machine reports an error that all of them meet
-NAMES_A_PATH = {
-    "compare": "runs",
-    "submission": "file",
-    "push": "run",
-}  # what their first argument may be without a name
+# what their first argument may be without a name
+NAMES_A_PATH = {"compare": "runs", "submission": "file", "push": "run"}
 # what `glue` has several of, and how one may say it
 LISTS = {name: many for many in ("tasks", "recipes", "seeds", "learning_rates") for name in (many, many[:-1])}
 NAMED = ("arms", "per_task")  # of which `glue` has what the user names

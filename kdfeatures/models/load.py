@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from kdfeatures.runtime.quantized import packed_parameters
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
+logger = logging.getLogger(__name__)
+
 WEIGHTS = ("*.safetensors", "*.bin")
 HEADS = 10**8  # weights of outputs that a checkpoint may lack: those of a masked language model, of many classes
 # tables that older versions of transformers kept among the weights
@@ -35,6 +39,8 @@ def load_trained(path: str, option: str, kind: TaskType, *, force: bool) -> PreT
     missing = _of_encoder(model, missing) if model.base_model is model else missing
     if missing and not force:
         raise UserError(f"{option}={path} {kind.untrained}: its checkpoint lacks {list_of(missing)}. {kind.remedy}")
+    if missing:
+        logger.warning(f"{option}={path}: its checkpoint lacks {list_of(missing)}, drawn at random as it was forced.")
     return model
 
 
@@ -152,7 +158,7 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
         setattr(config, name, value)
     folder = folder_of(path, option, "model")
     _check_size(auto, config, folder, path, option)
-    with loading(option, path, what):
+    with loading(option, path, what), _without_report():
         model, info = auto.from_pretrained(
             str(folder),
             config=config,
@@ -176,6 +182,18 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
             "attention that transformers no longer knows), so it would not answer as it was trained to."
         )
     return model, info
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers' table of missing weights from the screen: a head may be new, and all else is said here."""
+    library = logging.getLogger("transformers")
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        library.setLevel(before)
 
 
 def _check_size(auto: Any, config: PreTrainedConfig, folder: Path, path: str, option: str) -> None:

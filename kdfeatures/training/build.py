@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import (
@@ -30,11 +33,17 @@ from kdfeatures.runtime.threads import threads_for, torch_threads
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
+from kdfeatures.training.callbacks import Screen
+from kdfeatures.training.distributed import is_first
 from kdfeatures.training.finite import check_parameters
 from kdfeatures.training.fsdp import check_checkpoint, shard_by_layer
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.signals import stopping_between_steps
 from kdfeatures.training.trainer import DistillationTrainer
+
+logger = logging.getLogger(__name__)
+
+STATE = "trainer_state.json"
 
 
 def make_trainer(
@@ -100,6 +109,7 @@ def make_trainer(
     trainer.label_names = list(kind.label_names)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
+    trainer.add_callback(Screen(lines=bool(arguments.disable_tqdm)))
     if not arguments.disable_tqdm:
         trainer.add_callback(_Progress)
     return trainer
@@ -111,6 +121,8 @@ def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:
     All processes return once the model is saved. Raises Stopped for Ctrl-C and SIGTERM, after a checkpoint.
     """
     check_checkpoint(checkpoint, fsdp=trainer.is_fsdp_enabled)
+    if is_first():
+        logger.info(training_line(trainer))
     trainer.started = time.monotonic()
     if checkpoint is None or not trainer.take_end(checkpoint):
         with torch_threads(trainer.threads), stopping_between_steps(trainer):
@@ -122,6 +134,23 @@ def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:
     trainer.save_state()
     trainer.accelerator.wait_for_everyone()
     return seconds
+
+
+def training_line(trainer: LengthBatchedTrainer) -> str:
+    """Return a line on what is about to be trained: examples, batches, device, threads, and where the log will be."""
+    arguments, examples = trainer.args, trainer.train_dataset
+    if isinstance(examples, Dataset):
+        batches = len(trainer.get_train_dataloader())
+        counted = f"{len(examples):,} examples in {batches:,} batches an epoch"
+    else:
+        counted = "a stream of examples"
+    length = f"{arguments.max_steps:,} steps" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
+    threads = trainer.threads or torch.get_num_threads()
+    where = f"{threads} thread{'s' if threads > 1 else ''}" if arguments.device.type == "cpu" else "one a process"
+    return (
+        f"Training: {counted}, {length}; device {arguments.device} ({where}); the log is kept in "
+        f"{Path(str(arguments.output_dir)) / STATE}."
+    )
 
 
 def _step_operations(model: PreTrainedModel | Distiller, trainer: LengthBatchedTrainer) -> float:

@@ -1,9 +1,12 @@
-"""What happens at the end of an epoch: moving maps leave their state in the log, and from there in results.json."""
+"""What happens while a Trainer trains: what the screen tells, and what moving maps leave in log and results.json."""
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from transformers import Trainer, TrainerCallback
@@ -11,6 +14,10 @@ from transformers import Trainer, TrainerCallback
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.mapping.dynamic import weight_statistics
 
+logger = logging.getLogger(__name__)
+
+UNSHOWN = ("runtime", "model_preparation")  # of an evaluation's metrics: how long it took
+PER = "_per_second"
 ENTRY = "maps"  # of a log entry: {term: weights}
 
 
@@ -22,6 +29,40 @@ class AfterEpochs(TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs) -> None:
         self.function(math.ceil(state.epoch - 1e-6))
+
+
+class Screen(TrainerCallback):
+    """Says the scores of every evaluation as they come; and with `lines`, what a progress bar would show, line by line.
+
+    lines: at every log of the loss: step, loss, learning rate and the time that is left.
+    """
+
+    def __init__(self, *, lines: bool) -> None:
+        self.lines, self._begin, self._first = lines, 0.0, 0
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self._begin, self._first = time.monotonic(), state.global_step
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        if not state.is_world_process_zero:
+            return
+        scores = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        shown = [
+            f"{name} {value:.4f}"
+            for name, value in scores.items()
+            if isinstance(value, float) and name != "epoch" and not name.startswith(UNSHOWN) and not name.endswith(PER)
+        ]
+        logger.info(f"epoch {state.epoch or 0:.3g}, step {state.global_step}: {', '.join(shown)}")
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if not self.lines or not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        done, left = state.global_step - self._first, state.max_steps - state.global_step
+        seconds = (time.monotonic() - self._begin) / max(1, done) * left
+        logger.info(
+            f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4g}, learning rate "
+            f"{logs.get('learning_rate', 0.0):.3g}, {timedelta(seconds=round(seconds))} left"
+        )
 
 
 class MapLog(TrainerCallback):

@@ -65,8 +65,8 @@ def write_card(
 ) -> None:
     """Write README.md with the results in model-index form into `folder`, without any path of this machine.
 
-    name: what the model is called and loaded by; None takes the folder's, which is right beside it. run: the run's folder,
-    if it is another one.
+    name: what the model is called and loaded by; None takes the folder's, which is right beside it. run: the run's
+    folder, if it is another one.
     """
     called, pipeline = folder.name if name is None else name, task_type(task).pipeline
     language = _language(task)

@@ -108,7 +108,7 @@ def test_what_cannot_be_uploaded_is_refused_before_the_run(run, online, monkeypa
     monkeypatch.setattr(hub, "get_token", lambda: None)
     assert "needs a token of the Hub; run `hf auth login`, or set HF_TOKEN." in refused(run, "me/student")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "needs the Hub, but HF_HUB_OFFLINE=1; unset it, or leave out push_to_hub." in refused(run, "me/student")
+    assert "needs the Hub, but HF_HUB_OFFLINE=1; unset it, or do not upload." in refused(run, "me/student")
 
 
 def test_the_tokenizers_settings_do_not_say_where_it_was_read_from(tmp_path, monkeypatch):
