@@ -61,7 +61,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -139,22 +139,40 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def run_table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
-    """Return a markdown table, the teachers first, then a row per run; with a task column when tasks differ.
+    """Return a markdown table with a row for each teacher and each run: the teachers first.
 
-    names: of the runs; without them, or where one is empty, a run is called by its recipe.
+    names: of the runs; without them, or where one is empty, a run is called by its recipe, or by the model that was
+    fine-tuned or scored.
     """
     rows, teachers = [], set()
     for run in results:
         if run.get("teacher") and (run["task"], run["teacher"]["path"]) not in teachers:
             teachers.add((run["task"], run["teacher"]["path"]))
-            rows.append(_row("teacher", run["teacher"], run, None))
+            rows.append(_row(_teacher_name(run["teacher"]["path"]), run["teacher"], run))
     for run, name in zip(results, names or [""] * len(results), strict=True):
-        rows.append(_row(name or run["recipe"] or run["command"], run["student"], run, run["retained"]))
-    if len({run["task"] for run in results}) == 1:
-        for row in rows:
-            del row["task"]
+        row = _row(name or run["recipe"] or _model_name(_model_of(run)), run["student"], run)
+        if run["retained"] is not None:
+            row["retained"] = f"{100 * run['retained']:.1f}%"
+        rows.append({**row, "seed": str(run["seed"])})
     names = list(dict.fromkeys(name for row in rows for name in row))
     return markdown([{name: row.get(name, "") for name in names} for row in rows])
+
+
+def _model_of(run: Mapping[str, Any]) -> str:
+    """The path of the model that a run fine-tuned or scored; of one that began with random weights its folder."""
+    model = (run.get("config") or {}).get("model") or {}
+    return model.get("path") or run["student"]["path"]
+
+
+def _model_name(path: str) -> str:
+    """Return the last part of a model's path or id; of a checkpoint also whose it is."""
+    parts = PurePath(path).parts
+    return "/".join(parts[-2:] if parts[-1:] and parts[-1].startswith("checkpoint-") else parts[-1:]) or path
+
+
+def _teacher_name(path: str) -> str:
+    name = _model_name(path)
+    return name if name == "teacher" else f"{name} (teacher)"
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
@@ -179,7 +197,7 @@ def _cell(text: str) -> str:
     return harmless(" ".join(text.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], share: float | None) -> dict[str, str]:
+def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, str]:
     row = {"model": name, "task": run["task"], "size": model["model_type"], "parameters": ""}
     if model["layers"] is not None:
         row["size"] = f"{model['layers']} x {model['hidden_size']}"
@@ -187,8 +205,4 @@ def _row(name: str, model: Mapping[str, Any], run: Mapping[str, Any], share: flo
     for split, metrics in model["metrics"].items():
         for metric, value in metrics.items():
             row[f"{metric} ({split})"] = f"{value:.2f}" if metric in NOT_SHARES else f"{100 * value:.1f}"
-    if share is not None:
-        row["retained"] = f"{100 * share:.1f}%"
-    if name != "teacher":
-        row["seed"] = str(run["seed"])
     return row

@@ -92,40 +92,56 @@ def test_versions_are_those_in_use():
 
 def test_the_table_has_the_teacher_once_and_first_then_a_row_per_run():
     table = cells(run_table([run("hard"), run("tinybert", seed=2)]))
-    assert table[0] == ["model", "size", "parameters", "accuracy (validation)", "retained", "seed"]
+    assert table[0] == ["model", "task", "size", "parameters", "accuracy (validation)", "retained", "seed"]
     assert table[2:] == [
-        ["teacher", "4 x 128", "2.50M", "90.0", "", ""],
-        ["hard", "4 x 128", "2.50M", "87.5", "97.2%", "1"],
-        ["tinybert", "4 x 128", "2.50M", "87.5", "97.2%", "2"],
+        ["T (teacher)", "sst2", "4 x 128", "2.50M", "90.0", "", ""],
+        ["hard", "sst2", "4 x 128", "2.50M", "87.5", "97.2%", "1"],
+        ["tinybert", "sst2", "4 x 128", "2.50M", "87.5", "97.2%", "2"],
     ]
 
 
 def test_runs_of_a_sweep_are_called_by_what_it_varies():
     table = cells(run_table([run("tinybert"), run("tinybert")], ["mapping=last", ""]))
-    assert [row[0] for row in table[2:]] == ["teacher", "mapping=last", "tinybert"]
+    assert [row[0] for row in table[2:]] == ["T (teacher)", "mapping=last", "tinybert"]
 
 
-def test_runs_of_several_tasks_say_which():
+def test_a_teacher_has_a_row_for_each_task():
     table = cells(run_table([run("hard", task="rte"), run("hard", task="cola")]))
     assert [row[:2] for row in table[2:]] == [
-        ["teacher", "rte"],
-        ["teacher", "cola"],
+        ["T (teacher)", "rte"],
+        ["T (teacher)", "cola"],
         ["hard", "rte"],
         ["hard", "cola"],
     ]
 
 
-def test_runs_without_teacher_are_named_by_their_command():
-    table = cells(run_table([run(None, command="finetune", teacher=None)]))
-    assert table[0] == ["model", "size", "parameters", "accuracy (validation)", "seed"]
-    assert table[2][0] == "finetune"
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("bert-base-uncased", "bert-base-uncased"),
+        ("google/bert_uncased_L-2_H-128_A-2", "bert_uncased_L-2_H-128_A-2"),
+        ("runs/students/seed=1", "seed=1"),
+        ("runs/mine/checkpoint-120", "mine/checkpoint-120"),
+        (None, "out"),  # it began with random weights
+    ],
+)
+def test_runs_without_teacher_are_named_by_the_model(path, name):
+    made = run(None, command="finetune", teacher=None, student=model_entry() | {"path": "somewhere/out"})
+    table = cells(run_table([made | {"config": {"model": {"path": path}}}]))
+    assert table[0] == ["model", "task", "size", "parameters", "accuracy (validation)", "seed"]
+    assert table[2][:2] == [name, "sst2"]
+
+
+def test_teachers_are_named_by_the_model_and_said_to_teach():
+    table = cells(run_table([run(teacher="org/bert-large"), run(teacher="out/teacher")]))
+    assert [row[0] for row in table[2:4]] == ["bert-large (teacher)", "teacher"]
 
 
 def test_every_split_and_metric_has_a_column():
     metrics = {"validation": {"accuracy": 0.8, "f1": 0.7}, "extra": {"accuracy": 0.6}}
     table = cells(run_table([run(None, command="evaluate", teacher=None, student=model_entry(metrics=metrics))]))
-    assert table[0][3:6] == ["accuracy (validation)", "f1 (validation)", "accuracy (extra)"]
-    assert table[2][3:6] == ["80.0", "70.0", "60.0"]
+    assert table[0][4:7] == ["accuracy (validation)", "f1 (validation)", "accuracy (extra)"]
+    assert table[2][4:7] == ["80.0", "70.0", "60.0"]
 
 
 def test_markdown_columns_are_aligned():
