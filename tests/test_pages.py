@@ -14,7 +14,7 @@ from support.tiny import tiny_classifier
 from torch import nn
 from transformers import TrainingArguments
 
-from kdfeatures.cli import main as cli
+from kdfeatures.cli.arguments import written_out
 from kdfeatures.cli.help import SUMMARIES
 from kdfeatures.data.synthetic.tokenizer import tokenizer
 
@@ -56,8 +56,7 @@ def one_of(override):
 
 @pytest.mark.parametrize(("command", "overrides"), SHOWN)
 def test_every_command_on_the_pages_can_be_composed(command, overrides):
-    # glue takes several values of its own options
-    found = [one_of(override) for override in (cli._lists(overrides) if command == "glue" else overrides)]
+    found = [one_of(override) for override in written_out(command, overrides)]
     compose(command, *(override for override in found if override is not None))
 
 

@@ -1,55 +1,85 @@
-"""A command's line as Hydra reads it: its flags, and the jobs that a sweep's overrides stand for."""
+"""A command's line: Hydra's flags wherever they stand, its overrides in their order, and what is written shorter."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from hydra.core.override_parser.types import Override
+from hydra._internal.utils import get_args_parser
 
+from kdfeatures.config.compose import quoted
 from kdfeatures.errors import UserError
 
-# flags of Hydra's by which other files than those of kdfeatures would say what a command is: {flags: (name, why)}
+# flags of Hydra's by which other files than those of kdfeatures would say what a command is
 REFUSED = {
-    ("--config-path", "-cp"): ("config_path", "would replace the commands' own files; add yours with --config-dir DIR"),
-    ("--config-name", "-cn"): ("config_name", "would replace the command's own file; name another command instead"),
-    ("--experimental-rerun",): ("experimental_rerun", "would run a pickled file; repeat the command's overrides"),
+    "config_path": "would replace the commands' own files; add yours with --config-dir DIR",
+    "config_name": "would replace the command's own file; name another command instead",
+    "experimental_rerun": "would run a pickled file; repeat the command's overrides",
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; try kdfeatures --help")
+NAMES_A_PATH = {
+    "compare": "runs",
+    "submission": "file",
+    "push": "run",
+}  # what their first argument may be without a name
+# what `glue` has several of, and how one may say it
+LISTS = {name: many for many in ("tasks", "recipes", "seeds", "learning_rates") for name in (many, many[:-1])}
+NAMED = ("arms", "per_task")  # of which `glue` has what the user names
 
 
 def parse_arguments(rest: Sequence[str]) -> argparse.Namespace:
-    """Return overrides, multirun and config_dir of a command's line. Raises UserError for a flag that Hydra has not.
+    """Return what Hydra's own parser reads in a command's line, and `shows_only`: whether no job is to run.
 
-    Hydra reads the line itself, later; this is what must be known before.
+    Hydra takes overrides where they are in a row; here flags may stand between them. Raises UserError for flags that
+    are none, or would make other files the command's.
     """
-    parser = _parser()
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # it would print a usage, and exit
     arguments, unknown = parser.parse_known_intermixed_args(rest)
     if unknown:
         raise UserError(_unknown(unknown[0], rest))
-    for (flag, *_), (name, why) in REFUSED.items():
+    for name, why in REFUSED.items():
         if getattr(arguments, name) is not None:
-            raise UserError(f"{flag} {why}.")
-    arguments.shows_only = any((arguments.cfg, arguments.info, arguments.hydra_help, arguments.shell_completion))
+            raise UserError(f"--{name.replace('_', '-')} {why}.")
+    if arguments.config_dir and not Path(arguments.config_dir).is_dir():
+        raise UserError(f"--config-dir={arguments.config_dir}: no such folder.")
+    if arguments.resolve and not arguments.cfg:
+        raise UserError("--resolve says how --cfg shows a config; give --cfg job too.")
+    arguments.shows_only = bool(arguments.cfg or arguments.info or arguments.hydra_help)
     return arguments
 
 
-def overrides_first(rest: Sequence[str]) -> list[str]:
-    """Return a command's line with its flags at the end: Hydra takes overrides only where they are in a row."""
-    overrides = list(_parser().parse_known_intermixed_args(rest)[0].overrides)
-    remaining, flags = list(overrides), []
-    for text in rest:
-        if remaining and text == remaining[0]:
-            del remaining[0]
-        else:
-            flags.append(text)
-    return [*overrides, *flags]
+def written_out(command: str, overrides: Sequence[str]) -> list[str]:
+    """Return overrides as Hydra takes them, where a command lets them be written shorter."""
+    overrides = list(overrides)
+    if command in NAMES_A_PATH and overrides and (Path(overrides[0]).exists() or not re.match(r"\w+=", overrides[0])):
+        overrides[0] = f"{NAMES_A_PATH[command]}={quoted(overrides[0])}"
+        if command == "push" and len(overrides) > 1 and not re.match(r"\w+=", overrides[1]):
+            overrides[1] = f"repository={quoted(overrides[1])}"
+    return _lists(overrides) if command in ("glue", "search") else overrides
+
+
+def _lists(given: Sequence[str]) -> list[str]:
+    """Let a grid's lists be written like those of a sweep, seed=1,2,3 for seeds=[1,2,3], and its NAMED without +."""
+    overrides = []
+    for text in given:
+        name, sign, values = text.partition("=")
+        if sign and name.split(".")[0] in NAMED:
+            text = f"++{text}"
+        if not sign or name not in LISTS:
+            overrides.append(text)
+            continue
+        values = values.strip("[]")
+        if LISTS[name] == "recipes":
+            overrides.append(f"recipe={values.split(',')[0]}")  # so that overrides of its terms can be composed
+        overrides.append(f"{LISTS[name]}=[{values}]")
+    return overrides
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(f"{message}; try kdfeatures --help")
 
 
 def _unknown(flag: str, rest: Sequence[str]) -> str:
@@ -61,31 +91,3 @@ def _unknown(flag: str, rest: Sequence[str]) -> str:
     if not value and after and not after[0].startswith("-") and "=" not in after[0]:
         value = after[0]
     return f"{flag} is no flag; options are written NAME=VALUE, such as {name.replace('-', '_')}={value or 'VALUE'}"
-
-
-def _parser() -> _Parser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--config-dir", "-cd")
-    for flags in (("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"), ("--shell-completion", "-sc")):
-        parser.add_argument(*flags, action="store_true")
-    parser.add_argument("--package", "-p")
-    for refused in REFUSED:
-        parser.add_argument(*refused)
-    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
-    parser.add_argument("--info", "-i", const="all", nargs="?")
-    return parser
-
-
-def jobs_of(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of every job of a sweep, in Hydra's order. Raises UserError for a sweep without an end."""
-    choices = []
-    for override in overrides:
-        if not override.is_sweep_override():
-            choices.append([str(override.input_line)])
-        elif override.is_discrete_sweep():
-            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        else:
-            raise UserError(f"{override.input_line} names no values to try; write them out, NAME=VALUE,VALUE.")
-    return [list(job) for job in itertools.product(*choices)]

@@ -1,13 +1,18 @@
-"""The texts of --help: what the commands do, and which groups and options they take, read from conf/."""
+"""The texts of --help: what the commands do, and which groups and options they take, read where Hydra reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.types import RunMode
 
-from kdfeatures.config.paths import conf_dir
+from kdfeatures.config.hydra_errors import explained
+from kdfeatures.errors import UserError
 
 SUMMARIES = {
     "finetune": "train a classifier on labels: a teacher, or a hard-label student",
@@ -40,6 +45,9 @@ GROUPS = {
     "arm": "one arm of experiment=layer_maps",
 }
 
+COMMON = "common"  # the file of what every command shares
+SECTIONS = ("data", "model", "teacher", "student", "balance", "cache")  # of which all options are shown
+
 
 def overview() -> str:
     """Return the list of commands."""
@@ -50,72 +58,80 @@ def overview() -> str:
     )
 
 
-def command_help(command: str) -> str:
-    """Return usage, config groups with their choices, and every option with default and meaning."""
-    conf = conf_dir()
-    files = _files(conf / f"{command}.yaml")
-    example = files[0].read_text(encoding="utf-8").splitlines()[0]
-    lines = [
-        f"kdfeatures {command}: {SUMMARIES[command]}",
-        "",
-        "Example:",
-        f"  {example.lstrip('# ')}",
-        "",
-    ]
-    chosen = {group: choice for file in files for group, choice in _defaults(file).items()}
-    groups = [group for group in (*chosen, "loss") if group in GROUPS and (group != "loss" or "recipe" in chosen)]
+def command_help(command: str, overrides: Sequence[str] = ()) -> str:
+    """Return usage, config groups with their choices, and every option with default and meaning.
+
+    Hydra must know where the files are (kdfeatures.cli.session). overrides: what else the line says; of groups that it
+    chooses from the options are shown too. Raises UserError for a choice that is not there.
+    """
+    loader: Any = GlobalHydra.instance().config_loader()
+    try:
+        taken = loader.compute_defaults_list(command, list(overrides), RunMode.MULTIRUN)
+    except HydraException as error:
+        raise UserError(explained(error, command, overrides)) from error
+    named = {text.lstrip("+").partition("=")[0] for text in overrides}
+    chosen = taken.overrides.known_choices
+    of_command: list[tuple[str, str]] = []
+    of_groups: dict[str, list[tuple[str, str]]] = {}
+    for default in reversed(taken.defaults):  # what comes later has the last word
+        path, group = default.config_path or "", (default.config_path or "").partition("/")[0]
+        if path in SUMMARIES or path == COMMON:
+            of_command.append((path, ""))
+        elif group in chosen and (group in SECTIONS or group in GROUPS and group in named):
+            of_groups.setdefault(group, []).append((path, f"{default.package}." if default.package else ""))
+    example = _text(loader, command).splitlines()[0]
+    lines = [f"kdfeatures {command}: {SUMMARIES[command]}", "", "Example:", f"  {example.lstrip('# ')}", ""]
+    groups = [group for group in GROUPS if group in chosen or (group == "loss" and "recipe" in chosen)]
     if groups:
         lines.append("Groups (GROUP=CHOICE):")
     for group in groups:
-        choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        choices = loader.get_group_options(group, ObjectType.CONFIG, command, list(overrides))
         if choices:
-            lines += [f"  {group}: {GROUPS[group]}", f"      {', '.join(choices)}"]
+            lines += [f"  {group}: {GROUPS[group]}", f"      {', '.join(sorted(choices))}"]
     lines += ["", "Options (NAME=VALUE), with their defaults:"]
-    shown = [line for file in (*files, conf / "common.yaml") for line in _options(file, "")]
-    # the first file that has an option says its default
-    lines += reversed({line.split("=")[0]: line for line in reversed(shown)}.values())
-    for group in ("data", "model", "teacher", "student", "balance", "cache"):
-        if group in chosen:
-            lines += _options(conf / group / f"{chosen[group]}.yaml", f"{group}.")
-    if "trainer" in chosen:
+    lines += _options(loader, of_command)
+    order = [*(group for group in GROUPS if group not in SECTIONS), *SECTIONS]
+    for group in sorted(of_groups, key=order.index):
+        lines += _options(loader, of_groups[group])
+    if "trainer" in chosen and "trainer" not in named:
         lines.append("  trainer.*  see conf/trainer/default.yaml; --cfg job prints all that a run would use")
+    if "task" in chosen and "task" not in named:
+        lines.append("  task.*  those of a task are shown with it: task=files --help")
     if command not in ("explain", "glue", "search"):
         sweep = "-m recipe=hard,tinybert_joint seed=1,2,3"
         lines += ["", f"-m with comma-separated values runs every combination: {sweep}"]
     return "\n".join(lines)
 
 
-def _files(path: Path) -> list[Path]:
-    """Return a command's file, and that of the command whose config it takes over."""
-    taken = [entry for entry in _entries(path) if isinstance(entry, str) and entry in SUMMARIES]
-    return [path, *(path.with_stem(name) for name in taken)]
+def _options(loader: Any, files: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for each option of files (name, what its options begin with); the first that has it says it."""
+    lines: dict[str, str] = {}
+    for path, prefix in files:
+        for option, line in _options_of(_text(loader, path), prefix):
+            lines.setdefault(option, line)
+    return list(lines.values())
 
 
-def _entries(path: Path) -> list[str | dict[str, str]]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", [])
+def _text(loader: Any, name: str) -> str:
+    """Return the text of a config file, with its comments, which are no part of what Hydra composes."""
+    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+    files = [folder / f"{name}.yaml" for folder in folders]
+    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), "")
 
 
-def _defaults(path: Path) -> dict[str, str]:
-    chosen = {}
-    for entry in _entries(path):
-        if isinstance(entry, dict):
-            ((group, choice),) = entry.items()
-            chosen[group.removeprefix("optional ")] = choice
-    return chosen
-
-
-def _options(path: Path, prefix: str) -> Iterator[str]:
+def _options_of(text: str, prefix: str) -> Iterator[tuple[str, str]]:
     parents: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if line.startswith("hydra:"):
             return
         body, _, comment = line.partition("  # ")
         name, colon, value = body.strip().partition(":")
-        if not colon or body.lstrip().startswith(("#", "-")) or name == "defaults":
+        if not colon or body.lstrip().startswith(("#", "-")) or name in ("defaults", "_target_"):
             continue
         parents = parents[: (len(body) - len(body.lstrip())) // 2]
         if not value.strip():
             parents.append(name)
             continue
-        option = prefix + ".".join([*parents, name]) + "=" + value.strip().strip('"')
-        yield f"  {option:<44} {comment}".rstrip()
+        option = prefix + ".".join([*parents, name])
+        shown = f"{option}={value.strip().strip(chr(34))}"
+        yield option, f"  {shown:<44} {comment}".rstrip()

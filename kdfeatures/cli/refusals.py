@@ -7,10 +7,13 @@ begun, when all is checked; until then the folder is empty, and goes if the job 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+
+from kdfeatures.training.distributed import is_first, is_first_here
 
 HYDRA = ".hydra"
 
@@ -29,6 +32,32 @@ def write_hydra(folder: Path, cfg: DictConfig) -> None:
     OmegaConf.save(cfg, files / "config.yaml")
     OmegaConf.save(OmegaConf.create({"hydra": OmegaConf.to_container(config, resolve=False)}), files / "hydra.yaml")
     OmegaConf.save(config.overrides.task, files / "overrides.yaml")
+
+
+@contextlib.contextmanager
+def folder_of_run(cfg: DictConfig, before: Path | None, folder: Path) -> Iterator[None]:
+    """Write Hydra's files once the run in `folder` begins, or has ended; remove a folder that is left empty.
+
+    before: see CheckedCall.
+    """
+    from kdfeatures.runs.folder import when_begun  # its import takes seconds
+
+    def begun(of_run: Path) -> None:
+        if of_run.absolute() == folder.absolute():
+            write_hydra(folder, cfg)
+
+    if folder.absolute() == Path.cwd():  # of commands that print; it was there before
+        with when_begun(begun):
+            yield
+        return
+    try:
+        with when_begun(begun):
+            yield
+        if is_first() and folder.is_dir() and any(folder.iterdir()) and not (folder / HYDRA).exists():
+            write_hydra(folder, cfg)  # of a command that keeps no manifest
+    finally:
+        if is_first_here():
+            remove_empty(folder, before)
 
 
 def remove_empty(folder: Path, root: Path | None) -> None:

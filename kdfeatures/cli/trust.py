@@ -2,7 +2,7 @@
 
 Hydra imports and calls what its own node names: callbacks, launchers, sweepers, logging handlers. A folder of
 experiments travels, so files of `--config-dir` may not fill that node, and whoever fills it, each target in it must be
-Hydra's, or of a package that this call's command line allows.
+Hydra's, what an installed plugin names for itself, or of a package that this call's command line allows.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.default_element import GroupDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from kdfeatures.errors import UserError
 
 NODE = "hydra"
 # keys whose value Hydra or logging.config imports, and what they may import without a word
-CALLED = ("_target_", "class", "()")
+CALLED = ("_target_", "class", "()", "custom_search_space")  # the last of the sweepers that draw values
 PACKAGES = ("hydra", "hydra_plugins")
 LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter",
            "logging.handlers.RotatingFileHandler", "colorlog.ColoredFormatter")  # fmt: skip
@@ -38,7 +40,7 @@ def check_hydra_node(command: str, overrides: Sequence[str], node: Mapping[str, 
             )
     for where, target in _called(node, NODE):
         package = target.removeprefix("ext://").split(".")[0]
-        if package not in (*PACKAGES, *allow) and target not in (*LOGGING, *STREAMS):
+        if package not in (*PACKAGES, *allow) and target not in (*LOGGING, *STREAMS, *_of_plugins()):
             raise UserError(
                 f"{where}={target} is not Hydra's own; if you trust it, write allow_targets=[{package}] on the command "
                 "line."
@@ -65,6 +67,17 @@ def _said_outside(command: str, overrides: Sequence[str]) -> Iterator[tuple[str,
             group = (entry.group or "").lstrip("/") if isinstance(entry, GroupDefault) else ""
             if group.split("/")[0] == NODE:
                 yield file, group
+
+
+def _of_plugins() -> Iterator[str]:
+    """Yield what the configs call that installed plugins brought along, such as the sampler of a sweeper."""
+    nodes: list[Any] = [ConfigStore.instance().repo.get(NODE, {})]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ConfigNode):
+            yield from (target for _, target in _called(OmegaConf.to_container(node.node), NODE))
+        else:
+            nodes += node.values()
 
 
 def _is_outside(provider: str) -> bool:

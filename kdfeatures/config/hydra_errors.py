@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -41,8 +43,9 @@ def explained(error: Exception, command: str, overrides: Sequence[str]) -> str:
 
 
 def _composed(command: str, overrides: list[str]) -> DictConfig | None:
+    loader: Any = GlobalHydra.instance().config_loader()
     try:
-        return hydra.compose(command, overrides)
+        return loader.load_configuration(command, overrides, RunMode.MULTIRUN)  # which takes the values of a sweep, too
     except (HydraException, OmegaConfBaseException):
         return None  # another override is wrong as well; the next call will name it
 

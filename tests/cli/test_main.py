@@ -3,11 +3,12 @@ import subprocess
 import sys
 
 import pytest
+from support.calls import checked
 from support.shared_data import ROOT
 from support.tiny import tiny_classifier
 from transformers.utils import logging
 
-from kdfeatures.cli import main as cli
+from kdfeatures.cli.arguments import written_out
 from kdfeatures.cli.help import SUMMARIES
 from kdfeatures.cli.main import main
 from kdfeatures.data.synthetic import tokenizer
@@ -220,7 +221,7 @@ def test_a_value_of_a_sweep_that_needs_quotes_is_named_alone(fails):
 
 def test_lists_of_a_grid_are_written_as_those_of_a_sweep():
     given = ["task=cola,rte", "seeds=[1,2]", "recipe=tinybert,minilm", "learning_rate=1e-4", "student.layers=3"]
-    assert cli._lists(given) == [
+    assert written_out("glue", given) == [
         "tasks=[cola,rte]",
         "seeds=[1,2]",
         "recipe=tinybert",
@@ -290,7 +291,7 @@ def test_the_program_prints_one_line_and_nothing_of_its_libraries(teacher, tmp_p
 
 def test_a_sweep_over_a_glob_composes_every_choice_and_names_folders_by_it(teacher):
     arguments = ["-m", "experiment=layer_maps", "arm=glob(*)", "task=agreement", f"teacher.path={teacher}"]
-    shared = cli.check_overrides("distill", arguments).fixed
-    assert shared == ["experiment", "task", "teacher.path"]
+    sweep = checked("distill", *arguments).sweep
+    assert sweep.fixed == ["experiment", "task", "teacher.path"]
     with pytest.raises(UserError, match="unknown option trainer.max_step; did you mean 'max_steps'"):
-        cli.check_overrides("distill", ["-m", "arm=glob(*)", "experiment=layer_maps", "trainer.max_step=1"])
+        checked("distill", "-m", "arm=glob(*)", "experiment=layer_maps", "trainer.max_step=1")

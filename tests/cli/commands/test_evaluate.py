@@ -33,3 +33,15 @@ def test_an_encoder_without_a_head_is_refused(workspace, capsys):
             ]
         )
     assert "was never fine-tuned for classification" in capsys.readouterr().err
+
+
+def test_a_model_of_a_run_is_scored_on_its_task_without_a_word(workspace, capsys):
+    folder = workspace.folder / "its_own_task"
+    main(["evaluate", f"model.path={workspace.teacher}", f"output_dir={folder}"])
+    told = capsys.readouterr().out
+    assert f"as {workspace.teacher / 'run.json'} has it; say task=NAME for another." in told
+    assert "| teacher | clauses |" in told
+    of_run, results = (json.loads((path / "results.json").read_text()) for path in (workspace.teacher, folder))
+    assert results["student"]["metrics"] == of_run["student"]["metrics"]
+    assert results["config"]["task"] == of_run["config"]["task"]
+    assert results["config"]["data"]["path"] == str(workspace.folder)
