@@ -23,6 +23,14 @@ def checksums(folder: Path, files: Iterable[str]) -> dict[str, str]:
     return {name: checksum(folder / name) for name in sorted(files) if (folder / name).is_file()}
 
 
+def hash_of(*parts: str | bytes) -> str:
+    """Return a hexadecimal hash, of 16 bytes, of texts and bytes one after the other."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(part.encode() if isinstance(part, str) else part)
+    return hashed.hexdigest()
+
+
 def seal(folder: Path) -> None:
     """Write FILE, the checksums of all other files in `folder`: from then on it is whole.
 

@@ -30,6 +30,16 @@ SAID_PERHAPS = ("PytorchStreamWriter failed", "inline_container.cc", "iostream e
 MIB = 2**20
 
 
+def user_cache() -> Path:
+    """Return the folder for what can be made or fetched again: copies of remote files, tokenised texts.
+
+    It is $KDFEATURES_CACHE, or kdfeatures-data in $XDG_CACHE_HOME, or in ~/.cache. The teacher's features have a folder
+    of their own, which has a limit.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("KDFEATURES_CACHE") or f"{home}/kdfeatures-data").expanduser()
+
+
 def write_whole(file: Path, text: str) -> None:
     """Write a line or several to `file`, and a line end behind them; see `unfinished`."""
     with unfinished(file) as path:

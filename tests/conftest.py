@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if "KDFEATURES_TESTS" not in os.environ:  # else a worker, which shares what the process that started it has made
     os.environ["KDFEATURES_TESTS"] = os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+    os.environ["KDFEATURES_CACHE"] = f"{os.environ['HF_HOME']}/kdfeatures"
     atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import pytest

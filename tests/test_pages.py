@@ -43,12 +43,14 @@ SHOWN = [
 
 
 def one_of(override):
-    """Return an override with the first value of a sweep; None for plain words."""
-    if "=" not in override and not override.startswith("~"):
+    """Return an override with the first value of a sweep; None for plain words, and for plugins that may be missing."""
+    if "=" not in override and not override.startswith("~") or override.startswith(("hydra/sweeper", "hydra.sweeper")):
         return None
     parsed = OverridesParser.create().parse_override(override)
     if not parsed.is_sweep_override():
         return override
+    if parsed.is_interval_sweep():
+        return f"{override.partition('=')[0]}={parsed.value().start}"
     if "glob(" in override:  # all choices of a group, each of which has tests of its own
         return None
     return f"{override.partition('=')[0]}={next(iter(parsed.sweep_string_iterator()))}"

@@ -15,6 +15,9 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kdfeatures.checksums import hash_of
+from kdfeatures.tokenization.tokenizer_hash import tokenizer_hash
+
 FORMAT = 1  # of the files; raise it when they change
 DIGEST = 16  # bytes: with 10^12 examples two share one with a chance of 10^-15
 MASK = "attention_mask"
@@ -36,7 +39,7 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
         "attention": teacher.config._attn_implementation,
         "config": hash_of(json.dumps(config, sort_keys=True, default=str)),
         "model_type": teacher.config.model_type,
-        "tokenizer": _tokenizer_hash(tokenizer),
+        "tokenizer": tokenizer_hash(tokenizer),
         "padding": tokenizer.padding_side,
         "dtype": dtype,
     }
@@ -45,14 +48,6 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
 def folder_name(of: dict[str, Any]) -> str:
     """The name of the folder for an identity."""
     return f"{of['model_type']}-{hash_of(json.dumps(of, sort_keys=True))[:16]}"
-
-
-def hash_of(*parts: str | bytes) -> str:
-    """Return a hexadecimal hash of DIGEST bytes."""
-    hashed = hashlib.blake2b(digest_size=DIGEST)
-    for part in parts:
-        hashed.update(part.encode() if isinstance(part, str) else part)
-    return hashed.hexdigest()
 
 
 def input_columns(examples: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -106,13 +101,3 @@ def _parts(value: Any) -> list[Any]:
 
 def _described(part: Any) -> str:
     return f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else str(part)
-
-
-def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    settings: dict[str, Any] = {"vocab": tokenizer.get_vocab(), "special": special}
-    if tokenizer.is_fast:
-        settings["pipeline"] = json.loads(tokenizer.backend_tokenizer.to_str())
-        for changed_by_calls in ("truncation", "padding"):
-            settings["pipeline"].pop(changed_by_calls)
-    return hash_of(json.dumps(settings, sort_keys=True))

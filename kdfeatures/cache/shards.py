@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from kdfeatures.cache.arrays import BrokenFile, open_array, write_array
-from kdfeatures.cache.key import DIGEST, hash_of
+from kdfeatures.cache.key import DIGEST
+from kdfeatures.checksums import hash_of
 from kdfeatures.errors import UserError
 
 LOCKS = ".locks"

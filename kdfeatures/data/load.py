@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict
@@ -15,6 +16,7 @@ from kdfeatures.errors import MissingSplit, UserError
 from kdfeatures.evaluation.encoded import token_counts
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.tokenization.kept import kept
 
 logger = logging.getLogger(__name__)
 
@@ -112,5 +114,6 @@ def count_cut(raw: Dataset, encoded: Dataset, tokenizer: PreTrainedTokenizerBase
 
 
 def encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int) -> Dataset:
-    """Tokenise a split as the task's kind does; see kdfeatures.tasks."""
-    return task_type(task).encode(dataset, tokenizer, task, max_length)
+    """Tokenise a split as the task's kind does, see kdfeatures.tasks; a large one once, see kdfeatures.tokenization."""
+    facts = {"task": asdict(task), "max_length": max_length}
+    return kept(dataset, tokenizer, facts, lambda: task_type(task).encode(dataset, tokenizer, task, max_length))

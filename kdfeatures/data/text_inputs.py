@@ -10,6 +10,7 @@ from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
 
 from kdfeatures.data.corpus import Texts, held_out, in_memory, load_text
+from kdfeatures.data.load import encode
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.data.subsets import subset
 from kdfeatures.errors import UserError
@@ -61,7 +62,7 @@ class TextData:
         texts = in_memory(self.raw[self.task.splits[name]])
         if not len(texts):
             raise UserError(f"the split '{name}' of the text has no texts but blank ones.")
-        examples = task_type(self.task).encode(texts, self.tokenizer, self.task, self.max_length)
+        examples = encode(texts, self.tokenizer, self.task, self.max_length)
         return with_fixed_masks(examples, self.tokenizer, self.task.text_reading.masked)
 
     def validation(self) -> Dataset | None:
@@ -95,7 +96,7 @@ class TextData:
         if not len(texts):
             raise UserError("the training text has no texts but blank ones.")
         chosen = subset(texts, data.train_examples, seed)
-        encoded = task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+        encoded = encode(chosen, self.tokenizer, self.task, self.max_length)
         if not self.others:
             return {OWN: encoded}
         return {OWN: with_teacher_inputs(chosen, encoded, self.task, self.tokenizer, self.others, self.max_length)}

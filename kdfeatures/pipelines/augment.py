@@ -9,7 +9,8 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.cache.key import hash_of, weights_hash
+from kdfeatures.cache.key import weights_hash
+from kdfeatures.checksums import hash_of
 from kdfeatures.data.augmentation import (
     AugmentationSettings,
     EmbeddingNeighbours,

@@ -16,7 +16,7 @@ def machines(request, monkeypatch, tmp_path):
     with object_store(request.param, monkeypatch) as url:
 
         def machine(name):
-            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+            monkeypatch.setenv("KDFEATURES_CACHE", str(tmp_path / name))
             return url
 
         yield machine
@@ -97,6 +97,6 @@ def test_the_limit_counts_what_is_behind_the_url(machines, teacher, examples):
 
 
 def test_a_place_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path, teacher):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("KDFEATURES_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="cache.path=nowhere://bucket: Protocol not known: nowhere"):
         small_cache("nowhere://bucket", teacher)

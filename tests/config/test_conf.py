@@ -15,6 +15,7 @@ from support.tiny import tiny_config
 from transformers import BertConfig
 
 from kdfeatures.cache import CacheSettings
+from kdfeatures.cli.arguments import written_out
 from kdfeatures.cli.help import SUMMARIES
 from kdfeatures.config import paths
 from kdfeatures.config.load import _ScoredModel, task_of
@@ -60,7 +61,7 @@ def head_comment(path):
 def opened(path):
     """Return the config of the command that a file opens with."""
     _, command, *overrides = shlex.split(head_comment(path).removeprefix("# "))
-    return compose(command, *overrides)
+    return compose(command, *written_out(command, overrides))
 
 
 def choice(group, name):

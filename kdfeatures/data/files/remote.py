@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import filelock
 import fsspec
 
 from kdfeatures.errors import UserError
-from kdfeatures.files import unfinished, write_whole
+from kdfeatures.files import unfinished, user_cache, write_whole
 
 LOCK = ".lock"
 HERE = "file://"
@@ -83,8 +82,7 @@ def copies_at(path: str) -> Path:
 
 
 def _copies_of(url: str) -> Path:
-    home, protocol = os.environ.get("XDG_CACHE_HOME", "~/.cache"), url.partition("://")[0]
-    return Path(home).expanduser() / "kdfeatures" / "remote" / protocol.replace(":", "_")
+    return user_cache() / "remote" / url.partition("://")[0].replace(":", "_")
 
 
 @contextlib.contextmanager

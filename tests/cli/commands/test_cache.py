@@ -58,13 +58,13 @@ def test_data_and_cache_behind_urls_teach_the_same_student(workspace, tmp_path, 
     options = ["trainer.learning_rate=2e-3", "trainer.num_train_epochs=1", "trainer.disable_tqdm=true",
                "recipe=hidden_joint", f"teacher.path={workspace.teacher}"]  # fmt: skip
     with object_store("s3", monkeypatch) as url:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+        monkeypatch.setenv("KDFEATURES_CACHE", str(tmp_path / "first"))
         system, root = fsspec.url_to_fs(url)
         for split in ("train", "validation", "test"):
             system.put_file(str(workspace.folder / f"{split}.csv"), f"{root}/data/{split}.csv")
         task = [text for text in workspace.task if not text.startswith("data.path")] + [f"data.path={url}/data"]
         for name in ("first", "second"):
-            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))  # as on another machine
+            monkeypatch.setenv("KDFEATURES_CACHE", str(tmp_path / name))  # as on another machine
             passes.clear()
             main(["distill", *task, *cached(f"{url}/features", *options), f"output_dir={tmp_path / name / 'out'}"])
             assert bool(passes) == (name == "first")

@@ -14,7 +14,7 @@ from kdfeatures.tasks.task import Task
 
 @pytest.fixture(params=KINDS)
 def url(request, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "copies"))
+    monkeypatch.setenv("KDFEATURES_CACHE", str(tmp_path / "copies"))
     with object_store(request.param, monkeypatch) as url:
         yield url
 
