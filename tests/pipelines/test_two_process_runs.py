@@ -133,7 +133,9 @@ def test_two_nodes_with_shards_of_both_models_go_on_after_one_is_killed(workspac
         codes = [started.wait(timeout=300) for started in nodes]
     finally:
         for started in nodes:
-            started.kill()
+            started.terminate()  # it ends its process, too
+        for started in nodes:
+            started.wait(timeout=120)
     for file in files:
         file.seek(0)
     printed = [file.read() for file in files]
