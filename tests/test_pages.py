@@ -42,9 +42,12 @@ SHOWN = [
 ]
 
 
+MISSING = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher=ray", "hydra.launcher.ray")  # plugins that may be
+
+
 def one_of(override):
     """Return an override with the first value of a sweep; None for plain words, and for plugins that may be missing."""
-    if "=" not in override and not override.startswith("~") or override.startswith(("hydra/sweeper", "hydra.sweeper")):
+    if "=" not in override and not override.startswith("~") or override.lstrip("+").startswith(MISSING):
         return None
     parsed = OverridesParser.create().parse_override(override)
     if not parsed.is_sweep_override():
