@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,17 +92,29 @@ def test_two_processes_distil_the_student_of_one(workspace, alone):
     assert again.stderr.count("already holds a run") == 1
 
 
-def node(port, arguments, printed):
-    """Start a torchrun that has one of two nodes, each with one process; a failure starts all processes anew.
-
-    Both nodes may notice it one after the other, and start anew for each other's sake: one failure is several restarts.
-    """
-    rendezvous = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=distil"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
-         "--max_restarts=3", *rendezvous, "-m", "kdfeatures", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=printed, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+@contextmanager
+def two_nodes(arguments, folder):
+    """Start two torchruns, each with one process of a run, as on two machines; give them and what they print."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rendezvous = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=distil", "--max_restarts=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *rendezvous, "-m",
+               "kdfeatures", *arguments]  # fmt: skip
+    folder.mkdir()
+    printed = [folder / f"node-{number}.txt" for number in (0, 1)]
+    nodes = []
+    try:
+        for file in printed:
+            with file.open("w") as stream:
+                environment = os.environ | {"OMP_NUM_THREADS": "1"}
+                nodes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT))
+        yield nodes, printed
+    finally:
+        for started in nodes:
+            started.terminate()  # it ends its process, too
+        for started in nodes:
+            started.wait(timeout=120)
 
 
 def children(process):
@@ -113,35 +125,26 @@ def children(process):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process to kill in /proc")
 def test_two_nodes_with_shards_of_both_models_go_on_after_one_is_killed(workspace, alone, tmp_path):
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     arguments = command(
         workspace, "nodes", "trainer.per_device_train_batch_size=16", "trainer.fsdp=true", "teacher.fsdp=true",
         "existing=resume",
     )  # fmt: skip
     folder = workspace.folder / "nodes"
-    files = [(tmp_path / f"node-{rank}.txt").open("w+") for rank in (0, 1)]
-    nodes = [node(port, arguments, file) for file in files]
-    try:
+    with two_nodes(arguments, tmp_path / "killed") as (nodes, printed):
         deadline = time.monotonic() + 300
         while not list(folder.glob("checkpoint-*/checksums.json")) and time.monotonic() < deadline:
-            assert all(started.poll() is None for started in nodes), files[0].read()
+            assert all(started.poll() is None for started in nodes), printed[0].read_text()
             time.sleep(0.01)
         (victim,) = children(nodes[1])
         os.kill(victim, signal.SIGKILL)
+        assert nodes[1].wait(timeout=120) != 0
+    assert f"exitcode: -9) local_rank: 0 (pid: {victim})" in printed[1].read_text()
+    assert not (folder / "results.json").exists()
+    with two_nodes(arguments, tmp_path / "again") as (nodes, printed):
         codes = [started.wait(timeout=300) for started in nodes]
-    finally:
-        for started in nodes:
-            started.terminate()  # it ends its process, too
-        for started in nodes:
-            started.wait(timeout=120)
-    for file in files:
-        file.seek(0)
-    printed = [file.read() for file in files]
-    assert codes == [0, 0], "\n".join(printed)[-6000:]
-    assert f"exitcode: -9) local_rank: 0 (pid: {victim})" in printed[1]
-    assert any("Loading model from" in text for text in printed), "it went on from the checkpoint"
+    said = [file.read_text() for file in printed]
+    assert codes == [0, 0], "\n".join(said)[-6000:]
+    assert any("Loading model from" in text for text in said), "it went on from the checkpoint"
     same_student(alone, folder)
 
 
