@@ -43,7 +43,7 @@ check: $(READY)  ## lint, types, and the layers of the packages
 docs: $(READY)  ## build the site of the pages in outputs/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
-bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2
+bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch of SST-2, MRPC_TEACHER=folder whole jobs
 	$(VENV)/bin/python -m pip install --quiet --no-deps silverspoon-kd==0.1.0 bertdistiller==0.1.2 peft
 	$(RUN) -m benchmarks.capture
 	$(RUN) -m benchmarks.relations
@@ -53,8 +53,10 @@ bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch
 	$(RUN) -m benchmarks.sweep
 	$(RUN) -m benchmarks.step
 	$(RUN) -m benchmarks.threads
+	$(RUN) -m benchmarks.growth
 	$(RUN) -m benchmarks.gpu
 	$(if $(TEACHER),$(RUN) -m benchmarks.epoch $(TEACHER) $(GLUE))
+	$(if $(MRPC_TEACHER),$(RUN) -m benchmarks.whole_jobs $(MRPC_TEACHER) $(GLUE))
 	$(RUN) -m benchmarks.report
 
 notebooks: $(READY)  ## execute the notebooks and check what they print; their outputs go to outputs/notebooks

@@ -59,3 +59,20 @@ def test_the_figures_of_two_processes_are_those_that_were_measured():
         ]
         expected = [row["variant"], row["batch"], *ratios, row["examples_per_second"], row["peak_mib_a_process"]]
         assert f"| {' | '.join(expected)} |" in PAGE
+
+
+def test_the_pages_table_of_how_a_step_grows_is_what_was_measured():
+    for row in filed("growth", "case"):
+        name = "nothing" if row["case"] == "again" else row["case"]
+        if row["case"] != "16 x 64 tokens":  # the reference
+            assert cells(name)[1:] == [f"{row['time']} [{row['p20']}, {row['p80']}]", row["operations"]], name
+
+
+def test_the_pages_table_of_whole_jobs_is_what_was_measured():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    rows = filed("whole_jobs", "job")
+    assert len(rows) == 9
+    for row in rows:
+        memory, ratio = f"{int(row['mebibytes']):,}", row["ratio"].replace("1.00", "1")
+        told = f"| {row['seconds']} | {ratio} | {row['training_seconds']} | {memory} | {row['score']} |"
+        assert told in page, row["job"]
