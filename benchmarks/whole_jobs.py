@@ -47,25 +47,16 @@ class Job:
     def __init__(self, teacher: str, glue: str, scratch: Path) -> None:
         from transformers import AutoTokenizer
 
+        from kdfeatures.config.compose import composed
+        from kdfeatures.config.load import task_of
         from kdfeatures.data.load import encode, load_task, split_of
         from kdfeatures.data.subsets import subset
         from kdfeatures.models.load import load_trained
         from kdfeatures.models.students import StudentSpec, build_student
         from kdfeatures.tasks.registry import task_type
-        from kdfeatures.tasks.task import Task
 
         self.path, self.glue, self.scratch = teacher, glue, scratch
-        self.task = Task(
-            name="mrpc",
-            kind="sequence",
-            dataset="nyu-mll/glue",
-            config="mrpc",
-            text=("sentence1", "sentence2"),
-            label="label",
-            labels=("not_equivalent", "equivalent"),
-            metrics=("accuracy", "f1"),
-            splits={"train": "train", "validation": "validation"},
-        )
+        self.task = task_of(composed("distill", None, choices={"task": "mrpc"}, values={}))
         self.tokenizer = AutoTokenizer.from_pretrained(teacher)
         self.teacher = load_trained(teacher, "teacher.path", task_type(self.task), force=False).eval()
         torch.manual_seed(SEED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -68,3 +69,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the choice closest to `word`, or "" when none is close."""
     matches = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without what would colour a terminal; else what it is called."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 from kdfeatures.benchmark.collect import finished_arm
 from kdfeatures.benchmark.schedule import ArmSchedule
 from kdfeatures.benchmark.tables import BASELINE, Rows, details, summary_lines
-from kdfeatures.pages.intervals import Interval, intervals_html
+from kdfeatures.pages.intervals import gains_html
 from kdfeatures.pages.shell import html_text, page_html
 from kdfeatures.pages.tables import Cell, table_html
 from kdfeatures.runs.reports.comparison_page import SCRIPTS, STYLES, footer, seeds_cell
@@ -68,18 +68,12 @@ def _section(title: str, *parts: str) -> str:
 
 
 def _gains(entries: Rows, baseline: str, what: str) -> str:
-    shown = [
-        Interval(entry["arm"], *(100 * entry[name] for name in ("difference", "low", "high")))
+    gains = (
+        (entry["arm"], entry["difference"], entry["low"], entry["high"])
         for entry in entries
         if entry["difference"] is not None
-    ]
-    if not shown:
-        return ""
-    return intervals_html(
-        shown,
-        caption=f"The {what} in points over {baseline}, with its 95% interval; filled where that does not hold 0.",
-        sides=(f"worse than {baseline}", f"better than {baseline}"),
     )
+    return gains_html(gains, baseline, caption=f"The {what} in points over {baseline}")
 
 
 def _details(rows: Rows, arms: Mapping[tuple[str, str], Any], folder: Path) -> str:

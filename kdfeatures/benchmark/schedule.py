@@ -15,6 +15,7 @@ from kdfeatures.config.compose import quoted
 from kdfeatures.data.inputs import SELECTION
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config
+from kdfeatures.runs.arms import folder_of_arm
 from kdfeatures.runs.folder import is_finished
 
 EXPORT = "export"  # in a student's folder
@@ -180,7 +181,6 @@ def _runs(
 def _distilling(
     task: str, arm: str, overrides: Sequence[str], teacher: Path, place: Path, seed: int, rate: float
 ) -> GridRun:
-    name = arm.replace(",", "").replace(" ", "_").replace("/", "_")
     run_overrides = (
         f"task={task}",
         f"teacher.path={quoted(str(teacher))}",
@@ -189,7 +189,13 @@ def _distilling(
         f"trainer.learning_rate={rate}",
     )
     return GridRun(
-        "distill", run_overrides, place / name / f"learning_rate-{rate:g}" / f"seed-{seed}", task, arm, seed, rate
+        "distill",
+        run_overrides,
+        place / folder_of_arm(arm) / f"learning_rate-{rate:g}" / f"seed-{seed}",
+        task,
+        arm,
+        seed,
+        rate,
     )
 
 

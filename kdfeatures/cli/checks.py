@@ -77,7 +77,7 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
         folder = unresolved["output_dir"]  # it may name the time
         _check_common(cfg, folder)
         if folder is not None and sweep is None:
-            # Hydra would overwrite the .hydra folder of the run that is there before the job could refuse
+            # before the libraries of the command are imported
             _check_output(Path(folder), unresolved)
         check_processes(command, arguments.overrides, folder)
         if sweep is None or sweep.is_whole:

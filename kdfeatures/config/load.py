@@ -318,10 +318,10 @@ def with_proposals(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if not missing or not node.get("files") or not has_rest:
         return config
     node = {**node, **{key: value for key, value in _of_model(config).items() if key in missing}}
-    found = proposed(node, (config.get("data") or {}).get("path"))
-    said = " and ".join(f"task.{key}=[{','.join(map(str, found[key]))}]" for key in missing)
+    proposal = proposed(node, (config.get("data") or {}).get("path"))
+    said = " and ".join(f"task.{key}=[{','.join(map(str, proposal[key]))}]" for key in missing)
     logger.info(f"{said}: proposed from the data; write other ones to decide yourself.")
-    return {**config, "task": {**node, **found}}
+    return {**config, "task": {**node, **proposal}}
 
 
 def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:

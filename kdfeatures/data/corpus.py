@@ -114,8 +114,8 @@ def _files_at(given: str) -> list[str]:
     path = Path(given)
     if path.is_file():
         return [given] if ending_of(path, ENDINGS) else []
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(given, recursive=True))
-    return list(map(str, without_pages(sorted(found), ENDINGS)))
+    paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(given, recursive=True))
+    return list(map(str, without_pages(sorted(paths), ENDINGS)))
 
 
 def _read(files: Iterable[str], task: Task) -> Dataset:

@@ -7,8 +7,7 @@ behind, and a file that changed is never answered from an older copy.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import DatasetDict, IterableDatasetDict, load_dataset
@@ -24,9 +23,10 @@ from kdfeatures.data.files import (
     read_files,
     read_parts,
 )
-from kdfeatures.errors import MissingSplit, UserError
+from kdfeatures.errors import MissingSplit, UserError, first_line
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.hub.reach import offline, offline_unless_hub_answers, silence
+from kdfeatures.runtime.quiet import errors_alone
 from kdfeatures.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -110,24 +110,12 @@ def dataset_from_hub(
 
 def _of_cache(name: str, config: str | None) -> DatasetDict | None:
     try:
-        with no_progress_bars(), offline(), _silent():
+        with no_progress_bars(), offline(), errors_alone("datasets"):
             raw = load_dataset(name, config)
     except (OSError, ValueError, RuntimeError):  # it is not there, and the Hub is asked; what is wrong shows then
         return None
     logger.info(f"{name}: read from the local cache as it is there; data.revision=main takes the newest of the Hub.")
     return raw
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep what `datasets` warns of when it reads its cache, which is said in other words, from the screen."""
-    library = logging.getLogger("datasets")
-    before = library.level
-    library.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        library.setLevel(before)
 
 
 def _asked(
@@ -140,11 +128,11 @@ def _asked(
                 raise ConnectionError
             return load_dataset(name, config, streaming=streaming, revision=revision)
     except RuntimeError as error:  # of a dataset that is a script: datasets runs none
-        raise UserError(f"{failed} cannot be loaded: {_first_line(error)}") from error
+        raise UserError(f"{failed} cannot be loaded: {first_line(error)}") from error
     except (OSError, ValueError) as error:
         if answers:
             raise UserError(
-                f"{failed} did not load from the Hub at {constants.ENDPOINT}: {_first_line(error)}"
+                f"{failed} did not load from the Hub at {constants.ENDPOINT}: {first_line(error)}"
             ) from error
         if revision is not None:
             raise UserError(
@@ -168,8 +156,3 @@ def _of_saved(task: Task, folder: Path) -> DatasetDict:
     if not splits:
         raise MissingSplit(f"'{folder}' holds the splits {', '.join(saved)}, none of {', '.join(task.splits.values())}")
     return DatasetDict({split: saved[split] for split in splits})
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return str(error).split("\n")[0]

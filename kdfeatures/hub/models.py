@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from kdfeatures.errors import ConfigError, UserError
+from kdfeatures.errors import ConfigError, UserError, first_line
 from kdfeatures.hub.reach import hub_answers, silence
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ def _first_commit(name: str, revision: str | None, named: str) -> str:
             f"'{revision}'; leave it out to take its newest one."
         ) from error
     except (HfHubHTTPError, RevisionResolutionError, OSError, ValueError) as error:
-        raise UserError(f"{named}: the Hub at {constants.ENDPOINT} does not tell: {_first_line(error)}") from error
+        raise UserError(f"{named}: the Hub at {constants.ENDPOINT} does not tell: {first_line(error)}") from error
 
 
 def _fetched(name: str, commit: str, part: FileChoice, named: str) -> Path:
@@ -198,7 +198,7 @@ def _fetched(name: str, commit: str, part: FileChoice, named: str) -> Path:
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(
-            f"{named}: its files did not come from the Hub at {constants.ENDPOINT}: {_first_line(error)}"
+            f"{named}: its files did not come from the Hub at {constants.ENDPOINT}: {first_line(error)}"
         ) from error
     return Path(folder)
 
@@ -247,7 +247,3 @@ def _unreachable(name: str, named: str) -> str:
             "local folder, or unset HF_HUB_OFFLINE."
         )
     return f"{named}: no such folder, not whole in the local cache, and {silence()}; give a local folder."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

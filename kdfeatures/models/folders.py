@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.hub.models import config_folder, model_folder, small_files_folder, without_revision
 
 LFS = b"version https://git-lfs"  # how the pointer begins that git keeps in place of a large file
@@ -76,12 +75,6 @@ def loading(option: str, path: str, what: str) -> Iterator[None]:
         raise UserError(f"{named}: {first_line(error)}") from error
     except Exception as error:  # whatever a strange file makes a library stumble over
         raise UserError(f"{named}: {type(error).__name__}: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, without what would colour a terminal."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def list_of(names: list[Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from kdfeatures.models.configs import load_config
 from kdfeatures.models.folders import folder_of, list_of, loading
 from kdfeatures.models.heads import class_rows, draw_outputs, select_outputs
 from kdfeatures.runtime.quantized import packed_parameters
+from kdfeatures.runtime.quiet import errors_alone
 from kdfeatures.tasks.registry import TaskType, task_type
 from kdfeatures.tasks.task import Task
 
@@ -158,7 +158,8 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
         setattr(config, name, value)
     folder = folder_of(path, option, "model")
     _check_size(auto, config, folder, path, option)
-    with loading(option, path, what), _without_report():
+    # without its table of missing weights: a head may be new, and all else is said here
+    with loading(option, path, what), errors_alone("transformers"):
         model, info = auto.from_pretrained(
             str(folder),
             config=config,
@@ -182,18 +183,6 @@ def _pretrained(auto: Any, path: str, option: str, what: str, settings: dict) ->
             "attention that transformers no longer knows), so it would not answer as it was trained to."
         )
     return model, info
-
-
-@contextmanager
-def _without_report() -> Iterator[None]:
-    """Keep transformers' table of missing weights from the screen: a head may be new, and all else is said here."""
-    library = logging.getLogger("transformers")
-    before = library.level
-    library.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        library.setLevel(before)
 
 
 def _check_size(auto: Any, config: PreTrainedConfig, folder: Path, path: str, option: str) -> None:

@@ -59,16 +59,13 @@ def _panel(title: str, curves: Sequence[Curve], groups: Sequence[str]) -> str:
         stride = math.ceil(len(curve.steps) / MOST_POINTS)
         at = groups.index(curve.group)
         points = [point(step, value) for step, value in zip(curve.steps, curve.values, strict=True)]
-        kept = points[::stride] + (points[-1:] if (len(points) - 1) % stride else [])
-        # a line needs two points to be seen
-        kept = (
-            kept
-            if len(kept) > 1
-            else [*kept, f"{float(kept[0].partition(',')[0]) + 1:.1f},{kept[0].partition(',')[2]}"]
-        )
+        thinned = points[::stride] + (points[-1:] if (len(points) - 1) % stride else [])
+        if len(thinned) == 1:  # a line needs two points to be seen
+            across, _, height = thinned[0].partition(",")
+            thinned.append(f"{float(across) + 1:.1f},{height}")
         ends = f"{_number(curve.values[0])} to {_number(curve.values[-1])}"
         lines.append(
-            f'<polyline class="{_kind(at)}" data-group="{at}" points="{" ".join(kept)}">'
+            f'<polyline class="{_kind(at)}" data-group="{at}" points="{" ".join(thinned)}">'
             f"<title>{html_text(curve.name)}: {ends}</title></polyline>"
         )
     described = f"{title}: {len(curves)} lines, values from {_number(low)} to {_number(high)} over {last:g} steps."

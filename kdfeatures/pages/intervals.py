@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,15 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def gains_html(gains: Iterable[tuple[str, float, float, float]], baseline: str, *, caption: str) -> str:
+    """Return what arms gain over a baseline, (name, value, low, high) as fractions, in points; nothing for none."""
+    rows = [Interval(name, *(100 * value for value in values)) for name, *values in gains]
+    if not rows:
+        return ""
+    caption = f"{caption}, with its 95% interval; filled where that does not hold 0."
+    return intervals_html(rows, caption=caption, sides=(f"worse than {baseline}", f"better than {baseline}"))
 
 
 def intervals_html(rows: Sequence[Interval], *, caption: str, sides: tuple[str, str]) -> str:

@@ -21,6 +21,11 @@ SAID = ("task", "seed", "split", "metric", "student", "config")  # by results th
 PER_RUN = ("seed", "output_dir", "existing")  # what tells runs of one arm apart
 
 
+def folder_of_arm(arm: str) -> str:
+    """Return how the folder of a grid's arm is called."""
+    return arm.replace(",", "").replace(" ", "_").replace("/", "_")
+
+
 @dataclass
 class Arm:
     """The runs of one arm by their seed: results.json of each, and the folder it lies in."""

@@ -3,7 +3,7 @@
 import pytest
 from support.browser import chromium
 from support.inspected import inspect_call, save_encoder
-from support.screens import NAMES, SCREENS, check_screen, faint_texts, too_wide
+from support.screens import NAMES, SCREENS, faint_texts, on_screen, too_wide
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -39,13 +39,8 @@ def made(tmp_path_factory):
 
 @pytest.fixture(params=SCREENS, ids=NAMES)
 def screen(made, request):
-    page, path = made
-    width, height, dark = request.param
-    page.complaints.clear()
-    page.requests.clear()
-    page.open(path, width=width, height=height, dark=dark)
-    yield page, width, dark
-    check_screen(page, dark=dark)
+    with on_screen(*made, request.param) as shown:
+        yield shown
 
 
 def choose(page, name, index):

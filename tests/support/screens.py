@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from support.browser import Page
 
 SCREENS = [(1366, 768, False), (1366, 768, True), (390, 844, False), (390, 844, True)]  # width, height, dark
@@ -32,6 +36,17 @@ _FAINT = """(() => {
   }
   return found;
 })()"""
+
+
+@contextmanager
+def on_screen(page: Page, path: Path, screen: tuple[int, int, bool]) -> Iterator[tuple[Page, int, bool]]:
+    """Open a page on one of SCREENS, and give it with the width and whether it is dark; then `check_screen`."""
+    width, height, dark = screen
+    page.complaints.clear()
+    page.requests.clear()
+    page.open(path, width=width, height=height, dark=dark)
+    yield page, width, dark
+    check_screen(page, dark=dark)
 
 
 def faint_texts(page: Page, least: float = 4.5) -> list[str]:

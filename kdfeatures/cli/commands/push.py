@@ -12,7 +12,7 @@ from kdfeatures.config.load import task_of
 from kdfeatures.config.options import PushOptions, options
 from kdfeatures.config.paths import NOWHERE
 from kdfeatures.config.schema import plain_config
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.hub.reach import check_repository, require_upload
 from kdfeatures.runs.moved_options import current_config
 from kdfeatures.runs.publishing.upload import push, stage
@@ -50,8 +50,9 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     try:
         url = push(folder, repository, results, task, private=cfg.hub_private)
     except Exception as error:  # every HTTP client has its own errors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"repository={repository}: the run in {folder} was not uploaded: {reason}") from error
+        raise UserError(
+            f"repository={repository}: the run in {folder} was not uploaded: {first_line(error)}"
+        ) from error
     print(f"Uploaded to {url}")
     return {"command": "push", "files": sizes, "url": url}
 

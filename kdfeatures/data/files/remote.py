@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 import fsspec
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.files import unfinished, user_cache, write_whole
 
 LOCK = ".lock"
@@ -91,19 +91,17 @@ def readable(url: str, option: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:  # of the package that fsspec needs for this protocol
-        raise UserError(f"{option}={url}: {_line(error)}; for s3://, pip install 'kdfeatures[s3]'.") from error
+        raise UserError(
+            f"{option}={url}: {first_line(error).rstrip('.')}; for s3://, pip install 'kdfeatures[s3]'."
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"{option}={url} is not written in {error.encoding}; name its encoding as task.encoding."
         ) from error
     except ValueError as error:  # an unknown protocol
-        raise UserError(f"{option}={url}: {_line(error)}.") from error
+        raise UserError(f"{option}={url}: {first_line(error).rstrip('.')}.") from error
     except OSError as error:
-        raise UserError(f"{option}={url} cannot be reached or read: {_line(error)}.") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"{option}={url} cannot be reached or read: {first_line(error).rstrip('.')}.") from error
 
 
 def _fetch(system: Any, original: str, copy: Path) -> None:

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 
 from kdfeatures.errors import UserError
 from kdfeatures.hub.models import cached_card
+from kdfeatures.runs.arms import folder_of_arm
 from kdfeatures.runs.results import read_results
 
 GRIDS = ("glue", "search")  # commands whose results.json counts trials
@@ -42,9 +43,8 @@ def trials_of(folder: Path, results: Mapping[str, Any]) -> int | None:
             continue
         arm = folder.absolute().parent.parent.name
         for row in grid.get("rows") or []:
-            of_row = str(row.get("arm")).replace(",", "").replace(" ", "_").replace("/", "_")
             if (
-                of_row == arm
+                folder_of_arm(str(row.get("arm"))) == arm
                 and row.get("task") == results["config"]["task"]["name"]
                 and row.get("learning_rate") == rate
             ):

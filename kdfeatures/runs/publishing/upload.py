@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.hub.reach import require_upload
 from kdfeatures.runs.publishing.model_card import write_card
 from kdfeatures.runs.publishing.provenance import public
@@ -54,9 +54,8 @@ def push_finished(
     try:
         return push(folder, repository, results, task, private=private)
     except Exception as error:  # every HTTP client has its own errors, and the run must not seem lost
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"push_to_hub={repository}: the run is finished in {folder}, but was not uploaded: {reason}; "
+            f"push_to_hub={repository}: the run is finished in {folder}, but was not uploaded: {first_line(error)}; "
             "go on with existing=resume."
         ) from error
 

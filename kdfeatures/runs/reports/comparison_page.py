@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdfeatures.pages import curves, intervals, tables
-from kdfeatures.pages.intervals import Interval, intervals_html
+from kdfeatures.pages.intervals import gains_html
 from kdfeatures.pages.shell import html_text, link, page_html
 from kdfeatures.pages.tables import Cell, table_html
 from kdfeatures.runs.arms import Arm
@@ -76,15 +76,5 @@ def _table(rows: Sequence[ArmDifference], by_arm: Mapping[tuple[str, str], Arm],
 
 def _differences(rows: Sequence[ArmDifference]) -> str:
     baseline = next(row.arm for row in rows if row.is_baseline)
-    shown = [
-        Interval(row.arm, *(100 * value for value in (row.difference, row.low, row.high)))
-        for row in rows
-        if not row.is_baseline
-    ]
-    if not shown:
-        return ""
-    return intervals_html(
-        shown,
-        caption=f"Difference to {baseline} in points, with its 95% interval; filled where that does not hold 0.",
-        sides=(f"worse than {baseline}", f"better than {baseline}"),
-    )
+    gains = ((row.arm, row.difference, row.low, row.high) for row in rows if not row.is_baseline)
+    return gains_html(gains, baseline, caption=f"Difference to {baseline} in points")

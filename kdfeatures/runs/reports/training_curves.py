@@ -48,8 +48,8 @@ def curves_of_arms(arms: Iterable[Arm]) -> str:
             for title, (steps, values) in curves.items():
                 panels.setdefault(title, []).append(Curve(arm.name, f"{arm.name}, seed {seed}", steps, values))
     panels = dict(sorted(panels.items(), key=lambda panel: panel[0].endswith(ALL)))
-    told = f"<p>{missing} run{'s' if missing > 1 else ''} kept no log of training.</p>" if missing else ""
-    return (curves_html(panels, caption=CAPTION) if panels else "") + told
+    note = f"<p>{missing} run{'s' if missing > 1 else ''} kept no log of training.</p>" if missing else ""
+    return (curves_html(panels, caption=CAPTION) if panels else "") + note
 
 
 def _series(history: Iterable[Mapping[str, Any]], prefix: str) -> Series:

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 from support.browser import chromium
-from support.screens import NAMES, SCREENS, check_screen
+from support.screens import NAMES, SCREENS, on_screen
 
 from kdfeatures.runs.arms import Arm
 from kdfeatures.runs.comparison import RunComparison
@@ -62,13 +62,8 @@ def made(tmp_path_factory):
 
 @pytest.fixture(params=SCREENS, ids=NAMES)
 def screen(made, request):
-    page, path = made
-    width, height, dark = request.param
-    page.complaints.clear()
-    page.requests.clear()
-    page.open(path, width=width, height=height, dark=dark)
-    yield page
-    check_screen(page, dark=dark)
+    with on_screen(*made, request.param) as (page, _, _):
+        yield page
     assert page.run("window.ran") is None
 
 
