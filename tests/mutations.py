@@ -56,7 +56,7 @@ MUTATIONS = [
     M("training/task_filters.py", "with torch.no_grad():", "with torch.enable_grad():", "training/test_task_filters.py"),
     M("masking.py", "return mask.bool()", "return torch.ones_like(mask, dtype=torch.bool)", "test_masking.py"),
     M("masking.py", "return means.sum() / (counts > 0).sum().clamp(min=1)", "return means.mean()", "test_masking.py"),
-    M("masking.py", "return torch.where(keep, full_precision(states), 0)", "return full_precision(states) * keep", "test_masking.py"),
+    M("masking.py", "return zero_padding_(blank.copy_(states), real)", "return blank.copy_(states) * _by_row(real, states)", "test_masking.py"),
     # maps, heads, schedules, balance
     M("mapping/rules.py", "return (2 * m * teacher_layers + student_layers) // (2 * student_layers)", "return m * teacher_layers // student_layers", "mapping"),
     M("mapping/rules.py", "LayerPair(m, m + offset)", "LayerPair(m, m)", "mapping"),

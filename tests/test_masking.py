@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from kdfeatures import masking
 from kdfeatures.errors import UserError
 from kdfeatures.masking import (
     blank_padding,
@@ -11,6 +12,7 @@ from kdfeatures.masking import (
     real_tokens,
     sequence_mean,
     token_mean,
+    zero_padding_,
 )
 
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0]])
@@ -45,14 +47,45 @@ def test_precision_is_float32_or_wider(given, computed):
     assert blank_padding(torch.zeros(3, 3, 2, dtype=given), MASK.bool()).dtype == computed
 
 
+@pytest.fixture(params=["rows", "a mask"])
+def written_by(request, monkeypatch):
+    """Blank padding as on a CPU, and as on devices that one does not ask for the padded rows."""
+    if request.param == "a mask":
+        monkeypatch.setattr(masking, "_rows_are_at_hand", lambda states: False)
+
+
+@pytest.mark.usefixtures("written_by")
 @pytest.mark.parametrize("shape", [(3, 3, 5), (3, 4, 3, 5)])
-def test_blank_padding_zeroes_only_padded_positions(shape):
+@pytest.mark.parametrize("function", [blank_padding, zero_padding_])
+def test_blank_padding_zeroes_only_padded_positions(function, shape):
     states = torch.full(shape, float("nan"))
     states[0, ..., :2, :] = 7.0
     states[1, ..., :1, :] = 7.0
-    blank = blank_padding(states, MASK.bool())
+    blank = function(states, MASK.bool())
     assert (blank[0, ..., :2, :] == 7).all() and (blank[1, ..., :1, :] == 7).all()
     assert blank.count_nonzero() * shape[-2] * 3 == 3 * states.numel()
+    assert (blank is states) == (function is zero_padding_)
+
+
+@pytest.mark.usefixtures("written_by")
+@pytest.mark.parametrize("shape", [(3, 3, 5), (3, 4, 3, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_gradient_goes_to_padding(shape, dtype):
+    states = torch.full(shape, 3.0, dtype=dtype)
+    states[2] = float("inf")
+    states.requires_grad_()
+    blank_padding(states, MASK.bool()).square().sum().backward()
+    assert states.grad.dtype == dtype
+    assert torch.equal(
+        states.grad != 0, (MASK.bool() if len(shape) == 3 else MASK.bool()[:, None])[..., None].expand(shape)
+    )
+    assert (states.grad[0, ..., :2, :] == 6).all()
+
+
+@pytest.mark.parametrize("mask", [MASK, torch.ones(3, 3)], ids=["padded", "all real"])
+def test_blank_padding_has_second_derivatives(mask):
+    states = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: blank_padding(x, mask.bool()) ** 3, states)
 
 
 def test_each_sequence_weighs_the_same_and_empty_ones_nothing():

@@ -48,8 +48,13 @@ class _KnownGradients(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # of a loss that is neither scaled nor accumulated the gradients are handed over, not copied; to ask a GPU for
-        # the factor would make the host wait
-        is_one = upstream.device.type == "cpu" and bool(upstream == 1)
-        gradients = (g if is_one else upstream * g for g in ctx.saved_tensors)
+        gradients = (scaled(g, upstream) for g in ctx.saved_tensors)
         return None, None, *(g.to(dtype) for g, dtype in zip(gradients, ctx.dtypes, strict=True))
+
+
+def scaled(gradient: Tensor, upstream: Tensor) -> Tensor:
+    """Return upstream * gradient; the gradient itself where that is the same.
+
+    It is for a loss that is neither weighted nor accumulated. To ask a GPU for the factor would make the host wait.
+    """
+    return gradient if upstream.device.type == "cpu" and bool(upstream == 1) else upstream * gradient

@@ -1,19 +1,20 @@
 """HiddenMSE of a linear map of the student's states, in slices that stay in a CPU's cache.
 
-The projected states, (B, L, D_t), are never held: each slice of tokens is projected, compared and turned into its share
-of the gradients before the next one is. On a GPU separate matrix products over all tokens are faster.
+The projected states, (B, L, D_t), are never held: each slice of real tokens is projected, compared and turned into its
+share of the gradients before the next one is. Padding is left out of the products. On a GPU separate matrix products
+over all tokens are faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from kdfeatures.losses.kernels.precomputed_gradients import scaled
 from kdfeatures.masking import real_tokens
 
 TOKENS = 512  # of a slice: fewer keep a CPU's threads waiting for each other, more leave its cache
@@ -53,21 +54,18 @@ class _ProjectedMSE(torch.autograd.Function):
         counts = real.sum(1, keepdim=True)
         # of a token's squared distance in the loss, twice: its own derivative brings the 2
         shares = (2 * real / (counts.clamp(min=1) * (counts > 0).sum().clamp(min=1) * len(weight))).to(student.dtype)
-        padding = None if real.all() else ~real.flatten()[:, None]
         states, targets, shares = student.flatten(0, 1), teacher.flatten(0, 1), shares.flatten()[:, None]
         value = student.new_zeros(())
-        by_states = torch.empty_like(states, requires_grad=False)
+        by_states = torch.zeros_like(states, requires_grad=False)
         by_weight = torch.zeros_like(weight, requires_grad=False)
         by_bias = None if bias is None else torch.zeros_like(bias, requires_grad=False)
-        for start in range(0, len(states), TOKENS):
-            tokens = slice(start, start + TOKENS)
-            part = states[tokens] if padding is None else states[tokens].masked_fill(padding[tokens], 0)
-            difference = F.linear(part, weight, bias).sub_(targets[tokens])
-            if padding is not None:
-                difference.masked_fill_(padding[tokens], 0)
+        for tokens in _slices(real):
+            part = states[tokens]
+            difference = targets[tokens].to(part.dtype, copy=True) if bias is None else targets[tokens] - bias
+            difference.addmm_(part, weight.mT, beta=-1)
             weighted = difference * shares[tokens]
             value += torch.dot(difference.flatten(), weighted.flatten())
-            torch.mm(weighted, weight, out=by_states[tokens])
+            by_states[tokens] = torch.mm(weighted, weight)
             by_weight.addmm_(weighted.mT, part)
             if by_bias is not None:
                 by_bias += weighted.sum(0)
@@ -78,7 +76,15 @@ class _ProjectedMSE(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (
-            upstream * gradient if gradient is not None and needed else None
+            scaled(gradient, upstream) if gradient is not None and needed else None
             for gradient, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
         )
         return *gradients, None, None
+
+
+def _slices(real: Tensor) -> Iterator[slice | Tensor]:
+    """Yield the real tokens of a batch, (B, L), TOKENS at a time: as a slice, or as numbers where some are left out."""
+    if real.all():
+        yield from (slice(start, start + TOKENS) for start in range(0, real.numel(), TOKENS))
+    else:
+        yield from real.flatten().nonzero()[:, 0].split(TOKENS)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kdfeatures.masking import zero_padding_
+
 
 def squared_distances(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
     """Return ||s - t||^2 per token, (B, L), 0 at padding.
@@ -34,9 +36,7 @@ class _SquaredDistances(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
         difference = student - teacher
-        # a pass worth saving on a CPU; asking would make a GPU's host wait
-        if real.device.type != "cpu" or not real.all():
-            difference.masked_fill_(~real[..., None], 0)
+        zero_padding_(difference, real)
         ctx.save_for_backward(difference)
         lengths: Tensor = torch.linalg.vector_norm(difference, dim=-1)
         return lengths.square()
