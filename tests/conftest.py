@@ -22,6 +22,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # has to be there before triton is imported
 from datasets import disable_progress_bars
+from support.composing import share_compositions
 from transformers.utils import logging
 
 from kdfeatures.data import synthetic as embedded
@@ -41,6 +42,13 @@ def _generated_once():
     """Let commands share the generated tasks: each is the same whenever it is made, which takes a second."""
     with pytest.MonkeyPatch.context() as shared:
         shared.setattr(embedded, "load", functools.cache(embedded.load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once():
+    with pytest.MonkeyPatch.context() as shared:
+        share_compositions(shared)
         yield
 
 

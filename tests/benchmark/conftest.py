@@ -1,16 +1,8 @@
 import hydra
 import pytest
-from support.composing import share_compositions
 
 from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.config.paths import conf_dir
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _shared_compositions():
-    with pytest.MonkeyPatch.context() as patch:
-        share_compositions(patch)
-        yield
 
 
 @pytest.fixture

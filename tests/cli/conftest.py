@@ -1,3 +1,3 @@
-from support.workspace import composed_once, workspace
+from support.workspace import workspace
 
-__all__ = ["composed_once", "workspace"]
+__all__ = ["workspace"]

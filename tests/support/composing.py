@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import hydra
 import pytest
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from kdfeatures.config.objective import bind, objective_of
@@ -59,36 +63,69 @@ def _composed(command: str, overrides: tuple[str, ...]) -> DictConfig:
         return hydra.compose(command, list(overrides))
 
 
-KEPT = 32
-_lists: dict[tuple, object] = {}
+KEPT = 64
+_files: dict[tuple, object] = {}
+_lists: dict[tuple, DefaultsList] = {}
 _configs: dict[tuple, DictConfig] = {}
 
 
 def share_compositions(patch: pytest.MonkeyPatch) -> None:
-    """Let Hydra merge the files of a config once for all calls with the same overrides.
+    """Let Hydra read each packaged file once, and merge the files of a config once for all calls that choose the same.
 
     A command composes its config three times, twice inside Hydra, and grids and sweeps many times more; that takes
-    longer than most of what tests of commands do then. Files must not change between two calls that share them.
+    longer than most of what tests of commands do then. Files of other folders are read again by every call.
     """
     listed, merged = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
 
+    def once(method: str) -> None:
+        asked = getattr(ConfigRepository, method)
+
+        @functools.wraps(asked)
+        def remembered(self, config_path):
+            if not _is_packaged(self):
+                return asked(self, config_path)
+            key = (method, _sources(self), config_path)
+            if key not in _files:
+                _files[key] = asked(self, config_path)
+            return copy.deepcopy(_files[key])  # merging writes into what was read
+
+        patch.setattr(ConfigRepository, method, remembered)
+
     def create_defaults_list(repo, config_name, overrides_list, prepend_hydra, skip_missing):
-        key = (_sources(repo), config_name, tuple(override.input_line for override in overrides_list), prepend_hydra)
-        if key in _lists:
-            return _lists[key]
-        found = listed(repo, config_name, overrides_list, prepend_hydra, skip_missing)
-        if not skip_missing:  # what lacks no choice is the same either way
-            _keep(_lists, key, found)
-        return found
+        if not _is_packaged(repo):
+            return listed(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+        values = [override for override in overrides_list if _is_value(override, repo)]
+        choices = [override for override in overrides_list if override not in values]
+        key = (_sources(repo), config_name, tuple(override.input_line for override in choices), prepend_hydra)
+        if key not in _lists:
+            made = listed(repo, config_name, choices, prepend_hydra, skip_missing)
+            if skip_missing:
+                return replace(made, config_overrides=values)
+            _keep(_lists, key, made)  # what lacks no choice is the same either way
+        return replace(_lists[key], config_overrides=values)
 
     def compose_from_defaults(self, defaults, repo):
+        if not _is_packaged(repo):
+            return merged(self, defaults, repo)
         key = (_sources(repo), repr(defaults))
         if key not in _configs:
             _keep(_configs, key, merged(self, defaults, repo))
         return copy.deepcopy(_configs[key])
 
+    for method in ("load_config", "group_exists", "config_exists"):
+        once(method)
     patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_from_defaults)
+
+
+def _is_value(override: Override, repo) -> bool:
+    if override.is_sweep_override():
+        return False
+    return isinstance(override.value(), dict) or not repo.group_exists(override.key_or_group)
+
+
+def _is_packaged(repo) -> bool:
+    return all(source.scheme() != "file" or Path(source.path) == conf_dir() for source in repo.get_sources())
 
 
 def _sources(repo) -> tuple:

@@ -10,19 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.composing import share_compositions
 from transformers import BertConfig, BertModel
 
 from kdfeatures.cli.main import main
 from kdfeatures.data.synthetic import load, tokenizer
-
-
-@pytest.fixture(scope="module", autouse=True)
-def composed_once():
-    with pytest.MonkeyPatch.context() as patch:
-        share_compositions(patch)
-        yield
-
 
 SIZES = {"train": 320, "validation": 80, "test": 40}
 

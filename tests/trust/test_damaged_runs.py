@@ -9,12 +9,12 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
-from support.workspace import composed_once, workspace
+from support.workspace import workspace
 
 from kdfeatures.cli.main import main
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 
-__all__ = ["composed_once", "workspace"]
+__all__ = ["workspace"]
 
 
 def command(workspace, folder, *more):

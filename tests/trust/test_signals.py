@@ -11,11 +11,11 @@ import time
 import pytest
 import safetensors.torch
 import torch
-from support.workspace import composed_once, workspace
+from support.workspace import workspace
 
 from kdfeatures.cli.main import main
 
-__all__ = ["composed_once", "workspace"]
+__all__ = ["workspace"]
 pytestmark = pytest.mark.slow
 
 
