@@ -53,10 +53,16 @@ def side_by_side(
     return printed
 
 
+def command(arguments: Sequence[str], printed: Path | None = None) -> BaseProcess:
+    """Start `kdfeatures ARGUMENTS`, whose standard error goes to a file; nothing else that it prints is kept."""
+    process = _forks.Process(target=_command, args=(list(arguments), printed), daemon=True)
+    process.start()
+    return process
+
+
 def kill(arguments: Sequence[str], *, when: Callable[[], bool]) -> None:
     """Run `kdfeatures ARGUMENTS` and kill it as soon as `when()`; that must be before it ends of itself."""
-    process = _forks.Process(target=_command, args=(list(arguments),), daemon=True)
-    process.start()
+    process = command(arguments)
     deadline = time.monotonic() + LIMIT
     while not when() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -86,12 +92,12 @@ def _script(script: str, arguments: list[str], environment: dict[str, str], prin
     runpy.run_path(str(TESTS / script), run_name="__main__")
 
 
-def _command(arguments: list[str]) -> None:
+def _command(arguments: list[str], printed: Path | None) -> None:
     import torch
 
     from kdfeatures.cli.main import main
 
-    for descriptor in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    for descriptor, path in ((1, None), (2, printed)):
+        os.dup2(os.open(path or os.devnull, os.O_WRONLY | os.O_CREAT), descriptor)
     torch.set_num_threads(1)
     main(arguments)

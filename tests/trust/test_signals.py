@@ -11,6 +11,7 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from support.launching import command
 from support.workspace import workspace
 
 from kdfeatures.cli.main import main
@@ -19,49 +20,64 @@ __all__ = ["workspace"]
 pytestmark = pytest.mark.slow
 
 
-def command(workspace, folder, *more):
+def arguments(workspace, folder, *more):
     return [
         "distill", *workspace.task, f"teacher.path={workspace.teacher}", f"output_dir={folder}",
-        "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=12", "trainer.disable_tqdm=true",
-        "trainer.eval_strategy=no", "trainer.save_strategy=steps", "+trainer.save_steps=3", *more,
+        "recipe=tinybert_joint", "student.layers=3", "trainer.num_train_epochs=6", "trainer.disable_tqdm=true",
+        "trainer.eval_strategy=no", "trainer.save_strategy=steps", "+trainer.save_steps=10", *more,
     ]  # fmt: skip
 
 
-def wait_for_checkpoint(folder, process):
+def wait_for_checkpoint(folder, is_alive):
     end = time.monotonic() + 120
     while not any(folder.glob("checkpoint-*/checksums.json")):
-        assert process.poll() is None and time.monotonic() < end
+        assert is_alive() and time.monotonic() < end
         time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
 def whole(workspace):
     folder = workspace.folder / "uninterrupted"
-    main(command(workspace, folder, "existing=overwrite"))
+    main(arguments(workspace, folder, "existing=overwrite"))
     return safetensors.torch.load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_stopped_run_says_one_line_and_goes_on_to_the_same_student(workspace, whole, number):
-    folder = workspace.folder / number.name
+def test_ctrl_c_of_a_command_says_one_line_and_it_goes_on_to_the_same_student(workspace, whole):
+    folder = workspace.folder / "interrupted"
     process = subprocess.Popen(
-        [sys.executable, "-m", "kdfeatures", *command(workspace, folder)],
+        [sys.executable, "-m", "kdfeatures", *arguments(workspace, folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    wait_for_checkpoint(folder, process)
-    process.send_signal(number)
+    wait_for_checkpoint(folder, lambda: process.poll() is None)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, err
-    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-    assert err == (
+    assert "Stopping after this step" in out
+    assert_it_stopped_and_goes_on(workspace, folder, whole, process.returncode, err, signal.SIGINT, "Ctrl-C")
+
+
+def test_sigterm_is_told_as_ctrl_c_is(workspace, whole):
+    folder = workspace.folder / "terminated"
+    printed = workspace.folder / "terminated.txt"
+    process = command(arguments(workspace, folder), printed)
+    wait_for_checkpoint(folder, process.is_alive)
+    process.terminate()
+    process.join(120)
+    assert_it_stopped_and_goes_on(
+        workspace, folder, whole, process.exitcode, printed.read_text(), signal.SIGTERM, "SIGTERM"
+    )
+
+
+def assert_it_stopped_and_goes_on(workspace, folder, whole, status, printed, number, name):
+    assert status == 128 + number, printed
+    assert printed == (
         f"kdfeatures: stopped by {name}; a checkpoint of the last step is saved; go on with existing=resume.\n"
     )
-    assert "Stopping after this step" in out and not (folder / "results.json").exists()
-    main(command(workspace, folder, "existing=resume"))
+    assert not (folder / "results.json").exists()
+    main(arguments(workspace, folder, "existing=resume"))
     resumed = safetensors.torch.load_file(folder / "model.safetensors")
     assert all(torch.equal(resumed[key], tensor) for key, tensor in whole.items())
 
@@ -69,11 +85,11 @@ def test_a_stopped_run_says_one_line_and_goes_on_to_the_same_student(workspace, 
 def test_two_runs_at_once_in_one_folder_are_one(workspace, capsys):
     """The second is refused before it writes anything, and the first ends as if there had been none."""
     folder = workspace.folder / "shared"
-    arguments = [sys.executable, "-m", "kdfeatures", *command(workspace, folder)]
-    first = subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
-    wait_for_checkpoint(folder, first)
+    first = command(arguments(workspace, folder), printed := workspace.folder / "shared.txt")
+    wait_for_checkpoint(folder, first.is_alive)
     with pytest.raises(SystemExit):
-        main(command(workspace, folder, "existing=resume"))
+        main(arguments(workspace, folder, "existing=resume"))
     assert "another run is writing there now" in capsys.readouterr().err
-    assert first.wait(timeout=120) == 0, first.stderr.read()
+    first.join(120)
+    assert first.exitcode == 0, printed.read_text()
     assert (folder / "results.json").exists() and not (folder / ".lock").exists()
