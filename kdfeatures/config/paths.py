@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from kdfeatures.errors import UserError
 NOWHERE = Path("outputs")  # the folder of a run whose options are only checked
 
 
-@functools.cache
 def conf_dir() -> Path:
     """Return the folder of YAML files, for a wheel, an editable install and a plain checkout alike."""
     package = Path(__file__).parents[1]

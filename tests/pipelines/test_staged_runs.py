@@ -106,7 +106,7 @@ def test_a_run_that_is_killed_in_its_second_stage_ends_with_the_same_student(wor
         return [
             "distill", *workspace.task, f"teacher.path={workspace.teacher}",
             f"output_dir={folder}", "recipe=tinybert", "student.layers=3", "trainer.disable_tqdm=true",
-            "stages.intermediate.trainer.num_train_epochs=2", "stages.prediction.trainer.num_train_epochs=6",
+            "stages.intermediate.trainer.num_train_epochs=1", "stages.prediction.trainer.num_train_epochs=3",
             "trainer.eval_strategy=no", "projection.always=true",
         ]  # fmt: skip
 

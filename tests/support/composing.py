@@ -64,6 +64,7 @@ def _composed(command: str, overrides: tuple[str, ...]) -> DictConfig:
 
 
 KEPT = 64
+PACKAGED = str(conf_dir())
 _files: dict[tuple, object] = {}
 _lists: dict[tuple, DefaultsList] = {}
 _configs: dict[tuple, DictConfig] = {}
@@ -125,7 +126,7 @@ def _is_value(override: Override, repo) -> bool:
 
 
 def _is_packaged(repo) -> bool:
-    return all(source.scheme() != "file" or Path(source.path) == conf_dir() for source in repo.get_sources())
+    return all(source.scheme() != "file" or source.path == PACKAGED for source in repo.get_sources())
 
 
 def _sources(repo) -> tuple:
