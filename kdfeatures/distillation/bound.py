@@ -238,6 +238,7 @@ class BoundObjective(nn.Module):
         """Return one term's value with its graph."""
         if isinstance(logits, VocabularyLogits):
             return vocabulary_loss(logits, [replace(term, weight=1.0)])[0]
+        term = term.with_logits()  # a teacher's may be unmade where the student's are not
         if projection is not None:
             logits = projection(logits)
         return term.loss(logits, *(other for other in (term.teacher, term.labels) if other is not None))

@@ -145,6 +145,14 @@ def test_of_several_teachers_the_students_logits_alone_are_not_made():
     torch.testing.assert_close(distiller.parts["soft"], expected.detach())
 
 
+def test_a_student_that_is_compiled_gives_logits_and_so_does_the_teacher_beside_it():
+    distiller, inputs = made(objective()), batch()
+    expected = distiller(**inputs).loss
+    distiller.student.compile(backend="eager")
+    torch.testing.assert_close(distiller(**inputs).loss, expected)
+    torch.compiler.reset()
+
+
 def test_what_the_teacher_gives_is_told_as_logits():
     distiller, inputs = made(objective()), batch()
     rows = inputs["attention_mask"].bool()
