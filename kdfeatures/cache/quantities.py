@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from kdfeatures.capture.decoder import decoder_of
 from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.errors import UserError
 from kdfeatures.features import OPERANDS
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
+from kdfeatures.runtime import quantized
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
 
 
 class Quantity(NamedTuple):
-    """One array of the cache: `of` is logits, token_logits, hidden, query, key or value; layer is None for logits."""
+    """One array of the cache: `of` is logits, token_logits, decoder_states, hidden, query, key or value.
+
+    layer is None for what the head gives or takes, that is the first three.
+    """
 
     of: str
     layer: int | None = None
@@ -29,7 +34,7 @@ class Quantity(NamedTuple):
 
     @property
     def layer_number(self) -> int:
-        """The layer of what has one, that is of all but logits."""
+        """The layer of what has one."""
         assert self.layer is not None
         return self.layer
 
@@ -40,15 +45,18 @@ class Quantity(NamedTuple):
 
     @property
     def is_logits(self) -> bool:
-        return self.layer is None
+        return self.of in ("logits", "token_logits")
 
 
 LOGITS = Quantity("logits")
 TOKEN_LOGITS = Quantity("token_logits")
+DECODER_STATES = Quantity("decoder_states")
 
 
 def logits_for(task: Task) -> Quantity:
-    """The logits of a teacher for this task: of examples or of tokens."""
+    """The logits of a teacher for this task: of examples or of tokens; over a vocabulary what they are made of."""
+    if task_type(task).over_vocabulary:
+        return DECODER_STATES
     return TOKEN_LOGITS if task_type(task).per_token else LOGITS
 
 
@@ -80,6 +88,25 @@ def check_scores_kept(objective: BoundObjective, teacher: str, config: PreTraine
         )
 
 
+def check_decoder(task: Task, teacher: PreTrainedModel, option: str, dtype: str) -> None:
+    """Raise UserError where a vocabulary's logits are not those of one linear layer, whose input a cache would keep.
+
+    teacher: in the precision in which it was loaded. option: how the user named it. dtype: in which it shall run.
+    """
+    if not task_type(task).over_vocabulary:
+        return
+    reason = None
+    if dtype == quantized.DTYPE:
+        reason = f"with teacher.dtype={dtype} that layer gives rounded ones"
+    elif decoder_of(teacher) is None:
+        reason = f"the head of {option}, '{teacher.config.model_type}', is another"
+    if reason is not None:
+        raise UserError(
+            "cache=auto keeps no logits over a vocabulary, but the states that one linear layer makes them of, and "
+            f"{reason}; use cache=off."
+        )
+
+
 def in_order(quantities: Iterable[Quantity]) -> tuple[Quantity, ...]:
     """Return each quantity once, logits first, then by kind and layer."""
     return tuple(sorted(set(quantities), key=lambda quantity: (quantity.layer is not None, quantity)))
@@ -94,6 +121,7 @@ def describe_quantities(quantities: Iterable[Quantity]) -> str:
     """Return quantities in words: "logits, hidden of layers 0, 3, query of layers 6"."""
     quantities = tuple(quantities)
     parts = ["logits"] if any(quantity.is_logits for quantity in quantities) else []
+    parts += ["states before the decoder"] if DECODER_STATES in quantities else []
     for of in ("hidden", *OPERANDS):
         layers = layers_of(quantities, of)
         if layers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdfeatures.cache.arrays import open_array
-from kdfeatures.cache.quantities import Quantity
+from kdfeatures.cache.quantities import DECODER_STATES, Quantity
 from kdfeatures.distillation.attention_form import AttentionForm
 
 
@@ -43,17 +43,24 @@ class CachedFeatures:
         (quantity,) = (quantity for quantity in self.places if quantity.is_logits)
         return torch.cat([self._of_row(quantity, row) for row in range(len(self.lengths))]).numpy()
 
+    def decoder_states(self) -> Iterator[Tensor]:
+        """Yield the states before the teacher's decoder of each row, (tokens, D), in the cache's precision."""
+        return (self._of_row(DECODER_STATES, row) for row in range(len(self.lengths)))
+
     def batch(self, rows: Sequence[int], mask: Tensor) -> dict[str, Any]:
         """Return what `restore` takes: for rows that stand in a batch with this mask, (B, L).
 
-        {"logits": (B, C) or (B, L, C), "hidden": {layer: (B, L, D)}, "attention": {layer: {"query": (B, L, H * d), ...,
-        and the fields of its form}}}, with zeros at padded positions, which may be left or right.
+        {"logits": (B, C) or (B, L, C), or "decoder_states": (B, L, D), "hidden": {layer: (B, L, D)}, "attention":
+        {layer: {"query": (B, L, H * d), ..., and the fields of its form}}}, with zeros at padded positions, which may
+        be left or right.
         """
         firsts = mask.long().argmax(dim=1).tolist()
         features: dict[str, Any] = {"hidden": {}, "attention": {n: form._asdict() for n, form in self.forms.items()}}
         for quantity in self.places:
             if not quantity.per_token:
                 features["logits"] = torch.cat([self._of_row(quantity, row) for row in rows])
+            elif quantity == DECODER_STATES:
+                features[quantity.of] = self._padded(quantity, rows, firsts, mask.shape[1])
             elif quantity.is_logits:
                 features["logits"] = self._padded(quantity, rows, firsts, mask.shape[1])
             elif quantity.of == "hidden":

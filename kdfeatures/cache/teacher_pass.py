@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdfeatures.cache.key import MASK
-from kdfeatures.cache.quantities import Quantity, describe_quantities, layers_of
+from kdfeatures.cache.quantities import DECODER_STATES, Quantity, describe_quantities, layers_of
+from kdfeatures.capture.decoder import DecoderTap
 from kdfeatures.capture.recorder import Recorder
 from kdfeatures.distillation.attention_form import AttentionForm, form_of
 from kdfeatures.errors import ConfigError
@@ -17,20 +19,28 @@ from kdfeatures.features import OPERANDS, Features
 
 
 class TeacherPass:
-    """Records chosen quantities of a teacher in eval mode; a context manager that takes its hooks off again."""
+    """Records chosen quantities of a teacher in eval mode; a context manager that takes its hooks off again.
+
+    Its logits and the states before its decoder are not asked for at once.
+    """
 
     def __init__(self, teacher: PreTrainedModel, quantities: Iterable[Quantity]) -> None:
         self.teacher, self.quantities = teacher.eval(), tuple(quantities)
         self.recorder = Recorder(
             teacher, hidden=layers_of(self.quantities, "hidden"), attention=layers_of(self.quantities, *OPERANDS)
         )
+        self.tap: DecoderTap | None = None
 
     def __enter__(self) -> TeacherPass:
         self.recorder.attach()
+        if DECODER_STATES in self.quantities:
+            self.tap = DecoderTap(self.teacher.get_output_embeddings())
         return self
 
     def __exit__(self, *_) -> None:
         self.recorder.detach()
+        if self.tap is not None:
+            self.tap.detach()
 
     @torch.no_grad()
     def run(self, batch: dict[str, Tensor]) -> tuple[dict[Quantity, Tensor], dict[int, AttentionForm]]:
@@ -42,15 +52,18 @@ class TeacherPass:
         batch = {name: tensor.to(self.teacher.device) for name, tensor in batch.items()}
         mask = batch[MASK].bool()
         values: dict[Quantity, Tensor] = {}
-        if any(quantity.is_logits for quantity in self.quantities):
+        if any(quantity.layer is None for quantity in self.quantities):
             features = Features()
-            with self.recorder.recording(features):
+            with self.recorder.recording(features), nullcontext() if self.tap is None else self.tap.holding():
                 logits = self.teacher(**batch).logits
         else:
             features = self.recorder.run(**batch)
         for quantity in self.quantities:
             if quantity.is_logits:
                 values[quantity] = _real(logits, mask, quantity) if quantity.per_token else logits
+            elif quantity == DECODER_STATES:
+                assert self.tap is not None
+                values[quantity] = _real(self.tap.take().states, mask, quantity)
             elif quantity.of == "hidden":
                 values[quantity] = _real(features.hidden[quantity.layer_number], mask, quantity)
             elif quantity.of in OPERANDS:

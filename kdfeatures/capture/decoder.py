@@ -93,3 +93,12 @@ class DecoderTap:
         inert = object.__new__(DecoderTap)  # a copied model carries its hooks along
         inert._holds = False
         return inert
+
+
+def decoder_of(model: nn.Module) -> nn.Linear | None:
+    """Return the linear layer that makes a model's logits; None where they are not its output, unchanged."""
+    tap = DecoderTap.of(model)
+    if tap is None:
+        return None
+    tap.detach()
+    return tap.decoder

@@ -29,11 +29,9 @@ def cache_settings(config: Mapping[str, Any]) -> CacheSettings | None:
 
 def check_cacheable(task: Task, data: DataSettings) -> None:
     """Raise UserError unless a teacher's features for an example hold for every batch that has it."""
-    reason = task_type(task).uncacheable
+    reason = task_type(task).uncacheable(task)
     if reason is not None:
-        raise UserError(
-            f"cache=auto keeps features by their inputs, but {reason}; use cache=off, or terms that read no outputs."
-        )
+        raise UserError(f"cache=auto keeps features by their inputs, but {reason}.")
     if data.streaming:
         raise UserError("cache=auto looks up all examples before training, which a stream cannot; use cache=off.")
 

@@ -84,7 +84,7 @@ class TextData:
     ) -> dict[str, Dataset | IterableDataset]:
         """Return the training examples of `data.train_examples` texts; a stream is mixed anew in each epoch.
 
-        They are all OWN, there is no other part of them.
+        They are all OWN, there is no other part of them. With reading.masked_once they are masked, by the seed.
         """
         if self.task.splits["train"] not in self.raw:
             raise UserError(f"the text has no files for training; it has the splits {', '.join(self.raw)}.")
@@ -92,11 +92,18 @@ class TextData:
         if isinstance(texts, IterableDataset):
             chosen = texts if data.train_examples is None else texts.take(data.train_examples)
             stream = task_type(self.task).encode(chosen, self.tokenizer, self.task, self.max_length)
+            stream = self._masked_once(stream, seed)
             return {OWN: stream.shuffle(seed=seed, buffer_size=self.task.text_reading.shuffle)}
         if not len(texts):
             raise UserError("the training text has no texts but blank ones.")
         chosen = subset(texts, data.train_examples, seed)
         encoded = encode(chosen, self.tokenizer, self.task, self.max_length)
         if not self.others:
-            return {OWN: encoded}
+            return {OWN: self._masked_once(encoded, seed)}
         return {OWN: with_teacher_inputs(chosen, encoded, self.task, self.tokenizer, self.others, self.max_length)}
+
+    def _masked_once(self, examples: Dataset | IterableDataset, seed: int) -> Dataset | IterableDataset:
+        reading = self.task.text_reading
+        if not (task_type(self.task).over_vocabulary and reading.masked_once):
+            return examples
+        return with_fixed_masks(examples, self.tokenizer, reading.masked, seed=seed)

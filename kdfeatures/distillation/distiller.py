@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ from kdfeatures.errors import ConfigError
 from kdfeatures.features import Features, FeatureSink, VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 class Distiller(nn.Module):
     """Student + projections + objective; forward returns the distillation loss in training, the plain student in eval.
@@ -49,6 +51,8 @@ class Distiller(nn.Module):
             several teachers {name: columns}.
         permuted: names of teachers that read other texts of the batch (kdfeatures.distillation.controls).
         student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own.
+        teacher_decoders: what makes logits over a vocabulary, by the teachers' names, for `teacher_features` that hold
+            the states before it: `teacher.get_output_embeddings()`. They are frozen, and no part of the state dict.
         same_ids: one tokenizer makes the ids of all models, whatever their configs say. Else the first batch without
             `teacher_inputs` is refused where configs tell that a token has other ids.
 
@@ -73,6 +77,7 @@ class Distiller(nn.Module):
         student_encoder: str | None = None,
         teacher_encoder: str | None = None,
         same_ids: bool = False,
+        teacher_decoders: Mapping[str, nn.Linear] | None = None,
     ) -> None:
         super().__init__()
         self.same_ids = same_ids
@@ -93,8 +98,11 @@ class Distiller(nn.Module):
         self.objective = objective
         self.columns = {name: columns.get(alias) for name, alias in zip(names, teachers, strict=True)}
         self.permuted = frozenset(permuted)
-        # a tuple hides them from nn.Module
+        # tuples hide them from nn.Module
         self._unregistered = ({name: _frozen(model) for name, model in models.items() if model is not None},)
+        decoders = teacher_decoders or {}
+        of_teachers = ((name, decoders.get(alias)) for name, alias in zip(names, teachers, strict=True))
+        self._decoders = ({name: _frozen(decoder) for name, decoder in of_teachers if decoder is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
         self._student_recorder = self._recorder(student, "student", student_encoder)
         self._student_recorder.attach()
@@ -164,6 +172,8 @@ class Distiller(nn.Module):
     def _apply(self, fn, recurse: bool = True):
         for teacher in self.teachers.values():
             teacher._apply(fn)  # follows .to(device)
+        for decoder in self._decoders[0].values():
+            decoder._apply(fn)
         return super()._apply(fn, recurse)
 
     def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **options) -> None:
@@ -268,7 +278,10 @@ class Distiller(nn.Module):
                 its_mask, its_rows = attention_mask_of(read), teacher_inputs[name].get(ROWS)
             elif not self.same_ids and name in self.teachers and stored is None:
                 check_same_ids(self.student, self.teachers[name], name)
-            output = self._ask(name, read, its_mask) if stored is None else restore(stored[name], columns)
+            if stored is None:
+                output = self._ask(name, read, its_mask)
+            else:
+                output = restore(stored[name], columns, self._decoders[0].get(name))
             chosen = self._rows(output.logits, its_mask, labels, its_rows)
             outputs[name] = output if chosen is None else output.at(chosen)
             if name in self.permuted:
@@ -293,7 +306,7 @@ class Distiller(nn.Module):
         return token_rows(logits, mask, labels, getattr(self, "config", None)) if rows is None else rows
 
 
-def _frozen(teacher: nn.Module) -> nn.Module:
+def _frozen(teacher: Model) -> Model:
     return teacher.eval().requires_grad_(False)
 
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdfeatures.distillation.attention_form import AttentionForm, allowed_pairs
+from kdfeatures.errors import ConfigError
 from kdfeatures.features import OPERANDS, AttentionStates, Features, VocabularyLogits
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 
@@ -48,8 +49,13 @@ def merge_teachers(outputs: Mapping[str, BatchOutputs]) -> BatchOutputs:
     for name, (_, captured) in outputs.items():
         hidden.update({source_of(name, layer): states for layer, states in captured.hidden.items()})
         attention.update({source_of(name, layer): states for layer, states in captured.attention.items()})
-    logits = {name: output.logits for name, output in outputs.items() if isinstance(output.logits, Tensor)}
+    made = {name: _made(output.logits) for name, output in outputs.items()}
+    logits = {name: of_teacher for name, of_teacher in made.items() if isinstance(of_teacher, Tensor)}
     return BatchOutputs(logits or None, features)
+
+
+def _made(logits: Any) -> Any:
+    return logits.logits() if isinstance(logits, VocabularyLogits) else logits
 
 
 def source_of(teacher: str, layer: int | str) -> Source:
@@ -62,17 +68,27 @@ def reordered(logits: Logits, columns: Sequence[int] | None) -> Logits:
     return logits if columns is None else logits[..., columns]
 
 
-def restore(cached: Mapping[str, Any], columns: Sequence[int] | None) -> BatchOutputs:
+def restore(cached: Mapping[str, Any], columns: Sequence[int] | None, decoder: nn.Linear | None = None) -> BatchOutputs:
     """Return a teacher's outputs in float32 from what `CachedFeatures.batch` gave.
 
-    columns: put the logits into the student's label order. Operands that no loss needs are not in the cache; they come
-    back as NaN, so that a loss that read them after all would not pass unnoticed.
+    columns: put the logits into the student's label order. decoder: the teacher's, for states of which it makes logits;
+    these take its precision. Operands that no loss needs are not in the cache; they come back as NaN, so that a loss
+    that read them after all would not pass unnoticed.
+    Raises ConfigError for such states without a decoder.
     """
     features = Features()
     for layer, states in cached["hidden"].items():
         features.hidden[layer] = states.float()
     for layer, entry in cached["attention"].items():
         features.attention[layer] = _attention(entry)
+    states = cached.get("decoder_states")
+    if states is not None:
+        if decoder is None:
+            raise ConfigError(
+                "teacher_features hold the states before the teacher's decoder, but no decoder was given",
+                hint="give the Distiller teacher_decoders={name: teacher.get_output_embeddings()}",
+            )
+        return BatchOutputs(VocabularyLogits(states.to(decoder.weight.dtype), decoder.weight, decoder.bias), features)
     logits = cached.get("logits")
     return BatchOutputs(None if logits is None else reordered(logits, columns), features)
 

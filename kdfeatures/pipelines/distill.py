@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from datasets import IterableDataset
+from torch import nn
 from transformers import Trainer
 
-from kdfeatures.cache import CachedCollator, CachedTeachers, FeatureCache, logits_for, needed, with_rows
+from kdfeatures.cache import (
+    DECODER_STATES,
+    CachedCollator,
+    CachedTeachers,
+    FeatureCache,
+    logits_for,
+    needed,
+    with_rows,
+)
 from kdfeatures.config.settings import DistillSettings, StageSettings
 from kdfeatures.data.inputs import AUGMENTED
 from kdfeatures.data.predictions_file import POOL
@@ -240,6 +249,7 @@ def trainer_of(
     objective, examples = setup.objective, setup.examples
     learned_from = [name for name in setup.teachers if objective.needs(name)]
     cached: Any = None
+    decoders: dict[str, nn.Linear] = {}
     if setup.outputs is not None and learned_from:
         cached = setup.outputs  # its examples have their rows
     elif caches and learned_from:
@@ -252,12 +262,16 @@ def trainer_of(
         }
         cached = CachedTeachers(features) if len(setup.teachers) > 1 else features[DEFAULT_TEACHER]
         examples = with_rows(examples)
+        if logits == DECODER_STATES:
+            decoders = {name: setup.teachers[name].loaded.get_output_embeddings() for name in learned_from}
         for teacher in setup.teachers.values():
             move(teacher.loaded, "cpu")  # training does without them
     models = {name: None if cached is not None else teacher.model for name, teacher in setup.teachers.items()}
     columns = {name: teacher.columns for name, teacher in setup.teachers.items()}
     permuted = [name for name, teacher in setup.teachers.items() if teacher.permuted]
-    distiller = Distiller(setup.student, models, objective, columns, permuted=permuted, same_ids=True)
+    distiller = Distiller(
+        setup.student, models, objective, columns, permuted=permuted, same_ids=True, teacher_decoders=decoders
+    )
     trainer = make_trainer(
         distiller,
         setup.arguments,

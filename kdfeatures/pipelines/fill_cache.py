@@ -10,14 +10,14 @@ from typing import Any
 from accelerate import PartialState
 
 from kdfeatures.cache import FeatureCache, Quantity, logits_for, needed
-from kdfeatures.cache.quantities import check_scores_kept
+from kdfeatures.cache.quantities import check_decoder, check_scores_kept
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.config.settings import CacheRunSettings
 from kdfeatures.data.inputs import joined, load_inputs
 from kdfeatures.errors import UserError
 from kdfeatures.mapping.pairs import DEFAULT_TEACHER
 from kdfeatures.models.load import move
-from kdfeatures.models.teachers import load_teachers, make_all_ready, with_student_tokenizer
+from kdfeatures.models.teachers import load_teachers, make_all_ready, option_of, with_student_tokenizer
 from kdfeatures.pipelines.augment import augmenter
 from kdfeatures.pipelines.plan import Plan, plan_stages
 from kdfeatures.pipelines.prepare import student_tokenizer
@@ -55,6 +55,7 @@ def _fill(plan: Plan, settings: CacheSettings, more: Sequence[Quantity]) -> dict
     others = {name: teacher.tokenizer for name, teacher in teachers.items() if teacher.tokenizer is not None}
     for name, teacher in teachers.items():
         check_scores_kept(plan.objective, name, teacher.loaded.config)
+        check_decoder(task, teacher.loaded, f"{option_of(name)}={teacher.path}", stage.teacher.dtype)
     processes = PartialState()
     ranks = {"rank": processes.process_index, "world": processes.num_processes}
     make_all_ready(teachers, stage.teacher)

@@ -20,7 +20,7 @@ from transformers import (
 
 from kdfeatures.alignment.tokens.spans import check_offsets
 from kdfeatures.analysis.batches import text_batches
-from kdfeatures.cache.quantities import check_scores_kept
+from kdfeatures.cache.quantities import check_decoder, check_scores_kept
 from kdfeatures.cache.settings import CacheSettings
 from kdfeatures.capture.families import encoder_of
 from kdfeatures.config.objective import bind
@@ -126,6 +126,7 @@ class DistillationSetup:
             for name, teacher in teachers.items():
                 if teacher.model is not None:
                     check_scores_kept(objective, name, teacher.model.config)
+                    check_decoder(task, teacher.model, f"{option_of(name)}={teacher.path}", stage.teacher.dtype)
         if outputs is not None:
             outputs.check(objective)
         frozen = freeze_below(student, stage.freeze_below) or stage.student.freeze_head
@@ -158,7 +159,10 @@ class DistillationSetup:
         evaluates = arguments.eval_strategy != "no"
         check_scored(task, reported, validation, split=stage.split, evaluates=evaluates)
         is_stream = isinstance(examples, IterableDataset)
-        labelled = np.zeros(0, dtype=bool) if is_stream else is_labelled(examples)
+        if is_stream or task.is_text:  # of which labels are no one's but the tokens that were masked
+            labelled = np.zeros(0 if is_stream else len(examples), dtype=bool)
+        else:
+            labelled = is_labelled(examples)
         if task.has_labels and not objective.needs_teacher:
             examples, parts = examples.select(np.flatnonzero(labelled)), {}
         for name, term in objective.terms.items():

@@ -37,12 +37,16 @@ def predict_splits(
 def cached_logits(
     task: Task, cache: FeatureCache, splits: dict[str, Dataset], columns: list[int] | None, *, rank: int, world: int
 ) -> dict[str, np.ndarray]:
-    """The same as `predict_splits` for a teacher whose logits are kept on disk."""
-    kind, logits_by_split = task_type(task), {}
+    """The same as `predict_splits` for a teacher whose logits, or what they are made of, are kept on disk."""
+    kind, answers = task_type(task), {}
     for name, split in splits.items():
-        logits = cache.features(split, [logits_for(task)], rank=rank, world=world).logits()
-        logits_by_split[name] = reordered(kind.of_cached(logits, split), columns)
-    return logits_by_split
+        features = cache.features(split, [logits_for(task)], rank=rank, world=world)
+        if kind.over_vocabulary:
+            decoder = cache.teacher.get_output_embeddings()
+            answers[name] = kind.of_decoder_states(features.decoder_states(), decoder, split)
+        else:
+            answers[name] = reordered(kind.of_cached(features.logits(), split), columns)
+    return answers
 
 
 def scores_of(logits: dict[str, np.ndarray], splits: dict[str, Dataset], task: Task) -> dict[str, dict[str, float]]:

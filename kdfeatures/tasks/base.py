@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedConfig, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
@@ -28,7 +28,7 @@ class TaskType(ABC):
     remedy      what to do then
     per_token   whether a model gives logits for tokens, (B, L, C), or for examples, (B, C)
     scores      whether models are scored at all
-    uncacheable why a teacher's features for an example cannot be kept; None where they can
+    over_vocabulary  whether logits are over a vocabulary: a cache keeps the states that they are made of
     cuts        whether what is behind max_length tokens is lost
     labels_train  whether training examples must have a column of labels
     learns_labels whether a model can be fine-tuned by its labels here
@@ -47,7 +47,7 @@ class TaskType(ABC):
     remedy: ClassVar[str] = "Fine-tune it first (kdfeatures finetune)."
     per_token: ClassVar[bool]
     scores: ClassVar[bool] = True
-    uncacheable: ClassVar[str | None] = None
+    over_vocabulary: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     labels_train: ClassVar[bool] = True
     learns_labels: ClassVar[bool] = True
@@ -79,6 +79,10 @@ class TaskType(ABC):
                 f"task{fix}"
             )
         return align_labels(config.id2label, task.labels, whose=whose, force=force, option=option)
+
+    def uncacheable(self, task: Task) -> str | None:
+        """Return why a teacher's features for an example cannot be kept, and what to do; None where they can."""
+        return None
 
     def with_labels(self, dataset: Dataset, task: Task) -> Dataset:
         """Return a raw split whose labels, if it has any, are in one column."""
@@ -133,6 +137,10 @@ class TaskType(ABC):
 
     def of_cached(self, logits: np.ndarray, dataset: Dataset) -> np.ndarray:
         """Return the answers among cached logits: of all examples, or of all their tokens, (tokens, C)."""
+        raise NotImplementedError
+
+    def of_decoder_states(self, states: Iterable[Tensor], decoder: nn.Linear, dataset: Dataset) -> np.ndarray:
+        """Return the answers that a decoder makes of the states before it: of each example, (tokens, D)."""
         raise NotImplementedError
 
     def labels(self, dataset: Dataset) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Masks for masked language modelling: other ones for every training batch, fixed ones for what is scored."""
+"""Masks for masked language modelling: other ones for every training batch, or fixed ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import DataCollatorForLanguageModeling, DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
 from kdfeatures.errors import UserError
@@ -48,15 +48,21 @@ class MaskingCollator:
         return batch
 
 
-def with_fixed_masks(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, share: float) -> Dataset:
-    """Return encoded examples with masked input_ids and, in `labels`, what was masked; -100 elsewhere."""
-    collate = MaskingCollator(tokenizer, share, seed=SCORED, rows=False)
+def with_fixed_masks(
+    dataset: Dataset | IterableDataset, tokenizer: PreTrainedTokenizerBase, share: float, *, seed: int = SCORED
+) -> Dataset | IterableDataset:
+    """Return encoded examples with masked input_ids and, in `labels`, what was masked; -100 elsewhere.
 
-    def mask(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
+    The masks of an example follow from the seed and its own tokens, so that they are the same in any order, subset and
+    process, and an example that occurs twice has them twice. A stream stays one.
+    """
+    collate = MaskingCollator(tokenizer, share, seed=seed, rows=False)
+
+    def mask(rows: dict[str, list], _: Any = None) -> dict[str, list]:
         masked_rows = []
-        for at in range(len(indices)):
-            masked = collate([{name: values[at] for name, values in rows.items()}])
+        for values in zip(*rows.values(), strict=True):
+            masked = collate([dict(zip(rows, values, strict=True))])
             masked_rows.append({name: tensor[0].tolist() for name, tensor in masked.items()})
         return {name: [row[name] for row in masked_rows] for name in masked_rows[0]}
 
-    return encoded(dataset, mask)
+    return dataset.map(mask, batched=True) if isinstance(dataset, IterableDataset) else encoded(dataset, mask)

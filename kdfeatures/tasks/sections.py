@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from kdfeatures.errors import UserError, nearest
@@ -24,7 +24,7 @@ class TaskSection:
         for key in config:
             if key not in known:
                 raise UserError(f"unknown key task.{cls.name}.{key}{nearest(key, known)} (known: {', '.join(known)})")
-        missing = [key for key in known if key not in config]
+        missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in config]
         if missing:
             raise UserError(f"the task lacks {cls.name}.{missing[0]}; set task.{cls.name}.{missing[0]}=...")
         return cls(**config)
@@ -40,7 +40,7 @@ class Reading(TaskSection):
 
     blocks: texts joined and cut into blocks, or one text an example. masked: share of tokens to predict.
     held_out: training texts kept for scoring where there is no validation split. shuffle: examples of a stream that are
-    mixed at a time.
+    mixed at a time. masked_once: a training example has the same masks whenever it is read, those of the run's seed.
     """
 
     name: ClassVar[str] = "reading"
@@ -49,9 +49,11 @@ class Reading(TaskSection):
     masked: float
     held_out: int
     shuffle: int
+    masked_once: bool = False
 
     def __post_init__(self) -> None:
         self._require("masked", 0 < self.masked < 1, "between 0 and 1")
+        self._require("masked_once", isinstance(self.masked_once, bool), "true or false")
         self._require("held_out", self.held_out >= 0, "a whole number from 0")
         self._require("shuffle", self.shuffle >= 1, "a whole number from 1")
 

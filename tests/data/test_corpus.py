@@ -111,6 +111,17 @@ def test_a_text_task_that_contradicts_itself_is_refused(change, told):
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_masking_once_is_true_or_false(value):
+    with pytest.raises(UserError, match=f"task.reading.masked_once={value} must be true or false"):
+        task(masked_once=value)
+
+
+def test_a_reading_that_does_not_say_so_masks_anew():
+    reading = {name: value for name, value in task_config("text")["reading"].items() if name != "masked_once"}
+    assert Task.from_config(task_config("text") | {"reading": reading}).text_reading.masked_once is False
+
+
 @pytest.mark.parametrize(("name", "value"), [("masked", 0.0), ("masked", 1.5), ("held_out", -1), ("shuffle", 0)])
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(UserError, match=f"task.reading.{name}={value} must be"):

@@ -1,13 +1,24 @@
 """General distillation on text without labels, and what becomes of its students."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support.tagged import FIRST, LAST, PLACE, pieces_tokenizer, sentences, write_sentences
-from transformers import AutoModel, BertConfig, BertForMaskedLM, BertModel, pipeline
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    MobileBertConfig,
+    MobileBertForMaskedLM,
+    pipeline,
+)
 
 from kdfeatures.cli.main import main
 
@@ -180,10 +191,119 @@ def test_a_plain_encoder_learns_from_the_cache_as_from_a_live_teacher(folder, tm
         assert kept["losses"][name] == pytest.approx(value, rel=1e-3), name
 
 
+ONCE = ["recipe=distilbert", "student.layers=2", "student.layers_from=null", "task.reading.masked_once=true"]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The shapes of what the teacher, which has 4 layers, is given in forward passes."""
+    shapes, plain = [], BertForMaskedLM.forward
+
+    def counted(self, *args, **inputs):
+        if self.config.num_hidden_layers == 4:
+            shapes.append(tuple(inputs["input_ids"].shape))
+        return plain(self, *args, **inputs)
+
+    monkeypatch.setattr(BertForMaskedLM, "forward", counted)
+    return shapes
+
+
+def test_soft_answers_over_a_vocabulary_come_from_the_cache_as_from_a_live_teacher(folder, tmp_path, passes):
+    cache = [f"cache.path={tmp_path}", "cache.dtype=float32"]
+    given = ["task=text", f"data.path={folder / 'corpus'}", f"teacher.path={folder / 'masked'}", "data.max_length=16"]
+    main(["cache", *given, *ONCE, *cache, f"output_dir={tmp_path / 'out'}"])
+    assert len(passes) > 5
+    passes.clear()
+    kept = distil(folder, "once_cached", *ONCE, "cache=auto", *cache, "trainer.num_train_epochs=2")
+    assert passes == [(1, 8)]  # whether the decoder makes the logits is tried on a few tokens, before anything runs
+    live = distil(folder, "once_live", *ONCE, "trainer.num_train_epochs=2")
+    assert set(live["losses"]) == {"logits", "mlm", "cosine"}
+    for name, value in live["losses"].items():
+        assert kept["losses"][name] == pytest.approx(value, rel=1e-4), name
+    assert kept["labelled_examples"] == live["labelled_examples"] == 0
+    of_teacher = [results["teacher"]["metrics"]["validation"] for results in (kept, live)]
+    assert of_teacher[0] == pytest.approx(of_teacher[1], rel=1e-5)
+    one, other = (load_file(folder / name / "model.safetensors") for name in ("once_cached", "once_live"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("change", ["seed=7", "task.reading.masked=0.3"])
+def test_another_seed_or_share_fills_the_cache_anew(folder, tmp_path, passes, change):
+    once = [*ONCE, "cache=auto", f"cache.path={tmp_path}", "trainer.max_steps=1"]
+    counts = []
+    for number, more in enumerate(([], [], [change])):
+        passes.clear()
+        distil(folder, f"anew_{change[:4]}_{number}", *once, *more)
+        counts.append(len(passes))
+    assert counts[1] == 1 < counts[2]  # the trial alone where all is there
+    assert len({path.parent.name for path in tmp_path.rglob("identity.json")}) == 1
+
+
+def test_a_stream_may_be_masked_once(folder):
+    results = distil(folder, "stream_once", *ONCE, "data.streaming=true", "trainer.max_steps=4")
+    assert set(results["losses"]) == {"logits", "mlm", "cosine"}
+
+
+@pytest.mark.slow
+def test_a_cached_run_that_is_resumed_ends_with_the_student_of_an_uninterrupted_one(folder, tmp_path):
+    options = [*ONCE, "cache=auto", f"cache.path={tmp_path}", "trainer.save_strategy=steps", "+trainer.save_steps=2",
+               "trainer.lr_scheduler_type=constant", "trainer.warmup_steps=0"]  # fmt: skip
+    found = []
+    for name, steps in (("whole_once", [4]), ("resumed_once", [2, 4])):
+        for number in steps:
+            distil(folder, name, *options, f"trainer.max_steps={number}", "existing=resume")
+            (folder / name / "results.json").rename(folder / name / f"results_{number}.json")
+            (folder / name / "run.json").unlink()
+        found.append(load_file(folder / name / "model.safetensors"))
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+@pytest.mark.slow
+def test_two_processes_read_what_one_has_kept(folder, tmp_path):
+    given = ["task=text", f"data.path={folder / 'corpus'}", f"teacher.path={folder / 'masked'}", *QUICK, *ONCE,
+             f"cache.path={tmp_path / 'cache'}"]  # fmt: skip
+    main(["cache", *given[:3], "data.max_length=16", *ONCE, given[-1], f"output_dir={tmp_path / 'out'}"])
+    kept = sorted((tmp_path / "cache").rglob("decoder_states"))
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "kdfeatures"]
+    results = tmp_path / "two"
+    ended = subprocess.run(
+        [*run, "distill", *given, "cache=auto", f"output_dir={results}", "trainer.max_steps=3"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((results / "results.json").read_text())["processes"] == 2
+    assert kept and sorted((tmp_path / "cache").rglob("decoder_states")) == kept
+
+
+@pytest.mark.parametrize("command", ["distill", "cache"])
+def test_a_cache_of_soft_answers_is_refused_where_the_head_is_no_linear_layer(folder, tmp_path, capsys, command):
+    words = pieces_tokenizer()
+    MobileBertForMaskedLM(
+        MobileBertConfig(
+            vocab_size=len(words), hidden_size=32, embedding_size=16, num_hidden_layers=4, num_attention_heads=4,
+            intermediate_size=32, true_hidden_size=16, intra_bottleneck_size=16, max_position_embeddings=24,
+        )
+    ).save_pretrained(tmp_path / "mobile")  # fmt: skip
+    words.save_pretrained(tmp_path / "mobile")
+    given = ["task=text", f"data.path={folder / 'corpus'}", f"teacher.path={tmp_path / 'mobile'}", *ONCE,
+             "data.max_length=16", f"cache.path={tmp_path / 'cache'}", f"output_dir={tmp_path / 'out'}"]  # fmt: skip
+    with pytest.raises(SystemExit, match="2"):
+        main([command, *given, *(["cache=auto"] if command == "distill" else [])])
+    said = capsys.readouterr().err
+    line = said[said.index("kdfeatures: error:") :].strip()
+    assert "'mobilebert', is another; use cache=off" in line and "\n" not in line
+    assert not list(tmp_path.rglob("decoder_states"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["recipe=distilbert", "student.layers_from=null", "cache=auto"], "masks differ from batch to batch"),
+        (["recipe=distilbert", "student.layers_from=null", "cache=auto"], "set task.reading.masked_once=true"),
+        ([*ONCE, "cache=auto", "data.streaming=true", "trainer.max_steps=2"], "which a stream cannot; use cache=off"),
         (["recipe=tinybert_general", "data.streaming=true"], "set trainer.max_steps"),
         (["recipe=tinybert_general", "data.labelled=3"], "data.labelled=3 has no effect on task 'text'"),
         (["recipe=tinybert_general", "trainer.load_best_model_at_end=true"], "needs scores, but no term reads"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, IterableDataset
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -25,6 +25,8 @@ from kdfeatures.tasks.chunking import TEXTS_AT_ONCE, reader
 from kdfeatures.tasks.columns import IGNORE_INDEX, encoded
 from kdfeatures.tasks.mlm_masking import MaskingCollator
 from kdfeatures.tasks.task import MASKED_ACCURACY, Task
+
+AT_ONCE = 512  # tokens of which logits over a vocabulary are made
 
 
 class PlainTextTask(TaskType):
@@ -61,7 +63,15 @@ class MaskedTextTask(PlainTextTask):
     untrained = "has no masked-language-model head"
     remedy = "Give one that has, or take terms that read no outputs, such as recipe=tinybert_general."
     scores = True
-    uncacheable = "masks differ from batch to batch"
+    over_vocabulary = True
+
+    def uncacheable(self, task: Task) -> str | None:
+        if task.text_reading.masked_once:
+            return None
+        return (
+            "masks differ from batch to batch; set task.reading.masked_once=true, which draws them once, or use "
+            "cache=off, or terms that read no outputs"
+        )
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, task: Task, *, rows: bool, seed: int) -> Collator:
         return MaskingCollator(tokenizer, task.text_reading.masked, seed=seed, rows=rows)
@@ -84,6 +94,18 @@ class MaskedTextTask(PlainTextTask):
                 truth = torch.tensor(labels[row], device=row_logits.device)
                 masked = truth != IGNORE_INDEX
                 answers[row] = _losses_and_hits(row_logits[real][masked], truth[masked]).cpu()
+        return torch.cat(answers).numpy()
+
+    @torch.no_grad()
+    def of_decoder_states(self, states: Iterable[Tensor], decoder: nn.Linear, dataset: Dataset) -> np.ndarray:
+        of_masked, truths = [], []
+        for of_example, labels in zip(states, dataset["labels"], strict=True):
+            truth = torch.tensor(labels)
+            of_masked.append(of_example[truth != IGNORE_INDEX])
+            truths.append(truth[truth != IGNORE_INDEX])
+        answers = []
+        for part, truth in zip(torch.cat(of_masked).split(AT_ONCE), torch.cat(truths).split(AT_ONCE), strict=True):
+            answers.append(_losses_and_hits(decoder(part.to(decoder.weight)), truth.to(decoder.weight.device)).cpu())
         return torch.cat(answers).numpy()
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:

@@ -53,7 +53,9 @@ class QuestionTask(TaskType):
     columns_of_classes = False
     label_names = ("start_positions", "end_positions")
     cuts = False
-    uncacheable = "of question answering start and end logits are not kept"
+
+    def uncacheable(self, task: Task) -> str | None:
+        return "of question answering start and end logits are not kept; use cache=off, or terms that read no outputs"
 
     def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
         """Raises UserError for answers that are not where they say."""

@@ -85,6 +85,56 @@ def test_scored_examples_have_the_same_masks_in_any_order_and_batch():
     assert batch["labels"].tolist() == [once[0]["labels"], once[3]["labels"]] and "rows" not in batch
 
 
+def masks(examples):
+    return [[label != -100 for label in labels] for labels in examples["labels"]]
+
+
+def test_masks_drawn_once_follow_from_the_seed_and_the_examples_own_tokens():
+    examples = encoded()
+    once = with_fixed_masks(examples, pieces_tokenizer(), 0.4, seed=7)
+    torch.manual_seed(99)
+    order = [2, 0, 3, 1]
+    again = with_fixed_masks(examples.select(order), pieces_tokenizer(), 0.4, seed=7)
+    assert list(again) == [once[row] for row in order]
+    assert len({tuple(mask) for mask in masks(once)[:-1]}) > 5  # each block has its own
+    assert masks(with_fixed_masks(examples, pieces_tokenizer(), 0.4, seed=8)) != masks(once)
+    assert masks(with_fixed_masks(examples, pieces_tokenizer(), 0.4)) != masks(once)
+    assert masks(with_fixed_masks(examples, pieces_tokenizer(), 0.2, seed=7)) != masks(once)
+
+
+def test_a_stream_gets_the_same_masks():
+    stream = with_fixed_masks(encoded().to_iterable_dataset(), pieces_tokenizer(), 0.4, seed=7)
+    assert list(stream) == list(with_fixed_masks(encoded(), pieces_tokenizer(), 0.4, seed=7))
+
+
+def test_of_the_tokens_drawn_once_eight_in_ten_are_masked_one_is_another_and_one_stays():
+    words, length, count = pieces_tokenizer(), 128, 400
+    inner = torch.randint(5, len(words), (count, length - 2), generator=torch.Generator().manual_seed(1))
+    ids = torch.nn.functional.pad(inner, (1, 1), value=words.sep_token_id)
+    rows = Dataset.from_dict({"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist()})
+    found = with_fixed_masks(rows, words, 0.15, seed=3).with_format("torch")[:]
+    read, drawn = torch.as_tensor(found["input_ids"]), torch.as_tensor(found["labels"]) != -100
+    assert not drawn[:, [0, -1]].any()
+    assert drawn[:, 1:-1].float().mean().item() == pytest.approx(0.15, abs=0.006)
+    masked, same = read[drawn] == words.mask_token_id, read[drawn] == ids[drawn]
+    by_chance = 0.1 / len(words)  # another token is any of the vocabulary
+    assert masked.float().mean().item() == pytest.approx(0.8 + by_chance, abs=0.02)
+    assert same.float().mean().item() == pytest.approx(0.1 + by_chance, abs=0.015)
+    assert torch.equal(read[~drawn], ids[~drawn])
+
+
+def test_states_before_the_decoder_give_the_answers_of_the_model():
+    model = AutoModelForMaskedLM.from_config(tiny_config("bert")).eval()
+    torch.nn.init.normal_(model.get_output_embeddings().bias)
+    examples = with_fixed_masks(encoded(), pieces_tokenizer(), 0.3)
+    expected = KIND.predict(model, examples, pieces_tokenizer(), None, task=TASK, batch_size=3, title="test")
+    with torch.no_grad():
+        hidden = [model.bert(torch.tensor([row["input_ids"]])).last_hidden_state[0] for row in examples]
+        states = [model.cls.predictions.transform(of_row) for of_row in hidden]
+    found = KIND.of_decoder_states(states, model.get_output_embeddings(), examples)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_scores_are_those_of_the_masked_tokens():
     model = AutoModelForMaskedLM.from_config(tiny_config("bert")).eval()
     examples = with_fixed_masks(encoded(), pieces_tokenizer(), 0.3)
