@@ -6,14 +6,16 @@ So a mistyped override, or one that the last job of a sweep would be refused for
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
 from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,6 +30,8 @@ from kdfeatures.config.paths import check_folder
 from kdfeatures.errors import UserError
 from kdfeatures.training.distributed import check_processes
 
+# from a job's overrides to its config, the same as plain data with its references, and likewise the node `hydra`
+Composed = Callable[..., tuple[DictConfig, dict[str, Any], dict[str, Any]]]
 WITHOUT_SWEEPS = {
     "explain": "reports on one run at a time",
     "glue": "is a sweep by itself, such as seed=1,2,3",
@@ -54,7 +58,8 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
     Of a sweep whose jobs are chosen as it goes, samples are checked.
     """
     overrides, sweep = list(arguments.overrides), None
-    if arguments.multirun or is_sweep(made, command, overrides):
+    composed: Composed = functools.cache(lambda *job: _composed(command, job))
+    if arguments.multirun or _asks_for_sweep(made, command, overrides, composed):
         if command in WITHOUT_SWEEPS:
             raise UserError(f"kdfeatures {command} {WITHOUT_SWEEPS[command]}; leave out -m.")
         sweep = _sweep(made, command, overrides)
@@ -62,7 +67,7 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
             raise UserError("--cfg cannot show jobs that a sweeper chooses as it goes; leave out -m and say one value.")
     jobs = [overrides] if sweep is None else sweep.jobs
     is_named = any(text.lstrip("+~").partition("=")[0].split("@")[0] == "task" for text in overrides)
-    of_run = None if is_named else _of_runs(command, jobs)
+    of_run = None if is_named else _of_runs(command, jobs, composed)
     if of_run is not None:
         overrides = [*of_run.overrides, *overrides]
         jobs = [[*of_run.overrides, *job] for job in jobs]
@@ -70,7 +75,7 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
     pushed: set[str] = set()
     before = None
     for job in jobs:
-        cfg, unresolved, node = _composed(command, job)
+        cfg, unresolved, node = composed(*job)
         allowed = unresolved["allow_targets"]
         check_allow_targets(allowed, given=any(text.lstrip("+").startswith("allow_targets=") for text in job))
         check_hydra_node(command, job, node, allowed)
@@ -104,6 +109,15 @@ def module_of(command: str) -> Any:
             gc.enable()
 
 
+def _asks_for_sweep(made: Hydra, command: str, overrides: list[str], composed: Composed) -> bool:
+    """Whether the config itself asks for a sweep, by hydra.mode."""
+    try:
+        mode: RunMode | None = composed(*overrides)[2]["mode"]
+    except UserError:  # a mistake, or values such as seed=1,2, which a single job cannot have
+        return is_sweep(made, command, overrides)
+    return mode == RunMode.MULTIRUN
+
+
 def _sweep(made: Hydra, command: str, overrides: list[str]) -> Sweep:
     try:
         return sweep_of(made, command, overrides)
@@ -114,7 +128,7 @@ def _sweep(made: Hydra, command: str, overrides: list[str]) -> Sweep:
 
 
 def _composed(command: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any], dict[str, Any]]:
-    """Return a job's config, the same as plain data with its references, and likewise the node `hydra`."""
+    """Return what `Composed` says. Raises UserError for a line that Hydra refuses."""
     try:
         cfg = hydra.compose(command, list(overrides), return_hydra_config=True)
     except Exception as error:  # ValueError: task=null; TypeError: mapping=[1]; none is more than a wrong line
@@ -126,11 +140,11 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[
     return cfg, unresolved, node
 
 
-def _of_runs(command: str, jobs: Sequence[Sequence[str]]) -> RunTask | None:
+def _of_runs(command: str, jobs: Sequence[Sequence[str]], composed: Composed) -> RunTask | None:
     """Return what the runs of the jobs' models were about. Raises UserError where they differ, or none says it."""
     runs: list[RunTask | None] = []
     for job in jobs:
-        _, config, node = _composed(command, job)
+        _, config, node = composed(*job)
         runs.append(task_of_run(command, config, node["runtime"]["choices"].get("task")))
     for other in runs[1:]:
         if (other and other.overrides) != (runs[0] and runs[0].overrides):

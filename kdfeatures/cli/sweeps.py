@@ -33,7 +33,7 @@ class Sweep(NamedTuple):
 
 
 def is_sweep(made: Hydra, command: str, overrides: Sequence[str]) -> bool:
-    """Whether the config itself asks for one, by hydra.mode."""
+    """Whether the config itself asks for one, by hydra.mode, also where values are those of several jobs."""
     return bool(made.get_mode(command, list(overrides)) == RunMode.MULTIRUN)
 
 
