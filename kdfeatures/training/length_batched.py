@@ -20,6 +20,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 from kdfeatures.checksums import seal
 from kdfeatures.distillation.outputs import attention_mask_of
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.runtime.quiet import errors_alone
 from kdfeatures.training.finite import check_batch, check_gradient, check_parameters
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
 from kdfeatures.training.samplers import EndlessShare, LengthBucketSampler, TokenBudgetBatches
@@ -170,12 +171,15 @@ class LengthBatchedTrainer(Trainer):
             self._remove_older_checkpoints(limit)
 
     def _remove_older_checkpoints(self, limit: int | None) -> None:
-        rotate_checkpoints(
-            output_dir=self._get_output_dir(trial=None),
-            save_total_limit=limit,
-            best_model_checkpoint=self.state.best_model_checkpoint,
-            use_mtime=True,
-        )
+        # by the time, since a damaged one that was passed over may have a higher number; of checkpoints within a second
+        # transformers takes the number after all, and says so
+        with errors_alone("transformers.trainer_utils"):
+            rotate_checkpoints(
+                output_dir=self._get_output_dir(trial=None),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
 
     def measured(self) -> dict[str, Any]:
         """Return what was measured since the last log over all processes, as JSON can hold it; see `take_measured`."""
