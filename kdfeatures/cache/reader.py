@@ -59,10 +59,9 @@ class CachedFeatures:
         for quantity in self.places:
             if not quantity.per_token:
                 features["logits"] = torch.cat([self._of_row(quantity, row) for row in rows])
-            elif quantity == DECODER_STATES:
-                features[quantity.of] = self._padded(quantity, rows, firsts, mask.shape[1])
-            elif quantity.is_logits:
-                features["logits"] = self._padded(quantity, rows, firsts, mask.shape[1])
+            elif quantity.layer is None:
+                kind = "logits" if quantity.is_logits else quantity.of
+                features[kind] = self._padded(quantity, rows, firsts, mask.shape[1])
             elif quantity.of == "hidden":
                 features["hidden"][quantity.layer] = self._padded(quantity, rows, firsts, mask.shape[1])
             else:

@@ -58,7 +58,8 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
     Of a sweep whose jobs are chosen as it goes, samples are checked.
     """
     overrides, sweep = list(arguments.overrides), None
-    composed: Composed = functools.cache(lambda *job: _composed(command, job))
+    # the last one alone: a single job is asked for three times, and the configs of a large sweep would fill the memory
+    composed: Composed = functools.lru_cache(maxsize=1)(lambda *job: _composed(command, job))
     if arguments.multirun or _asks_for_sweep(made, command, overrides, composed):
         if command in WITHOUT_SWEEPS:
             raise UserError(f"kdfeatures {command} {WITHOUT_SWEEPS[command]}; leave out -m.")

@@ -49,13 +49,12 @@ def merge_teachers(outputs: Mapping[str, BatchOutputs]) -> BatchOutputs:
     for name, (_, captured) in outputs.items():
         hidden.update({source_of(name, layer): states for layer, states in captured.hidden.items()})
         attention.update({source_of(name, layer): states for layer, states in captured.attention.items()})
-    made = {name: _made(output.logits) for name, output in outputs.items()}
-    logits = {name: of_teacher for name, of_teacher in made.items() if isinstance(of_teacher, Tensor)}
+    logits = {
+        name: output.logits.logits() if isinstance(output.logits, VocabularyLogits) else output.logits
+        for name, output in outputs.items()
+        if isinstance(output.logits, (Tensor, VocabularyLogits))
+    }
     return BatchOutputs(logits or None, features)
-
-
-def _made(logits: Any) -> Any:
-    return logits.logits() if isinstance(logits, VocabularyLogits) else logits
 
 
 def source_of(teacher: str, layer: int | str) -> Source:

@@ -13,7 +13,8 @@ from kdfeatures.features import Relation
 from kdfeatures.masking import blank_padding
 
 # Scores in one block. A comparison holds about five such blocks, 5 MB in float32 on a CPU: of smaller ones the calls
-# cost more than the caches save (2**16 takes half as long again at 128 to 512 tokens). A GPU wants large ones.
+# cost more than the caches save (2**16 takes a third to a half as long again at 128 to 512 tokens). A GPU wants large
+# ones.
 CPU_BLOCK, DEVICE_BLOCK = 2**18, 2**22
 
 
