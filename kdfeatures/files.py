@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 def user_cache() -> Path:
-    """Return the folder for what can be made or fetched again: copies of remote files, tokenised texts.
+    """Return the folder for what can be made or fetched again: copies of remote files, tokenised texts, answers.
 
     It is $KDFEATURES_CACHE, or kdfeatures-data in $XDG_CACHE_HOME, or in ~/.cache. The teacher's features have a folder
     of their own, which has a limit.

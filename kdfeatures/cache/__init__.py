@@ -13,6 +13,7 @@ A shard is some quantities of some examples. It appears whole, by renaming a fin
 layers or examples become further shards. Every file carries a checksum (kdfeatures.cache.arrays).
 """
 
+from kdfeatures.cache.answers import kept_answers
 from kdfeatures.cache.collator import CachedCollator, CachedTeachers, with_rows
 from kdfeatures.cache.quantities import DECODER_STATES, LOGITS, Quantity, logits_for, needed
 from kdfeatures.cache.reader import CachedFeatures
@@ -28,6 +29,7 @@ __all__ = [
     "CachedTeachers",
     "FeatureCache",
     "Quantity",
+    "kept_answers",
     "logits_for",
     "needed",
     "with_rows",

@@ -19,6 +19,7 @@ from torch import Tensor
 
 HEADER = 512  # bytes, with the 8 that say how long it is
 DTYPES = {
+    "float64": ("F64", torch.float64),
     "float32": ("F32", torch.float32),
     "float16": ("F16", torch.float16),
     "bfloat16": ("BF16", torch.bfloat16),

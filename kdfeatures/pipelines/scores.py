@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.cache import FeatureCache, logits_for
+from kdfeatures.cache import FeatureCache, kept_answers, logits_for
 from kdfeatures.distillation.teacher_outputs import reordered
 from kdfeatures.evaluation.predict import Predictor
 from kdfeatures.tasks.registry import task_type
@@ -24,14 +25,33 @@ def predict_splits(
     *,
     batch_size: int,
     title: str,
+    keep: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order."""
-    return {
-        name: task_type(task).predict(
-            model, split, tokenizer, columns, task=task, batch_size=batch_size, title=f"{title} on {name}"
+    """Return the model's answers, as the task's kind has them, on every split. columns: the task's label order.
+
+    keep: of a model of transformers, read what it answered in earlier runs, and keep what it answers now.
+    """
+    answers = {}
+    for name, split in splits.items():
+        asked = f"{title} on {name}"
+        ask = partial(
+            task_type(task).predict,
+            model,
+            split,
+            tokenizer,
+            columns,
+            task=task,
+            batch_size=batch_size,
+            title=asked,
         )
-        for name, split in splits.items()
-    }
+        if keep:
+            assert isinstance(model, PreTrainedModel)
+            answers[name] = kept_answers(
+                model, split, tokenizer, columns, ask, task=task, batch_size=batch_size, title=asked
+            )
+        else:
+            answers[name] = ask()
+    return answers
 
 
 def cached_logits(

@@ -120,6 +120,7 @@ def teacher_logits(setup: DistillationSetup, caches: Mapping[str, FeatureCache])
             teacher.columns,
             batch_size=batch_size,
             title="teacher" if name == DEFAULT_TEACHER else f"teacher {name}",
+            keep=not setup.shards_teachers,  # of whose passes every process is a part
         )
         for name, teacher in setup.teachers.items()
     }

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
@@ -19,12 +18,12 @@ from kdfeatures.checksums import hash_of
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.files import user_cache
 from kdfeatures.tasks import registry
+from kdfeatures.tokenization.rows_hash import rows_hash
 from kdfeatures.tokenization.tokenizer_hash import tokenizer_hash
 
 WORTH_KEEPING = 20_000  # examples: fewer are tokenised in a second or two
 FOLDER = "tokenised"
 LIBRARIES = ("transformers", "tokenizers", "datasets")
-ROWS = 10_000  # hashed at a time
 
 
 def kept(
@@ -61,18 +60,8 @@ def _key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, facts: Mapping[s
     of_calls = [tokenizer.truncation_side, tokenizer.padding_side, *tokenizer.model_input_names]
     described = [facts, of_calls, [version(name) for name in LIBRARIES]]
     return hash_of(
-        json.dumps(described, sort_keys=True, default=str), tokenizer_hash(tokenizer), _code(), _content(examples)
+        json.dumps(described, sort_keys=True, default=str), tokenizer_hash(tokenizer), _code(), rows_hash(examples)
     )
-
-
-def _content(examples: Dataset) -> str:
-    parts = []
-    for table in examples.with_format("arrow").iter(ROWS):
-        sink = pyarrow.BufferOutputStream()
-        with pyarrow.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table.combine_chunks())
-        parts.append(hash_of(sink.getvalue().to_pybytes()))
-    return hash_of(*parts)
 
 
 @cache
