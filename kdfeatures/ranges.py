@@ -8,8 +8,9 @@ anything starts; tests/trust makes wrong values of it for every option.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -72,12 +73,12 @@ NotNegative = Range(0)
 Positive = Range(0, above=True)
 
 
-def ranges_of(kind: type) -> Iterator[tuple[str, Range | OneOf]]:
-    """Yield the fields of a dataclass that have a range, or words to choose from."""
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        for extra in getattr(hint, "__metadata__", ()):
-            if isinstance(extra, (Range, OneOf)):
-                yield name, extra
+@functools.cache
+def ranges_of(kind: type) -> tuple[tuple[str, Range | OneOf], ...]:
+    """Return the fields of a dataclass that have a range, or words to choose from."""
+    hints = get_type_hints(kind, include_extras=True)
+    extras = ((name, extra) for name, hint in hints.items() for extra in getattr(hint, "__metadata__", ()))
+    return tuple((name, extra) for name, extra in extras if isinstance(extra, (Range, OneOf)))
 
 
 def check_values(values: Mapping[str, Any], kind: type) -> None:

@@ -33,7 +33,7 @@ def check_hydra_node(command: str, overrides: Sequence[str], node: Mapping[str, 
     node: as composed from `overrides`, not resolved. allow: packages that the command line allows.
     """
     if NODE not in allow:
-        for file, what in _said_outside(command, overrides):
+        for file, what in _said_outside(command, overrides, node.get("searchpath")):
             raise UserError(
                 f"{file} sets {what}, by which Hydra runs code and writes files; read it, and if you trust it, write "
                 f"allow_targets=[{NODE}] on the command line."
@@ -47,12 +47,12 @@ def check_hydra_node(command: str, overrides: Sequence[str], node: Mapping[str, 
             )
 
 
-def _said_outside(command: str, overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield files of folders that the call names, and what they say to Hydra."""
+def _said_outside(command: str, overrides: Sequence[str], searched: Any) -> Iterator[tuple[str, str]]:
+    """Yield files of folders that the call names, and what they say to Hydra. searched: hydra.searchpath."""
     loader: Any = GlobalHydra.instance().config_loader()
-    _, repository = loader._parse_overrides_and_create_caching_repo(command, list(overrides))
-    if not any(_is_outside(source.provider) for source in repository.get_sources()):
+    if not searched and not any(_is_outside(source.provider) for source in loader.get_sources()):
         return
+    _, repository = loader._parse_overrides_and_create_caching_repo(command, list(overrides))
     chosen: Sequence[ResultDefault] = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
     for default in chosen:
         result = None if default.config_path is None else repository.load_config(default.config_path)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
@@ -23,7 +23,7 @@ from kdfeatures.config.options import (
     InspectOptions,
     with_types,
 )
-from kdfeatures.config.schema import plain_config, section, typed
+from kdfeatures.config.schema import plain_config, section, type_hints, typed
 from kdfeatures.config.settings import (
     CacheRunSettings,
     DistillSettings,
@@ -69,7 +69,7 @@ def task_of(config: Mapping[str, Any]) -> Task:
     for section_type in (Reading, Windows):
         name = section_type.name
         if isinstance(node.get(name), Mapping):
-            node[name] = typed(node[name], get_type_hints(section_type), f"task.{name}")
+            node[name] = typed(node[name], type_hints(section_type), f"task.{name}")
     return Task.from_config(node)
 
 

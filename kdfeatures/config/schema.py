@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, make_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
@@ -58,23 +59,16 @@ def section(config: Mapping[str, Any], name: str, kind: type[Section], *, where:
     """
     where = name if where is None else where
     given_node = _node(config.get(name, MISSING), where)
-    hints = get_type_hints(kind)
+    hints = type_hints(kind)
     _check_kinds(given_node, hints, where)
     sections = {
         key: _node(given_node.get(key, MISSING), f"{_below(where)}{key}") for key in hints if hints[key] == NODE
     }
-    others = [field.name for field in fields(kind) if field.name not in sections]
-    shape = make_dataclass(kind.__name__, [(key, hints[key]) for key in others])
-    try:
-        empty = shape(**dict.fromkeys(others, "???"))
-        merged = OmegaConf.merge(
-            OmegaConf.structured(empty), {key: value for key, value in given_node.items() if key not in sections}
-        )
-        values = _plain(merged)
-    except OmegaConfBaseException as error:
-        raise _explained(error, where) from error
+    others = {key: hint for key, hint in hints.items() if key not in sections}
+    direct = {key: value for key, value in given_node.items() if key not in sections}
+    values = _converted(direct, others, where, kind.__name__)
     given = {key: value for key, value in values.items() if value != "???"}
-    missing = next((key for key in values if key not in given and _has_no_default(kind, key)), None)
+    missing = next((key for key in others if key not in given and _has_no_default(kind, key)), None)
     if missing is not None:
         raise UserError(f"{_below(where)}{missing}: missing; give {_below(where)}{missing}=...")
     with option(where):
@@ -92,13 +86,40 @@ def typed(values: Mapping[str, Any], declared: Mapping[str, Any], name: str) -> 
     values = _node(values, name)
     types = {key: kind for key, kind in declared.items() if key in values and _is_plain(kind)}
     _check_kinds(values, types, name)
-    kind = make_dataclass("Values", types.items())
+    return {**values, **_converted({key: values[key] for key in types}, types, name, "Values")}
+
+
+def _converted(values: Mapping[str, Any], hints: Mapping[str, Any], where: str, kind: str) -> dict[str, Any]:
+    """Return `values` as OmegaConf converts them to the types of a dataclass, `kind`; UserError for what it cannot.
+
+    It is not asked for those that have their type already, which would come back as they are.
+    """
+    others = {key: value for key, value in values.items() if key not in hints or not _has_type(value, hints[key])}
+    if not others:
+        return dict(values)
     try:
-        shape = OmegaConf.structured(kind(**dict.fromkeys(types, "???")))
-        converted = _plain(OmegaConf.merge(shape, {key: values[key] for key in types}))
+        shape = _shape(kind, *((key, hints[key]) for key in others if key in hints))
+        return {**values, **_plain(OmegaConf.merge(shape, others))}
     except OmegaConfBaseException as error:
-        raise _explained(error, name) from error
-    return {**values, **converted}
+        raise _explained(error, where) from error
+
+
+@functools.cache
+def _shape(name: str, *hints: tuple[str, Any]) -> DictConfig:
+    """Return a config of keys with their types, and without values."""
+    kind = make_dataclass(name, hints)
+    shape: DictConfig = OmegaConf.structured(kind(**dict.fromkeys((key for key, _ in hints), "???")))
+    return shape
+
+
+@functools.cache
+def type_hints(kind: type) -> Mapping[str, Any]:
+    """Return the types of a dataclass's fields by name, without what is annotated to them."""
+    return MappingProxyType(get_type_hints(kind))
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    return value is None and NoneType in _kinds(hint) or _is_plain(hint) and type(value) in _kinds(hint)
 
 
 def _plain(config: Any, *, resolve: bool = False) -> dict[str, Any]:
@@ -136,8 +157,14 @@ def _below(name: str) -> str:
     return f"{name}." if name else ""
 
 
+@functools.cache
+def _kinds(hint: Any) -> frozenset[Any]:
+    """Return the types of a union, or the one that it is."""
+    return frozenset(get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint])
+
+
 def _is_plain(kind: Any) -> bool:
-    return set(get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]) <= PLAIN
+    return _kinds(kind) <= PLAIN
 
 
 def _has_no_default(kind: type[_Dataclass], key: str) -> bool:

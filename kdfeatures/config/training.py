@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import torch
 from transformers import SchedulerType, TrainingArguments
@@ -14,7 +14,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK,
 from transformers.training_args import OptimizerNames
 
 from kdfeatures.config.option_errors import option
-from kdfeatures.config.schema import typed
+from kdfeatures.config.schema import type_hints, typed
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.ranges import MAX_COUNT, Count, NotNegative, OneOf, Positive, Range, check_values
 from kdfeatures.tasks.task import Task
@@ -65,9 +65,8 @@ class TrainerRanges:
 
 def trainer_settings(node: Mapping[str, Any], task: Task) -> TrainerSettings:
     """Return the settings of the section `trainer`; raises UserError for values and combinations they do not take."""
-    hints = get_type_hints(TrainerSettings)
-    hints.pop("arguments")
-    given = typed(node, get_type_hints(TrainingArguments) | hints | {"fsdp": bool}, "trainer")
+    hints = {name: hint for name, hint in type_hints(TrainerSettings).items() if name != "arguments"}
+    given = typed(node, {**type_hints(TrainingArguments), **hints, "fsdp": bool}, "trainer")
     with option("trainer"):
         check_values({key: _plain_word(value) for key, value in given.items()}, TrainerRanges)
     _check_numbers(given)

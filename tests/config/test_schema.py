@@ -1,7 +1,9 @@
+import dataclasses
 from typing import Literal
 
 import pytest
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from support.composing import plain
 
 from kdfeatures.config.schema import plain_config, section, typed
@@ -123,3 +125,26 @@ def test_a_reference_to_what_is_not_there_is_one_line_with_the_way_to_write_the_
 def test_terms_without_a_recipes_name_are_called_their_own():
     assert plain_config(OmegaConf.create({"losses": {}}), None)["recipe_name"] == "own"
     assert "recipe_name" not in plain_config(OmegaConf.create({"model": {}}), None)
+
+
+HINTS = [bool, int, float, str, bool | None, int | None, float | None, str | None, int | str, bool | str | None]
+VALUES = [True, False, 0, 1, 7, -2, 2**40, 0.0, 1.0, 2.5, float("inf"), None, "", "no", "true", "8", "1e-3", "none",
+          "a word", "???", "${oc.env:HOME}", [1], {"a": 1}]  # fmt: skip
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_of_the_right_type_is_what_omegaconf_makes_of_it_and_others_are_asked_of_it(hint, value):
+    kind = dataclasses.make_dataclass("Some", [("key", hint), ("other", int)])
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(kind("???", 3)), {"key": value})
+        expected = OmegaConf.to_container(merged, resolve=False)["key"]
+    except OmegaConfBaseException as error:
+        expected = error
+    try:
+        made = typed({"key": value}, {"key": hint}, "some")["key"]
+    except UserError as error:
+        is_ours = "must be" in str(error)  # what OmegaConf would take, such as 2 as true
+        assert is_ours or str(expected).splitlines()[0] in str(error)
+    else:
+        assert type(made) is type(expected) and made == expected
