@@ -21,6 +21,7 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # has to be there before triton is imported
+from accelerate.utils import imports
 from datasets import disable_progress_bars
 from support.composing import share_compositions
 from transformers.utils import logging
@@ -34,7 +35,10 @@ logging.set_verbosity_error()
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    torch.manual_seed(0)
+    # what torch.manual_seed does, but for a note of the call's stack for each kind of device that is not there
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +46,14 @@ def _generated_once():
     """Let commands share the generated tasks: each is the same whenever it is made, which takes a second."""
     with pytest.MonkeyPatch.context() as shared:
         shared.setattr(embedded, "load", functools.cache(embedded.load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_looked_for_once():
+    """Let accelerate look for each optional package once, not in every step."""
+    with pytest.MonkeyPatch.context() as shared:
+        shared.setattr(imports, "_is_package_available", functools.cache(imports._is_package_available))
         yield
 
 
