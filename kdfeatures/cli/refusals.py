@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,7 @@ def write_hydra(folder: Path, cfg: DictConfig) -> None:
     files = folder / HYDRA
     files.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, files / "config.yaml")
-    OmegaConf.save(OmegaConf.create({"hydra": OmegaConf.to_container(config, resolve=False)}), files / "hydra.yaml")
+    (files / "hydra.yaml").write_text(f"hydra:\n{indent(OmegaConf.to_yaml(config), '  ')}", encoding="utf-8")
     OmegaConf.save(config.overrides.task, files / "overrides.yaml")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ def encoded(dataset: Dataset, tokenize: Callable[[dict[str, list], list[int]], A
             with_indices=True,
             remove_columns=dataset.column_names,
             load_from_cache_file=False,
+            new_fingerprint=uuid.uuid4().hex,  # or `datasets` pickles the tokenizer to name what is read from nowhere
         )
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from support.tiny import tiny_classifier
 
 from kdfeatures.cli.main import main
@@ -74,6 +75,11 @@ def test_resuming_a_finished_run_with_other_options_is_refused_without_a_trace(f
     assert json.loads((folder / "out" / "results.json").read_text())["command"] == "evaluate"
     assert "model.path=MODEL" in (folder / "out" / ".hydra" / "overrides.yaml").read_text()
     assert "split: validation" in (folder / "out" / ".hydra" / "config.yaml").read_text()
+    node = OmegaConf.load(folder / "out" / ".hydra" / "hydra.yaml").hydra
+    assert node.job.name == "evaluate" and "model.path=MODEL" in node.overrides.task
+    assert (
+        node.help.footer.count("\n") > 1 and "${hydra.help.header}" in OmegaConf.to_container(node)["help"]["template"]
+    )
     before = tree(folder)
     refused(*call, "existing=resume", "data.max_length=7")
     assert tree(folder) == before
