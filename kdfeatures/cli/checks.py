@@ -6,9 +6,11 @@ So a mistyped override, or one that the last job of a sweep would be refused for
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
 import gc
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,15 +101,23 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
 
 def module_of(command: str) -> Any:
     """The module of a command. Its import takes seconds, so not before the command's line is read."""
+    name = f"kdfeatures.cli.commands.{command}"
+    if name not in sys.modules:
+        _import(name)
+    quiet_libraries()
+    return sys.modules[name]
+
+
+def _import(name: str) -> None:
     collects = gc.isenabled()
     gc.disable()  # an import makes millions of objects and no garbage; looking for it takes a seventh of the time
     try:
-        module = importlib.import_module(f"kdfeatures.cli.commands.{command}")
-        quiet_libraries()
-        return module
+        importlib.import_module(name)
     finally:
         if collects:
             gc.enable()
+    gc.freeze()  # nor need the Trainer look through them, which begins with gc.collect()
+    atexit.register(gc.unfreeze)  # or triton reports what is frozen as leaked
 
 
 def _asks_for_sweep(made: Hydra, command: str, overrides: list[str], composed: Composed) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.metrics import Metric
@@ -94,7 +94,7 @@ def _resampled(
     """Return statistic(rows, seeds), of rows and seeds that are drawn with replacement, each apart, (resamples,)."""
     # scipy refuses a sample of one: an only example is given twice, which has the same score, an only seed not drawn
     rows, every_seed = np.arange(examples).repeat(2 if examples == 1 else 1), np.arange(seeds)
-    values: np.ndarray = stats.bootstrap(
+    values: np.ndarray = scipy.stats.bootstrap(
         [rows, every_seed] if seeds > 1 else [rows],
         lambda rows, drawn=every_seed: statistic(rows, drawn),
         n_resamples=resamples,

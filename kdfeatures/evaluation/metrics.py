@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from kdfeatures.errors import UserError, nearest
 
@@ -55,14 +55,14 @@ def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
         return 0.0
     # scipy would keep float32, too coarse for the outputs of a fresh model, which hardly vary
     doubles = (np.asarray(values, dtype=np.float64) for values in (predictions, labels))
-    return float(stats.pearsonr(*doubles).statistic)
+    return float(scipy.stats.pearsonr(*doubles).statistic)
 
 
 def spearmanr(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Correlation of the ranks of predicted and true scores, ties sharing their mean rank."""
     if _is_constant(predictions) or _is_constant(labels):
         return 0.0
-    return float(stats.spearmanr(predictions, labels).statistic)
+    return float(scipy.stats.spearmanr(predictions, labels).statistic)
 
 
 METRICS: dict[str, Metric] = {

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy import stats
-from sklearn.metrics import average_precision_score
+import scipy
 
 from kdfeatures.evaluation import metrics
 from kdfeatures.evaluation.metrics import Metric, pearson, spearmanr
@@ -37,12 +36,14 @@ def auc(predictions: np.ndarray, labels: np.ndarray) -> float:
     positives, negatives = int(relevant.sum()), int((~relevant).sum())
     if not positives or not negatives:
         return 0.0
-    ranks = stats.rankdata(predictions)
+    ranks = scipy.stats.rankdata(predictions)
     return float((ranks[relevant].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def average_precision(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the relevant ones of the precision among all ranked at least as high, as scikit-learn has it."""
+    from sklearn.metrics import average_precision_score  # its import takes a twentieth of all that a command imports
+
     relevant = np.asarray(labels) > THRESHOLD
     return float(average_precision_score(relevant, predictions)) if relevant.any() else 0.0
 

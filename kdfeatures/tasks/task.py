@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from kdfeatures.errors import Diverged, UserError, nearest
 from kdfeatures.evaluation import multilabel, ranking
@@ -193,7 +193,7 @@ class Task:
         if self.kind == "multilabel":
             return (logits > 0).astype(np.int64)
         if self.kind == "relevance" and self.loss != MSE:
-            return special.expit(logits[:, 0].astype(np.float64))
+            return scipy.special.expit(logits[:, 0].astype(np.float64))
         return logits.argmax(axis=1) if self.outputs == "classes" else logits[:, 0]
 
     @classmethod
