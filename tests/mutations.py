@@ -86,6 +86,8 @@ MUTATIONS = [
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
     M("distillation/distiller.py", "self._run(self.student, self._student_recorder", "self._run(self.student.eval(), self._student_recorder", "training/test_modes.py"),
     # what is kept on disk
+    M("cache/answers.py", 'identity(model, tokenizer, "float32")]', '{}]', "cache/test_answers.py"),
+    M("tokenization/rows_hash.py", "parts.append(hash_of(sink.getvalue().to_pybytes()))", "pass", "tokenization/test_rows_hash.py"),
     M("files.py", "path = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "path = file", "test_files.py"),
     M("checksums.py", "if checksum(file) != expected:", "if False:", "test_checksums.py"),
     M("runs/folder.py", "    flaw = checksums.flaw(folder, results.get(\"files\") or {})", "    flaw = None", "trust/test_damaged_runs.py"),

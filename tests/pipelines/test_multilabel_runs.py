@@ -15,8 +15,8 @@ from kdfeatures.cli.main import main
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     made = KindRuns.make(tmp_path_factory.mktemp("multilabel"), "multilabel")
-    made.finetune("teacher", "trainer.num_train_epochs=15")
-    made.distil("student", "recipe=logits", "trainer.num_train_epochs=8")
+    made.finetune("teacher", "trainer.num_train_epochs=10")
+    made.distil("student", "recipe=logits", "trainer.num_train_epochs=3")
     return made
 
 
@@ -81,7 +81,7 @@ def test_hidden_labels_get_predictions_and_a_pool_is_learned_from(runs):
         f"data.pool={texts}",
         "data.labelled=20",
         "losses.labels.class_weights=balanced",
-        "trainer.num_train_epochs=8",
+        "trainer.num_train_epochs=4",
     )
     assert (results["pool_examples"], results["labelled_examples"]) == (60, 20)
     assert results["student"]["metrics"]["validation"]["f1_micro"] > 0.8

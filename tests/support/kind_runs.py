@@ -59,6 +59,7 @@ class KindRuns:
             f"model.path={self.folder / 'encoder'}",
             "trainer.learning_rate=5e-3",
             "trainer.num_train_epochs=5",
+            "trainer.save_strategy=no",
         ]
         return self._run("finetune", name, *settings, *overrides)
 
