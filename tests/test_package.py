@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.imports import loaded_after
 
 import kdfeatures as kd
 
@@ -14,12 +15,6 @@ PUBLIC = (
     "capture", "extract", "losses", "mapping", "Objective", "Term", "recipe", "Recipe", "DistillationTrainer",
     "StudentSpec", "distill", "finetune", "evaluate", "compare_runs", "compare_layers", "compare_heads", "RunResults",
 )  # fmt: skip
-
-
-def in_new_process(code):
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -58,18 +53,15 @@ def test_capture_is_a_package_and_can_be_called():
 
 
 def test_the_import_alone_loads_neither_torch_nor_transformers():
-    loaded = in_new_process(
-        "import sys, kdfeatures; print([name for name in ('torch', 'transformers', 'hydra') if name in sys.modules])"
-    )
-    assert loaded == "[]"
+    loaded = loaded_after()["kdfeatures"]
+    assert [name for name in ("torch", "transformers", "hydra") if name in loaded] == []
 
 
 def test_losses_load_torch_and_no_more():
-    heavy = ("torch._dynamo", "transformers", "omegaconf", "hydra", "datasets", "sklearn", "triton")
+    heavy = {"torch._dynamo", "transformers", "omegaconf", "hydra", "datasets", "sklearn", "triton"}
     # torch itself loads some of them on some builds
-    of_torch = in_new_process(f"import sys, torch; print([name for name in {heavy} if name in sys.modules])")
-    loaded = in_new_process(f"import sys, kdfeatures.losses; print([name for name in {heavy} if name in sys.modules])")
-    assert loaded == of_torch
+    of_torch = heavy.intersection(loaded_after()["torch"])
+    assert heavy.intersection(loaded_after()["kdfeatures.losses"]) == of_torch
 
 
 def test_importing_everything_changes_nothing_in_the_process():
@@ -103,4 +95,6 @@ assert state() == before
 twice(torch.ones(2))
 print(len(compiled))
 """
-    assert in_new_process(code) == "1"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.strip() == "1"
