@@ -1,14 +1,12 @@
 """General distillation on text without labels, and what becomes of its students."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.launching import ended, torchrun
 from support.tagged import FIRST, LAST, PLACE, pieces_tokenizer, sentences, write_sentences
 from transformers import (
     AutoModel,
@@ -265,16 +263,10 @@ def test_two_processes_read_what_one_has_kept(folder, tmp_path):
              f"cache.path={tmp_path / 'cache'}"]  # fmt: skip
     main(["cache", *given[:3], "data.max_length=16", *ONCE, given[-1], f"output_dir={tmp_path / 'out'}"])
     kept = sorted((tmp_path / "cache").rglob("decoder_states"))
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "kdfeatures"]
-    results = tmp_path / "two"
-    ended = subprocess.run(
-        [*run, "distill", *given, "cache=auto", f"output_dir={results}", "trainer.max_steps=3"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 0, ended.stderr
+    results, printed = tmp_path / "two", tmp_path / "printed.txt"
+    arguments = ["distill", *given, "cache=auto", f"output_dir={results}", "trainer.max_steps=3"]
+    run = torchrun(["--nproc_per_node=2", "--standalone"], arguments, printed)
+    assert ended(run) == 0, printed.read_text()
     assert json.loads((results / "results.json").read_text())["processes"] == 2
     assert kept and sorted((tmp_path / "cache").rglob("decoder_states")) == kept
 

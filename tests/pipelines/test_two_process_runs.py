@@ -3,7 +3,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
@@ -12,13 +11,13 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.launching import ended, program, torchrun
 from transformers import pipeline
 
 from kdfeatures.cli.main import main
 
 # with --cpu instead of --multi_gpu accelerate starts one process, whatever --num_processes says
-ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1",
-              "--mixed_precision=no", "--dynamo_backend=no")  # fmt: skip
+ACCELERATE = ("--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no")
 
 
 def command(workspace, name, *overrides):
@@ -28,16 +27,6 @@ def command(workspace, name, *overrides):
         "recipe=tinybert_joint", "projection.always=true", "student.layers=3", "trainer.num_train_epochs=2",
         "trainer.learning_rate=2e-3", "trainer.disable_tqdm=true", "trainer.eval_strategy=no", *overrides,
     ]  # fmt: skip
-
-
-def launch(launcher, arguments):
-    return subprocess.run(
-        [sys.executable, *launcher, "-m", "kdfeatures", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def trained(folder):
@@ -81,15 +70,17 @@ def same_student(one, folder):
 
 
 @pytest.mark.slow
-def test_two_processes_distil_the_student_of_one(workspace, alone):
-    halved = ["trainer.per_device_train_batch_size=16"]
-    result = launch(ACCELERATE, command(workspace, "two", *halved))
-    assert result.returncode == 0, result.stderr[-3000:]
+def test_two_processes_distil_the_student_of_one(workspace, alone, tmp_path):
+    arguments = command(workspace, "two", "trainer.per_device_train_batch_size=16")
+    printed, said = tmp_path / "printed.txt", tmp_path / "said.txt"
+    # accelerate starts its two as a user's shell would; all others here are forked
+    run = program("accelerate.commands.launch", [*ACCELERATE, "-m", "kdfeatures", *arguments], printed, said)
+    assert ended(run) == 0, printed.read_text()[-3000:]
     same_student(alone, workspace.folder / "two")
-    assert result.stdout.count("Saved in") == 1
-    again = launch(ACCELERATE, command(workspace, "two", *halved))
-    assert again.returncode != 0
-    assert again.stderr.count("already holds a run") == 1
+    assert said.read_text().count("Saved in") == 1
+    again = torchrun(["--nproc_per_node=2", "--standalone"], arguments, printed)
+    assert ended(again) != 0
+    assert printed.read_text().count("already holds a run") == 1
 
 
 @contextmanager
@@ -99,22 +90,18 @@ def two_nodes(arguments, folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     rendezvous = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=distil", "--max_restarts=0"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *rendezvous, "-m",
-               "kdfeatures", *arguments]  # fmt: skip
     folder.mkdir()
     printed = [folder / f"node-{number}.txt" for number in (0, 1)]
     nodes = []
     try:
         for file in printed:
-            with file.open("w") as stream:
-                environment = os.environ | {"OMP_NUM_THREADS": "1"}
-                nodes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT))
+            nodes.append(torchrun(["--nnodes=2", "--nproc_per_node=1", *rendezvous], arguments, file))
         yield nodes, printed
     finally:
         for started in nodes:
             started.terminate()  # it ends its process, too
         for started in nodes:
-            started.wait(timeout=120)
+            started.join(120)
 
 
 def children(process):
@@ -133,15 +120,16 @@ def test_two_nodes_with_shards_of_both_models_go_on_after_one_is_killed(workspac
     with two_nodes(arguments, tmp_path / "killed") as (nodes, printed):
         deadline = time.monotonic() + 300
         while not list(folder.glob("checkpoint-*/checksums.json")) and time.monotonic() < deadline:
-            assert all(started.poll() is None for started in nodes), printed[0].read_text()
+            assert all(started.is_alive() for started in nodes), printed[0].read_text()
             time.sleep(0.01)
         (victim,) = children(nodes[1])
         os.kill(victim, signal.SIGKILL)
-        assert nodes[1].wait(timeout=120) != 0
+        nodes[1].join(120)
+        assert nodes[1].exitcode
     assert f"exitcode: -9) local_rank: 0 (pid: {victim})" in printed[1].read_text()
     assert not (folder / "results.json").exists()
     with two_nodes(arguments, tmp_path / "again") as (nodes, printed):
-        codes = [started.wait(timeout=300) for started in nodes]
+        codes = [ended(started) for started in nodes]
     said = [file.read_text() for file in printed]
     assert codes == [0, 0], "\n".join(said)[-6000:]
     assert any("Loading model from" in text for text in said), "it went on from the checkpoint"

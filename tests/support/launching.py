@@ -1,13 +1,15 @@
-"""Processes of their own: a script of this folder in two, and a command that is killed.
+"""Processes of their own: a script of this folder in two, and commands, alone or under torchrun.
 
 They are forked from one that has imported the libraries, which takes longer than what most of them do.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import sys
 import time
@@ -15,6 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import torch
+
+import kdfeatures
 
 TESTS = Path(__file__).parent
 LIMIT = 300.0  # seconds
@@ -53,14 +59,31 @@ def side_by_side(
     return printed
 
 
-def command(arguments: Sequence[str], printed: Path | None = None) -> BaseProcess:
-    """Start `kdfeatures ARGUMENTS`, whose standard error goes to a file; nothing else that it prints is kept."""
-    process = _forks.Process(target=_command, args=(list(arguments), printed), daemon=True)
+def command(arguments: Sequence[object], printed: Path | None = None, said: Path | None = None) -> BaseProcess:
+    """Start `kdfeatures ARGUMENTS`; its standard error goes to the file `printed`, its output to `said`, if given."""
+    return program("kdfeatures", arguments, printed, said)
+
+
+def torchrun(options: Sequence[str], arguments: Sequence[object], printed: Path) -> BaseProcess:
+    """Start `torchrun OPTIONS -m kdfeatures ARGUMENTS`, whose processes are forked from it; all print to one file."""
+    forked = ["--start-method=fork", "--run-path", str(Path(kdfeatures.__file__).with_name("__main__.py"))]
+    return program("torch.distributed.run", [*options, *forked, *arguments], printed, printed)
+
+
+def program(module: str, arguments: Sequence[object], printed: Path | None, said: Path | None) -> BaseProcess:
+    """Start `python -m MODULE ARGUMENTS`, which may start processes; see command()."""
+    process = _forks.Process(target=_program, args=(module, list(map(str, arguments)), printed, said), daemon=True)
     process.start()
     return process
 
 
-def kill(arguments: Sequence[str], *, when: Callable[[], bool]) -> None:
+def ended(process: BaseProcess) -> int:
+    """Wait for its end and return its exit status."""
+    _wait([process])
+    return process.exitcode
+
+
+def kill(arguments: Sequence[object], *, when: Callable[[], bool]) -> None:
     """Run `kdfeatures ARGUMENTS` and kill it as soon as `when()`; that must be before it ends of itself."""
     process = command(arguments)
     deadline = time.monotonic() + LIMIT
@@ -84,20 +107,26 @@ def _wait(processes: Sequence[BaseProcess]) -> None:
 
 
 def _script(script: str, arguments: list[str], environment: dict[str, str], printed: Path) -> None:
-    with open(printed, "w") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
+    _begin(printed, printed)
     os.environ.update(environment)
     sys.argv = [script, *arguments]
     runpy.run_path(str(TESTS / script), run_name="__main__")
 
 
-def _command(arguments: list[str], printed: Path | None) -> None:
-    import torch
+def _program(module: str, arguments: list[str], printed: Path | None, said: Path | None) -> None:
+    multiprocessing.current_process().daemon = False  # it may have children
+    _begin(printed, said)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # of interpreters that it starts
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
-    from kdfeatures.cli.main import main
 
-    for descriptor, path in ((1, None), (2, printed)):
-        os.dup2(os.open(path or os.devnull, os.O_WRONLY | os.O_CREAT), descriptor)
+def _begin(printed: Path | None, said: Path | None) -> None:
+    """Print to files, and compute as all tests do."""
+    for descriptor, path in ((1, said), (2, printed)):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND  # both may be one file
+        os.dup2(os.open(path or os.devnull, flags), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    main(arguments)
+    gc.freeze()  # Trainer calls gc.collect(): see conftest.py

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -42,21 +40,17 @@ def whole(workspace):
     return safetensors.torch.load_file(folder / "model.safetensors")
 
 
-def test_ctrl_c_of_a_command_says_one_line_and_it_goes_on_to_the_same_student(workspace, whole):
+def test_ctrl_c_of_a_command_says_one_line_and_it_goes_on_to_the_same_student(workspace, whole, tmp_path):
     folder = workspace.folder / "interrupted"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdfeatures", *arguments(workspace, folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    printed, said = tmp_path / "printed.txt", tmp_path / "said.txt"
+    process = command(arguments(workspace, folder), printed, said)
+    wait_for_checkpoint(folder, process.is_alive)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(120)
+    assert "Stopping after this step" in said.read_text()
+    assert_it_stopped_and_goes_on(
+        workspace, folder, whole, process.exitcode, printed.read_text(), signal.SIGINT, "Ctrl-C"
     )
-    wait_for_checkpoint(folder, lambda: process.poll() is None)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert "Stopping after this step" in out
-    assert_it_stopped_and_goes_on(workspace, folder, whole, process.returncode, err, signal.SIGINT, "Ctrl-C")
 
 
 def test_sigterm_is_told_as_ctrl_c_is(workspace, whole):
