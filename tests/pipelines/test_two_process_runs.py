@@ -79,7 +79,7 @@ def test_two_processes_distil_the_student_of_one(workspace, alone, tmp_path):
     same_student(alone, workspace.folder / "two")
     assert said.read_text().count("Saved in") == 1
     again = torchrun(["--nproc_per_node=2", "--standalone"], arguments, printed)
-    assert ended(again) != 0
+    assert ended(again) > 0  # not killed
     assert printed.read_text().count("already holds a run") == 1
 
 

@@ -18,9 +18,10 @@ SETTINGS = {
     "length buckets": {"train_sampling_strategy": "group_by_length"},
     "token budget": {"tokens_per_batch": 40},
     "FSDP": {"train_sampling_strategy": "group_by_length", "fsdp": True},
-    "stream": {"streaming": True, "max_steps": 12},
+    "stream": {"streaming": True, "max_steps": 8},
 }
-STOPPED_AT = 8  # of 12 steps in two epochs; the budget gives 14
+EXAMPLES = 32
+STOPPED_AT = 6  # of 8 steps in two epochs; the budget gives 10
 
 
 def run(folder: Path, settings: dict, checkpoint: Path | None) -> Trainer:
@@ -35,6 +36,7 @@ def run(folder: Path, settings: dict, checkpoint: Path | None) -> Trainer:
     trainer = small_trainer(
         distiller,
         folder,
+        examples=EXAMPLES,
         per_device_train_batch_size=4,
         save_strategy="steps",
         save_steps=STOPPED_AT,
@@ -43,7 +45,7 @@ def run(folder: Path, settings: dict, checkpoint: Path | None) -> Trainer:
         **settings,
     )
     if streaming:
-        examples = small_dataset().to_iterable_dataset().shuffle(seed=1, buffer_size=8)
+        examples = small_dataset(EXAMPLES).to_iterable_dataset().shuffle(seed=1, buffer_size=8)
         trainer.train_dataset = examples
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
