@@ -36,6 +36,7 @@ def assert_equal(found, wanted, **tolerance):
 
 @pytest.fixture
 def _compiler():
+    """No compiled code of another test; tracing a layer takes a third of a second, so models have one or two."""
     torch.compiler.reset()
     yield
     torch.compiler.reset()
@@ -48,8 +49,8 @@ FAST = ("bert", "albert", "deberta-v2")
 @pytest.mark.parametrize("family", [pytest.param(f, marks=() if f in FAST else pytest.mark.slow) for f in FAMILIES])
 @torch.no_grad()
 def test_a_model_that_is_compiled_in_one_graph_gives_the_same_features(family):
-    model, batch = decided(tiny_classifier(family)), tiny_batch()
-    recorder = Recorder(model, **ASKED)
+    model, batch = decided(tiny_classifier(family, layers=2)), tiny_batch()
+    recorder = Recorder(model, hidden=[0, 1, 2, "final"], attention=[2])
     recorder.attach()
     expected = Features()
     with recorder.recording(expected):
@@ -63,10 +64,10 @@ def test_a_model_that_is_compiled_in_one_graph_gives_the_same_features(family):
 
 
 @pytest.mark.usefixtures("_compiler")
-@pytest.mark.parametrize("asked", [{"hidden": [1, 3]}, {"attention": [2]}, {"hidden": ["final"]}])
+@pytest.mark.parametrize("asked", [{"hidden": [0, 1]}, {"attention": [1]}, {"hidden": ["final"]}])
 @torch.no_grad()
 def test_a_capture_that_begins_after_the_first_compiled_call_compiles_anew(asked):
-    model, batch = decided(tiny_classifier()), tiny_batch()
+    model, batch = decided(tiny_classifier(layers=1)), tiny_batch()
     expected = extract(model, **asked, **batch)
     compiled = torch.compile(model, backend="eager")
     logits = compiled(**batch).logits
@@ -80,7 +81,7 @@ def test_a_capture_that_begins_after_the_first_compiled_call_compiles_anew(asked
 
 @pytest.mark.usefixtures("_compiler")
 def test_a_capture_that_begins_after_a_function_around_the_model_was_compiled_is_seen_by_it():
-    model, batch = tiny_classifier("bert"), tiny_batch()
+    model, batch = tiny_classifier("bert", layers=1), tiny_batch()
     step = torch.compile(lambda inputs: model(**inputs).logits, backend="eager")
     logits = step(batch)
     with capture(model, hidden=[1]) as features:
@@ -91,7 +92,7 @@ def test_a_capture_that_begins_after_a_function_around_the_model_was_compiled_is
 @pytest.mark.usefixtures("_compiler")
 @torch.no_grad()
 def test_an_early_stop_asked_of_a_compiled_model_runs_to_the_end_with_the_same_features():
-    model, batch = decided(tiny_classifier()), tiny_batch()
+    model, batch = decided(tiny_classifier(layers=2)), tiny_batch()
     expected = extract(model, hidden=[1], **batch)
     model.compile(backend="eager")
     assert_equal(extract(model, hidden=[1], **batch), expected, atol=0, rtol=0)
@@ -100,7 +101,7 @@ def test_an_early_stop_asked_of_a_compiled_model_runs_to_the_end_with_the_same_f
 
 @pytest.mark.usefixtures("_compiler")
 def test_gradients_through_a_compiled_model_are_the_same():
-    model, batch = decided(tiny_classifier()), tiny_batch()
+    model, batch = decided(tiny_classifier(layers=2)), tiny_batch()
     recorder = Recorder(model, hidden=[2], attention=[2])
     recorder.attach()
     gradients = []
