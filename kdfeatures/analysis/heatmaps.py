@@ -70,8 +70,8 @@ def heat_maps(
 
 def _darkened(drawn: np.ndarray, axes: Sequence[Axes]) -> np.ndarray:
     """Return a picture (height, width, 3) with white as DARK and black as LIGHT, but for what lies inside the axes."""
-    shade = drawn.mean(-1, keepdims=True) / 255
-    dark = (shade * DARK + (1 - shade) * LIGHT).round().astype(np.uint8)
+    shade = np.arange(3 * 255 + 1)[:, None] / 3 / 255  # by the sum of the three colours
+    dark = (shade * DARK + (1 - shade) * LIGHT).round().astype(np.uint8)[drawn.sum(-1, dtype=np.uint16)]
     height = len(drawn)
     for part in axes:
         left, bottom, right, top = (round(value) for value in part.get_window_extent().extents)
