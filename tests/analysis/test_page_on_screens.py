@@ -33,7 +33,9 @@ def made(tmp_path_factory):
         for side, layers, width in (("teacher", 4, 96), ("student", 2, 96)):
             save_encoder(folder / side, words, layers=layers, width=width, heads=12, positions=80)
         texts = [f"[{','.join(PAIR)}]", LONG, f"'{' '.join(SCRIPTS)}'"]
-        main(inspect_call(folder, "made", "before.path=null", f"inspect.texts=[{','.join(texts)}]"))
+        # of 12 heads a picture takes a second
+        few = ["before.path=null", "mapping=final", "inspect.measures=[divergence]"]
+        main(inspect_call(folder, "made", *few, f"inspect.texts=[{','.join(texts)}]"))
         yield tab, folder / "made" / "index.html"
 
 

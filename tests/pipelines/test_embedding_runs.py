@@ -172,11 +172,12 @@ def test_finetune_and_several_teachers_are_refused(runs, capsys):
 
 def test_layers_and_heads_are_inspected(runs):
     main(["inspect", *runs.task, f"teacher.path={runs.folder / 'encoder'}", f"student.path={runs.folder / 'student'}",
-          "inspect.examples=20", f"output_dir={runs.folder / 'page'}"])  # fmt: skip
+          "inspect.examples=20", "mapping=final", f"output_dir={runs.folder / 'page'}"])  # fmt: skip
     assert (runs.folder / "page" / "index.html").exists()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operators_once")
 def test_an_export_gives_the_same_vectors(runs):
     onnxruntime = pytest.importorskip("onnxruntime")
     main(

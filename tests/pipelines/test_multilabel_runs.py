@@ -103,11 +103,12 @@ def test_arms_are_compared(runs, capsys):
 
 def test_layers_and_heads_are_inspected(runs):
     main(["inspect", *runs.task, f"teacher.path={runs.folder / 'teacher'}", f"student.path={runs.folder / 'student'}",
-          "inspect.examples=20", f"output_dir={runs.folder / 'page'}"])  # fmt: skip
+          "inspect.examples=20", "mapping=final", f"output_dir={runs.folder / 'page'}"])  # fmt: skip
     assert (runs.folder / "page" / "index.html").exists()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operators_once")
 def test_an_export_is_scored_with_its_interval(runs):
     pytest.importorskip("onnxruntime")
     main(

@@ -46,6 +46,7 @@ def test_the_quick_starts_examples_are_as_many_as_it_says_and_half_are_good():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operators_once")
 def test_the_python_of_the_page_on_deployment_answers_as_the_exported_model(workspace, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from kdfeatures.cli.main import main
 
@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operators_once")
 def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(workspace, capsys):
     model = AutoModelForSequenceClassification.from_pretrained(workspace.teacher)
     names = model.config.id2label
@@ -21,7 +22,7 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
     model.save_pretrained(flipped)
     AutoTokenizer.from_pretrained(workspace.teacher).save_pretrained(flipped)
     # a second part to report, as MNLI has
-    options = ["task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}"]
+    options = ["task.files.extra=train.csv", f"model.path={flipped}", f"output_dir={folder}", "resamples=50"]
     command = ["export", *workspace.task, *options]
     main(command)
 
@@ -48,13 +49,17 @@ def test_all_formats_are_scored_alike_whatever_the_order_of_the_models_classes(w
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("operators_once")
 def test_a_regression_is_exported_with_its_scores(workspace):
     regression = [text for text in workspace.task if not text.startswith(("task.label", "task.metrics"))]
     regression += ["task.label=score", "task.labels=[]", "task.metrics=[pearson,spearmanr]"]
     source, folder = workspace.folder / "scorer", workspace.folder / "exported_scorer"
-    trained = [f"model.path={workspace.encoder}", "trainer.num_train_epochs=1", "trainer.disable_tqdm=true"]
+    shallow = workspace.folder / "one_layer"  # each takes half a second to trace
+    BertModel.from_pretrained(workspace.encoder, num_hidden_layers=1).save_pretrained(shallow)
+    AutoTokenizer.from_pretrained(workspace.encoder).save_pretrained(shallow)
+    trained = [f"model.path={shallow}", "trainer.num_train_epochs=1", "trainer.disable_tqdm=true"]
     main(["finetune", *regression, *trained, f"output_dir={source}"])
-    main(["export", *regression, f"model.path={source}", f"output_dir={folder}"])
+    main(["export", *regression, f"model.path={source}", f"output_dir={folder}", "resamples=50"])
     results = json.loads((folder / "results.json").read_text())
     assert results["metric"] == "combined_score"
     assert results["formats"]["onnx"]["difference"]["validation"] == pytest.approx([0, 0, 0], abs=1e-3)

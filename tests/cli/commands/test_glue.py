@@ -151,6 +151,7 @@ def test_a_run_that_breaks_off_is_named_costs_no_other_and_lost_runs_come_back_w
     assert [line.rsplit("|", 2)[0] for line in (folder / "table.md").read_text().splitlines()] == kept
 
 
+@pytest.mark.usefixtures("operators_once")
 def test_exports_join_the_table_and_their_costs_stand_beside_teacher_and_student(grid):
     pytest.importorskip("onnxruntime")
     folder, command = grid

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.encoded_rows import encoded
+from support.exporting import operators_once
 from support.tiny import decided, tiny_classifier, tiny_config
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
@@ -16,12 +17,14 @@ from kdfeatures.models.export import OnnxClassifier, export_onnx, quantise
 from kdfeatures.models.export import requirements as packages
 
 pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.usefixtures("operators_once")
+__all__ = ["operators_once"]
 
 
 @pytest.fixture(scope="module")
 def bert():
     torch.manual_seed(0)
-    return decided(tiny_classifier(num_labels=3))
+    return decided(tiny_classifier(num_labels=3, layers=2))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def test_the_folder_can_be_deployed_and_names_no_folder_of_this_machine(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["distilbert", "roberta", "mpnet"])
 def test_other_families_export_in_any_mode_and_stay_as_they_are(family, tmp_path):
-    model = decided(tiny_classifier(family)).train().to(torch.bfloat16)
+    model = decided(tiny_classifier(family, layers=1)).train().to(torch.bfloat16)
     file = export_onnx(model, tokenizer(), tmp_path)  # it compares the two
     assert model.training and model.dtype == torch.bfloat16
     assert ("token_type_ids" in OnnxClassifier(file).inputs) == (family == "roberta")
@@ -91,7 +94,7 @@ def test_other_families_export_in_any_mode_and_stay_as_they_are(family, tmp_path
 
 @pytest.mark.slow
 def test_token_classifiers_export_with_logits_for_every_token(tmp_path):
-    model = decided(AutoModelForTokenClassification.from_config(tiny_config("bert", num_labels=5)))
+    model = decided(AutoModelForTokenClassification.from_config(tiny_config("bert", num_labels=5, layers=1)))
     assert OnnxClassifier(export_onnx(model, tokenizer(), tmp_path))(**padded(3, 11)).logits.shape == (3, 11, 5)
 
 
