@@ -57,6 +57,7 @@ bench: $(READY)  ## run the benchmarks; TEACHER=folder GLUE=folder adds an epoch
 	$(RUN) -m benchmarks.gpu
 	$(if $(TEACHER),$(RUN) -m benchmarks.epoch $(TEACHER) $(GLUE))
 	$(if $(MRPC_TEACHER),$(RUN) -m benchmarks.whole_jobs $(MRPC_TEACHER) $(GLUE))
+	$(if $(MRPC_TEACHER),$(RUN) -m benchmarks.outside $(MRPC_TEACHER) $(GLUE))
 	$(RUN) -m benchmarks.report
 
 notebooks: $(READY)  ## execute the notebooks and check what they print; their outputs go to outputs/notebooks

@@ -34,7 +34,7 @@ def made(tmp_path_factory):
             save_encoder(folder / side, words, layers=layers, width=width, heads=12, positions=80)
         texts = [f"[{','.join(PAIR)}]", LONG, f"'{' '.join(SCRIPTS)}'"]
         # of 12 heads a picture takes a second
-        few = ["before.path=null", "mapping=final", "inspect.measures=[divergence]"]
+        few = ["before.path=null", "mapping=final"]
         main(inspect_call(folder, "made", *few, f"inspect.texts=[{','.join(texts)}]"))
         yield tab, folder / "made" / "index.html"
 

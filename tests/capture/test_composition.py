@@ -50,7 +50,7 @@ FAST = ("bert", "albert", "deberta-v2")
 @torch.no_grad()
 def test_a_model_that_is_compiled_in_one_graph_gives_the_same_features(family):
     model, batch = decided(tiny_classifier(family, layers=2)), tiny_batch()
-    recorder = Recorder(model, hidden=[0, 1, 2, "final"], attention=[2])
+    recorder = Recorder(model, hidden=[0, 1, 2, "final"], attention=[1, 2])
     recorder.attach()
     expected = Features()
     with recorder.recording(expected):
