@@ -15,7 +15,8 @@ def first_weights(folder):
 
 def test_every_generation_has_the_teachers_architecture_and_learns_from_the_one_before(workspace):
     as_the_teacher = ["trainer.learning_rate=3e-3", "trainer.per_device_train_batch_size=16"]
-    settings = ["trainer.num_train_epochs=5", "trainer.save_strategy=no", "trainer.eval_strategy=no", "~stages.generation_3", *as_the_teacher]
+    quick = ["trainer.num_train_epochs=5", "trainer.save_strategy=no", "trainer.eval_strategy=no"]
+    settings = [*quick, "~stages.generation_3", *as_the_teacher]
     results = workspace.distil("generations", "recipe=born_again", *settings)
     folder = workspace.folder / "generations"
     assert [stage["name"] for stage in results["stages"]] == ["generation_1", "generation_2"]

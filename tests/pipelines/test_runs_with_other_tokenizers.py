@@ -81,7 +81,8 @@ def test_what_is_measured_or_made_before_training_knows_both_tokenizers(workspac
 def test_of_several_teachers_each_reads_with_its_own_tokenizer(workspace, student):
     alike = byte_student(workspace.folder / "byte_teacher", seed=1)
     main(["finetune", *workspace.task, f"model.path={alike}", f"output_dir={workspace.folder / 'byte_tuned'}",
-          "data.max_length=48", "trainer.num_train_epochs=8", "trainer.learning_rate=3e-3", "trainer.save_strategy=no"])  # fmt: skip
+          "data.max_length=48", "trainer.num_train_epochs=8", "trainer.learning_rate=3e-3",
+          "trainer.save_strategy=no"])  # fmt: skip
     results = workspace.distil(
         "two_tokenizers", "recipe=hidden_joint", f"student.path={student}", *SHORT,
         f"+teachers.b={{path: {workspace.folder / 'byte_tuned'}, weight: 1.0}}",
