@@ -131,12 +131,11 @@ def test_a_compiled_teacher_teaches_the_same(workspace, tmp_path, monkeypatch):
     # traced, but not turned into machine code, which would take minutes
     monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="eager"))
     # and each layer of it takes seconds
-    teacher = tmp_path / "one_layer"
-    BertForSequenceClassification.from_pretrained(workspace.teacher, num_hidden_layers=1).save_pretrained(teacher)
+    teacher = tmp_path / "two_layers"
+    BertForSequenceClassification.from_pretrained(workspace.teacher, num_hidden_layers=2).save_pretrained(teacher)
     AutoTokenizer.from_pretrained(workspace.teacher).save_pretrained(teacher)
     options = ["recipe=tinybert_joint", "student.layers=1", "trainer.max_steps=3", "trainer.logging_steps=1"]
-    # of which one knows nothing; a student cut from it would be it
-    options += [f"teacher.path={teacher}", "teacher.force=true", "student.init=random"]
+    options += [f"teacher.path={teacher}"]
     plain = workspace.distil("uncompiled", *options)
     for name, more in {"compiled": [], "compiled_cached": ["cache=auto", f"cache.path={tmp_path / 'cache'}"]}.items():
         found = workspace.distil(name, *options, "teacher.compile=true", *more)
