@@ -114,9 +114,9 @@ def test_every_term_is_what_alignment_by_hand_gives_and_falls_in_training(teache
     distiller(**batch)
     for name, expected in by_hand(distiller, teacher, student).items():
         assert_close(distiller.parts[name], expected, atol=1e-5, rtol=1e-4)
-    optimizer = torch.optim.Adam([p for p in distiller.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.Adam([p for p in distiller.parameters() if p.requires_grad], lr=5e-3)
     first = dict(distiller.parts)
-    for _ in range(20):
+    for _ in range(12):
         optimizer.zero_grad()
         distiller(**batch).loss.backward()
         optimizer.step()

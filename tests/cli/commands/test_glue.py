@@ -15,7 +15,8 @@ from kdfeatures.cli.main import main
 SHORT = ["student.layers=1", "student.init=random", "trainer.max_steps=4", "trainer.disable_tqdm=true",
          "trainer.eval_strategy=no", "trainer.save_strategy=no", "data.train_examples=128", "teacher.force=true",
          "data.max_length=32",
-         "finetune=['trainer.max_steps=4','trainer.disable_tqdm=true','trainer.save_strategy=no']"]  # fmt: skip
+         "finetune=['model.layers=2','model.hidden_size=32','trainer.max_steps=4','trainer.disable_tqdm=true',"
+         "'trainer.save_strategy=no']"]  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
