@@ -5,9 +5,9 @@ The values are made from what the dataclasses declare, so a new option is attack
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any, get_origin, get_type_hints
@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from support.composing import compose
 from support.tiny import tiny_classifier
 from support.wrong_values import NOTHING, arguments_of, fields_of, wrong_values
@@ -240,13 +240,13 @@ def _without_tuples(hint: Any) -> Any:
 
 
 @functools.cache
-def composed_base(command: str, needed: tuple[str, ...]) -> DictConfig:
-    return compose(command, *needed)
+def composed_base(command: str, needed: tuple[str, ...]) -> bytes:
+    return pickle.dumps(compose(command, *needed))
 
 
-def answer(command: str, base: DictConfig, override: str) -> str | None:
+def answer(command: str, base: bytes, override: str) -> str | None:
     """Return the line that a command refuses an override with, None when it takes it; anything else is raised."""
-    cfg = copy.deepcopy(base)
+    cfg = pickle.loads(base)  # a copy in a fifth of the time
     OmegaConf.set_struct(cfg, True)
     try:
         ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides([override]), cfg)

@@ -16,7 +16,8 @@ SPACE = ["~search.space.attention", "~search.space.scores", "~search.space.label
 
 
 def call(folder, *more):
-    finetune = "finetune=['model.layers=2','model.hidden_size=32','trainer.max_steps=8','trainer.learning_rate=2e-3','trainer.disable_tqdm=true']"
+    teacher = "'model.layers=2','model.hidden_size=32','trainer.max_steps=8','trainer.learning_rate=2e-3'"
+    finetune = f"finetune=[{teacher},'trainer.disable_tqdm=true']"
     return ["search", "task=agreement", f"output_dir={folder}", finetune, "seed=1,2", "controls=[hard]", *QUICK,
             "student.init=random", "student.layers=1", "teacher.force=true", "learning_rates=[1e-3]",
             "search.random=2", *more]  # fmt: skip
