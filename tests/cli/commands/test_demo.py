@@ -27,8 +27,10 @@ def made(tmp_path_factory):
         patch.setattr(demo, "_run", lambda *call: (during.append(torch.get_num_threads()), run(*call))[1])
         torch.set_num_threads(threads + 1)
         students = "'data.labelled=200','student.init=random','student.layers=1','teacher.force=true'"
-        main(["demo", f"output_dir={quoted(str(folder))}", f"finetune=[{QUICK}]", f"distill=[{students},{QUICK}]",
-              "seeds=[1,4]", "split=validation", "processes=1", "threads=1"])  # fmt: skip
+        teacher = "'model.layers=2','model.hidden_size=32'"
+        main(["demo", f"output_dir={quoted(str(folder))}", f"finetune=[{teacher},{QUICK}]",
+              f"distill=[{students},{QUICK}]", "seeds=[1,4]", "split=validation", "processes=1",
+              "threads=1"])  # fmt: skip
         after = torch.get_num_threads()
         torch.set_num_threads(threads)
     assert set(during) == {1} and after == threads + 1 and len(during) == 1 + 5 * 2
