@@ -86,6 +86,7 @@ MUTATIONS = [
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
     M("distillation/distiller.py", "self._run(self.student, self._student_recorder", "self._run(self.student.eval(), self._student_recorder", "training/test_modes.py"),
     # what is kept on disk
+    M("cache/key.py", "        **of_vectors,\n", "", "cache/test_key.py"),
     M("cache/answers.py", 'identity(model, tokenizer, "float32")]', '{}]', "cache/test_answers.py"),
     M("tokenization/rows_hash.py", "parts.append(hash_of(sink.getvalue().to_pybytes()))", "pass", "tokenization/test_rows_hash.py"),
     M("files.py", "path = file.with_name(f\".{file.name}.{uuid.uuid4().hex}\")", "path = file", "test_files.py"),

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kdfeatures.checksums import hash_of
+from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.tokenization.tokenizer_hash import tokenizer_hash
 
 FORMAT = 1  # of the files; raise it when they change
@@ -30,6 +31,8 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
     The weights count, not the path they came from. The device does not count: its kernels may differ in the last bits.
     """
     config = {name: value for name, value in teacher.config.to_dict().items() if name not in _NOT_SEEN_BY_FEATURES}
+    pooling = pooling_of(teacher)
+    of_vectors = {} if pooling is None else {"vectors": f"{pooling.mode} {pooling.normalize}"}
     return {
         "format": FORMAT,
         "torch": version("torch"),
@@ -42,6 +45,7 @@ def identity(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
         "tokenizer": tokenizer_hash(tokenizer),
         "padding": tokenizer.padding_side,
         "dtype": dtype,
+        **of_vectors,
     }
 
 

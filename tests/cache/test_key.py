@@ -8,6 +8,7 @@ from tokenizers.normalizers import Strip
 
 from kdfeatures.cache.key import digests_of, folder_name, identity
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.embeddings.pooling import Pooling, give_vectors
 from kdfeatures.models.teachers import make_ready
 
 COLUMNS = ["input_ids", "token_type_ids", "attention_mask"]
@@ -36,6 +37,17 @@ def rows(*ids, types=None):
 def test_an_equal_teacher_from_another_folder_shares_the_cache(teacher, tmp_path):
     teacher.save_pretrained(tmp_path)
     assert name(type(teacher).from_pretrained(tmp_path)) == name(teacher)
+
+
+def test_another_pooling_of_the_same_weights_changes_the_key():
+    encoder = tiny_classifier().bert
+    found = {name(encoder)}
+    for pooling in (Pooling("mean"), Pooling("cls"), Pooling("mean", normalize=True)):
+        give_vectors(encoder, pooling)
+        found.add(name(encoder))
+    assert len(found) == 4
+    give_vectors(encoder, Pooling("mean", max_length=12))  # what is cut is told by the rows
+    assert name(encoder) in found
 
 
 def test_calls_of_the_tokenizer_do_not_change_the_key(teacher):

@@ -111,6 +111,20 @@ def test_a_cache_gives_the_student_of_the_live_teacher(runs):
         torch.testing.assert_close(cached[tensor], live[tensor], atol=1e-5, rtol=1e-3)
 
 
+def test_nothing_is_kept_for_a_teacher_of_the_same_weights_with_another_pooling(runs):
+    other = shutil.copytree(runs.folder / "encoder", runs.folder / "first_token")
+    write_modules(other, Pooling("cls", normalize=True), width=32, limit=48)
+    scores = []
+    for teacher, cache in (("encoder", "auto"), ("encoder", "off"), ("first_token", "auto"), ("first_token", "off")):
+        results = runs.distil(
+            f"pooled_{teacher}_{cache}", "recipe=embedding", "trainer.max_steps=1", "trainer.eval_strategy=no",
+            f"cache={cache}", *([f"cache.path={runs.folder / 'poolings'}"] if cache == "auto" else []), teacher=teacher,
+        )  # fmt: skip
+        scores.append(results["teacher"]["metrics"]["validation"]["spearmanr"])
+    assert scores[0] == pytest.approx(scores[1]) and scores[2] == pytest.approx(scores[3])
+    assert abs(scores[0] - scores[2]) > 0.01
+
+
 def test_neither_tokenizer_nor_layers_need_be_the_teachers(runs):
     student = byte_student(runs.folder / "bytes")
     results = distil(runs, "of_bytes", f"student.path={student}", "student.layers=null", "trainer.num_train_epochs=2")
