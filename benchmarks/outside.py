@@ -58,14 +58,14 @@ def outside(tree: Path, teacher: str, glue: str, cache: Path, scratch: Path) -> 
 def main(teacher: str, glue: str, *others: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        variants: dict[str, tuple[Path, str]] = {}
+        variants: dict[str, tuple[Path, bool]] = {}  # a checkout, and whether it finds what was kept
         for name, _, tree in (other.partition("=") for other in others):
-            variants[name] = (Path(tree).resolve(), "kept")
-        variants |= {"first run": (HERE, "none"), "further run": (HERE, "kept")}
+            variants[name] = (Path(tree).resolve(), True)
+        variants |= {"first run": (HERE, False), "further run": (HERE, True)}
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         for number in range(ROUNDS + 1):
-            for name, (tree, kept) in variants.items():
-                cache = scratch / (f"none-{number}" if kept == "none" else f"kept-{name}")
+            for name, (tree, is_further) in variants.items():
+                cache = scratch / (f"kept-{name}" if is_further else f"empty-{number}")
                 taken = outside(tree, str(Path(teacher).resolve()), str(Path(glue).resolve()), cache, scratch)
                 if number:  # the first round fills what is kept, and the system's own cache of files
                     seconds[name].append(taken)

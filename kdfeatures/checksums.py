@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from kdfeatures.files import write_whole
@@ -29,6 +30,12 @@ def hash_of(*parts: str | bytes) -> str:
     for part in parts:
         hashed.update(part.encode() if isinstance(part, str) else part)
     return hashed.hexdigest()
+
+
+@cache
+def modules_hash(folder: Path) -> str:
+    """Return a hash of the Python modules below `folder`: what they made is made anew once one of them changes."""
+    return hash_of(*(part for file in sorted(folder.rglob("*.py")) for part in (file.name, file.read_bytes())))
 
 
 def seal(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import kdfeatures.errors
 from kdfeatures.cache.arrays import DTYPES, BrokenFile, open_array, write_array
 from kdfeatures.cache.key import identity
-from kdfeatures.checksums import hash_of
+from kdfeatures.checksums import hash_of, modules_hash
 from kdfeatures.files import unfinished, user_cache
 from kdfeatures.tasks.task import Task
 from kdfeatures.tokenization.rows_hash import rows_hash
@@ -46,7 +45,8 @@ def kept_answers(
     asked for again. title: what the log calls the answers.
     """
     facts = [repr(task), columns, batch_size, _machine(model), identity(model, tokenizer, "float32")]
-    file = user_cache() / FOLDER / hash_of(json.dumps(facts, sort_keys=True), rows_hash(split), _code())
+    code = modules_hash(Path(kdfeatures.errors.__file__).parent)
+    file = user_cache() / FOLDER / hash_of(json.dumps(facts, sort_keys=True), rows_hash(split), code)
     try:
         answers = open_array(file, verify=True)[0].numpy()
     except BrokenFile:  # or none
@@ -75,10 +75,3 @@ def _machine(model: PreTrainedModel) -> list[Any]:
         torch.get_float32_matmul_precision(),
         model._compiled_call_impl is not None,
     ]
-
-
-@cache
-def _code() -> str:
-    """Return a hash of all modules of kdfeatures."""
-    files = sorted(Path(kdfeatures.errors.__file__).parent.rglob("*.py"))
-    return hash_of(*(part for file in files for part in (file.name, file.read_bytes())))

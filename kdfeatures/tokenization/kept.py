@@ -6,7 +6,6 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
-from kdfeatures.checksums import hash_of
+from kdfeatures.checksums import hash_of, modules_hash
 from kdfeatures.evaluation.encoded import no_progress_bars
 from kdfeatures.files import user_cache
 from kdfeatures.tasks import registry
@@ -59,13 +58,7 @@ def kept(
 def _key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, Any]) -> str:
     of_calls = [tokenizer.truncation_side, tokenizer.padding_side, *tokenizer.model_input_names]
     described = [facts, of_calls, [version(name) for name in LIBRARIES]]
+    code = modules_hash(Path(registry.__file__).parent)  # that turn texts into examples
     return hash_of(
-        json.dumps(described, sort_keys=True, default=str), tokenizer_hash(tokenizer), _code(), rows_hash(examples)
+        json.dumps(described, sort_keys=True, default=str), tokenizer_hash(tokenizer), code, rows_hash(examples)
     )
-
-
-@cache
-def _code() -> str:
-    """Return a hash of the modules that turn texts into examples."""
-    files = sorted(Path(registry.__file__).parent.rglob("*.py"))
-    return hash_of(*(part for file in files for part in (file.name, file.read_bytes())))

@@ -76,3 +76,15 @@ def test_the_pages_table_of_whole_jobs_is_what_was_measured():
         memory, ratio = f"{int(row['mebibytes']):,}", row["ratio"].replace("1.00", "1")
         told = f"| {row['seconds']} | {ratio} | {row['training_seconds']} | {memory} | {row['score']} |"
         assert told in page, row["job"]
+
+
+def test_the_pages_table_of_start_and_end_is_what_was_measured():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    names = {"first run": "first run", "further run": "further runs on the same teacher"}
+    rows = filed("outside", "variant")
+    assert [row["variant"] for row in rows] == ["before", *names]
+    assert f"| before | {rows[0]['seconds']} | 1 |" in page
+    for row in rows[1:]:
+        line = next(line for line in page.splitlines() if line.startswith(f"| {names[row['variant']]} |"))
+        told = f"| {row['seconds']} | {row['ratio']} [{row['p20']}, {row['p80']}] |"
+        assert line.replace("*", "").endswith(told), row["variant"]

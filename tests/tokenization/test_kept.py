@@ -51,7 +51,7 @@ def test_whatever_it_depends_on_makes_it_anew(made, monkeypatch):
     more = pieces_tokenizer()
     more.add_tokens(["garden"])
     encode(Dataset.from_dict(ROWS), more, TASK, 12)
-    monkeypatch.setattr(module, "_code", lambda: "another")
+    monkeypatch.setattr(module, "modules_hash", lambda folder: "another")
     encode(Dataset.from_dict(ROWS), words, TASK, 12)
     assert len(made) == 10
 

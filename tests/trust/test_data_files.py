@@ -21,7 +21,7 @@ FILES = {
     "surrogate.jsonl": '{"s": "\\ud800 x", "l": 0}\n{"s": "b", "l": 1}\n',
     "twice.csv": "s,l,s\na,0,b\nb,1,c\n",
     "zero.csv": "s,l\na\0b,0\nb,1\n",
-    "no_rows.csv": "s,l," + ",".join(f"c{n}" for n in range(2_000)) + "\n",
+    "no_rows.csv": "s,l," + ",".join(f"c{n}" for n in range(20_000)) + "\n",
     "no_names.csv": ",,\n1,2,3\n",
     "no_label.jsonl": '{"s": "a", "l": NaN}\n{"s": "b", "l": 1}\n',
     "mixed.jsonl": '{"s": "a", "l": {"a": 1}}\n{"s": "b", "l": 1}\n',

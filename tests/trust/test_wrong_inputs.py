@@ -5,9 +5,7 @@ The values are made from what the dataclasses declare, so a new option is attack
 
 from __future__ import annotations
 
-import functools
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 from typing import Any, get_origin, get_type_hints
@@ -17,7 +15,7 @@ import pytest
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from support.composing import compose
 from support.tiny import tiny_classifier
 from support.wrong_values import NOTHING, arguments_of, fields_of, wrong_values
@@ -239,14 +237,8 @@ def _without_tuples(hint: Any) -> Any:
     return list[str] if get_origin(hint) is tuple else dict | None if "Mapping" in str(hint) else hint
 
 
-@functools.cache
-def composed_base(command: str, needed: tuple[str, ...]) -> bytes:
-    return pickle.dumps(compose(command, *needed))
-
-
-def answer(command: str, base: bytes, override: str) -> str | None:
+def answer(command: str, cfg: DictConfig, override: str) -> str | None:
     """Return the line that a command refuses an override with, None when it takes it; anything else is raised."""
-    cfg = pickle.loads(base)  # a copy in a fifth of the time
     OmegaConf.set_struct(cfg, True)
     try:
         ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides([override]), cfg)
@@ -265,10 +257,10 @@ def attack(command: str, cases: list[tuple[tuple[str, ...], str]], model: str) -
     wrong = []
     for chosen, override in cases:
         needed = tuple(part.replace("MODEL", model) for part in (*module_needs, *chosen))
-        base = composed_base(command, needed)
+        cfg = compose(command, *needed)
         try:
             with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):  # as a command has it
-                told = answer(command, base, override)
+                told = answer(command, cfg, override)
         except Exception as error:
             wrong.append(f"{command} {override}: {type(error).__name__}: {error}")
             continue

@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 from datasets import ClassLabel, Dataset, DatasetDict, Features, load_from_disk
 
+from kdfeatures.checksums import hash_of
 from kdfeatures.data.files.csv_tables import read_csv
 from kdfeatures.data.files.find import FILE_ENDINGS, ending_of, expand, is_saved_dataset
 from kdfeatures.data.files.records import read_records
@@ -79,9 +80,12 @@ def read_file(path: Path, columns: Columns, option: str, layout: FileFormat | No
     if ending == ".parquet":
         return read_parquet(path, columns)
     text = read_text(path, layout.encoding, "task.encoding")
+    # or `datasets` names the table by pickling all of it and its columns one by one
+    name = hash_of(repr((ending, columns, layout)), text)
     if ending.startswith((".csv", ".tsv")):
-        return Dataset(read_csv(path, text, columns.text, delimiter=layout.delimiter, quotes=layout.quotes))
-    return Dataset(read_records(path, text, columns.needed))
+        table = read_csv(path, text, columns.text, delimiter=layout.delimiter, quotes=layout.quotes)
+        return Dataset(table, fingerprint=name)
+    return Dataset(read_records(path, text, columns.needed), fingerprint=name)
 
 
 def read_parquet(path: Path, columns: Columns) -> Dataset:
