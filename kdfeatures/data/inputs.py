@@ -36,6 +36,7 @@ class TaskData:
 
     outputs: of a teacher, for the training examples, which then carry the column ROW.
     truncated: of the splits that were encoded, {"cut": texts longer than max_length, "of": all}.
+    encoded: the splits that were asked for by name.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class TaskData:
     outputs: StoredOutputs | None = None
     others: Tokenizers = field(default_factory=dict)
     truncated: dict[str, dict[str, int]] = field(default_factory=dict)
+    encoded: dict[str, Dataset] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -76,7 +78,9 @@ class TaskData:
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split; raises UserError when it is missing."""
-        return self._encoded(split_of(self.raw, self.task, name), name)
+        if name not in self.encoded:
+            self.encoded[name] = self._encoded(split_of(self.raw, self.task, name), name)
+        return self.encoded[name]
 
     def _encoded(self, raw: Dataset, split: str) -> Dataset:
         raw, task = task_type(self.task).as_read(raw, self.task)

@@ -31,6 +31,7 @@ class TextData:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     others: Tokenizers = field(default_factory=dict)
+    encoded: dict[str, Dataset] = field(default_factory=dict)  # for scoring: the splits that were asked for
     truncated: ClassVar[dict[str, dict[str, int]]] = {}  # text is cut into blocks, and none of it lost
 
     @classmethod
@@ -54,6 +55,11 @@ class TextData:
 
     def split(self, name: str) -> Dataset:
         """Return an encoded split for scoring, in memory and with the same masks in every run; UserError without it."""
+        if name not in self.encoded:
+            self.encoded[name] = self._encoded(name)
+        return self.encoded[name]
+
+    def _encoded(self, name: str) -> Dataset:
         if self.task.splits.get(name) not in self.raw:
             raise UserError(
                 f"the text has no split '{name}'; give a file whose name begins with it, or for 'validation' "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pyarrow.compute
 import torch
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -20,6 +21,11 @@ def token_counts(dataset: Dataset) -> torch.Tensor:
     """Return the number of tokens of every encoded example, without making Python lists of them."""
     column = dataset.with_format("arrow")["input_ids"][:]
     return torch.tensor(pyarrow.compute.list_value_length(column).to_numpy(), dtype=torch.long)
+
+
+def longest_first(dataset: Dataset) -> np.ndarray:
+    """Return the rows of an encoded split by falling length, (examples,): batches of them hold little padding."""
+    return np.argsort(token_counts(dataset).numpy(), kind="stable")[::-1]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from kdfeatures.evaluation.encoded import model_inputs, token_counts
+from kdfeatures.evaluation.encoded import longest_first, model_inputs
 
 
 class Predictor(Protocol):
@@ -52,7 +52,7 @@ def logit_batches(
     """
     was_training = model.training
     model.eval()
-    order = np.argsort(token_counts(dataset).numpy(), kind="stable")[::-1]
+    order = longest_first(dataset)
     loader = DataLoader(
         model_inputs(dataset, tokenizer).select(order),
         batch_size=batch_size,

@@ -36,7 +36,7 @@ from kdfeatures.pipelines.finetune import run_finetuning
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
 from kdfeatures.pipelines.plan import plan_stages
 from kdfeatures.pipelines.prepare import DistillationSetup
-from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
+from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of, trained_answers
 from kdfeatures.pipelines.teachers import (
     caches_of,
     check_teachers,
@@ -177,15 +177,7 @@ def distill_stage(
     if not is_first():
         return None
     student, task = whole(setup.student, trainer, setup.task), setup.task
-    logits = predict_splits(
-        task,
-        student,
-        setup.reported,
-        setup.tokenizer,
-        None,
-        batch_size=setup.arguments.per_device_eval_batch_size,
-        title="student",
-    )
+    logits = trained_answers(task, trainer, student, setup.reported, setup.tokenizer)
     student_scores = scores_of(logits, setup.reported, task)
     teachers = describe_teachers(setup, of_teachers)
     metric = task.main_metric

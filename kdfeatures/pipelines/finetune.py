@@ -16,7 +16,7 @@ from kdfeatures.data.subsets import is_labelled
 from kdfeatures.models.encoders import start_model
 from kdfeatures.models.limits import check_inputs
 from kdfeatures.pipelines.outputs import of_training, results_of, save_run
-from kdfeatures.pipelines.scores import counts_of, predict_splits, scores_of
+from kdfeatures.pipelines.scores import counts_of, scores_of, trained_answers
 from kdfeatures.runs.folder import alone_in_output, begin_run, finished_results, open_output
 from kdfeatures.runs.publishing.upload import check_upload, push_finished
 from kdfeatures.runs.results import describe_model
@@ -75,15 +75,7 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
     if not is_first():
         return None
     classifier = whole(classifier, trainer, task)
-    logits = predict_splits(
-        task,
-        classifier,
-        reported,
-        tokenizer,
-        None,
-        batch_size=arguments.per_device_eval_batch_size,
-        title="model",
-    )
+    logits = trained_answers(task, trainer, classifier, reported, tokenizer)
     results = results_of(
         "finetune",
         settings.record,

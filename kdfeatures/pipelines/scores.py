@@ -12,8 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kdfeatures.cache import FeatureCache, kept_answers, logits_for
 from kdfeatures.distillation.teacher_outputs import reordered
 from kdfeatures.evaluation.predict import Predictor
+from kdfeatures.runtime.threads import torch_threads
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
+from kdfeatures.training.length_batched import LengthBatchedTrainer
 
 
 def predict_splits(
@@ -52,6 +54,25 @@ def predict_splits(
         else:
             answers[name] = ask()
     return answers
+
+
+def trained_answers(
+    task: Task,
+    trainer: LengthBatchedTrainer,
+    model: PreTrainedModel,
+    splits: dict[str, Dataset],
+    tokenizer: PreTrainedTokenizerBase,
+) -> dict[str, np.ndarray]:
+    """The same as `predict_splits` for a model that was just trained: what the last evaluation has, is not asked again.
+
+    In as many threads as it was trained in, so that the answers are the same ones either way.
+    """
+    given = {name: trainer.answers_on(split) for name, split in splits.items()}
+    missing = {name: split for name, split in splits.items() if given[name] is None}
+    with torch_threads(trainer.threads):
+        batch_size = trainer.args.per_device_eval_batch_size
+        made = predict_splits(task, model, missing, tokenizer, None, batch_size=batch_size, title="student")
+    return {name: answers if answers is not None else made[name] for name, answers in given.items()}
 
 
 def cached_logits(

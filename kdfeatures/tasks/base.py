@@ -33,7 +33,6 @@ class TaskType(ABC):
     labels_train  whether training examples must have a column of labels
     learns_labels whether a model can be fine-tuned by its labels here
     takes_pool  whether further texts without labels can stand beside the training examples
-    in_order    whether scores need all of a split, so that an evaluation must keep its order
     label_names what a batch calls its labels
     columns_of_classes  whether a column of outputs is a class with a name
 
@@ -52,7 +51,6 @@ class TaskType(ABC):
     labels_train: ClassVar[bool] = True
     learns_labels: ClassVar[bool] = True
     takes_pool: ClassVar[bool] = False
-    in_order: ClassVar[bool] = False
     columns_of_classes: ClassVar[bool] = True
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
 
@@ -155,8 +153,8 @@ class TaskType(ABC):
         """Return what the Trainer gathers of a batch's logits in an evaluation."""
         return logits
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
-        """Return the same as `score` from what the Trainer has gathered of an encoded split; see `in_order`."""
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
+        """Return the answers among what the Trainer has gathered of an encoded split, in its order."""
         raise NotImplementedError
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:

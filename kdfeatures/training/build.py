@@ -26,6 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.evaluation.validation import ValidationScores
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
 from kdfeatures.models.costs import operations_per_token
 from kdfeatures.models.tokenizers import limited
@@ -81,7 +82,7 @@ def make_trainer(
         "eval_dataset": validation,
         "data_collator": kind.collator(tokenizer, task, rows=isinstance(model, Distiller), seed=arguments.seed),
         "processing_class": tokenizer,
-        "compute_metrics": None if validation is None else partial(kind.trainer_scores, dataset=validation, task=task),
+        "compute_metrics": None if validation is None else _scores_on(validation, task),
         "preprocess_logits_for_metrics": kind.kept,
     }
     if loss is not None and loss.class_weights is not None:
@@ -105,7 +106,6 @@ def make_trainer(
     else:
         trainer = LengthBatchedTrainer(model, **options)
     trainer.threads = settings.threads or threads_for(_step_operations(model, trainer))
-    trainer.evaluates_in_order = kind.in_order
     trainer.label_names = list(kind.label_names)
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
@@ -113,6 +113,12 @@ def make_trainer(
     if not arguments.disable_tqdm:
         trainer.add_callback(_Progress)
     return trainer
+
+
+def _scores_on(split: Dataset, task: Task) -> ValidationScores:
+    kind = task_type(task)
+    of_split = {"dataset": split, "task": task}
+    return ValidationScores(split, partial(kind.gathered, **of_split), partial(kind.score, **of_split))
 
 
 def train(trainer: LengthBatchedTrainer, checkpoint: str | None) -> float:

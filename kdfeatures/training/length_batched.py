@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset, IterableDataset
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
@@ -20,6 +21,7 @@ from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 from kdfeatures.checksums import seal
 from kdfeatures.distillation.outputs import attention_mask_of
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.evaluation.validation import ValidationScores
 from kdfeatures.runtime.quiet import errors_alone
 from kdfeatures.training.finite import check_batch, check_gradient, check_parameters
 from kdfeatures.training.fsdp import use_fsdp_on_cpu
@@ -58,6 +60,7 @@ class LengthBatchedTrainer(Trainer):
                 token_counts(self.train_dataset), tokens_per_batch, self.args.seed, multiple_of=self._batches_of_a_step
             )
         self._counts = torch.zeros(2, dtype=torch.long, device=self.args.device)  # real tokens, positions
+        self._evaluated_at: int | None = None  # the step
         self.started, self._seconds_before = time.monotonic(), 0.0
         self._losses_before: dict[str, Any] | None = None  # of the run that is gone on with
         self.add_callback(_Epochs(self))
@@ -112,12 +115,29 @@ class LengthBatchedTrainer(Trainer):
         self._sampler = LengthBucketSampler(token_counts(dataset), step, self.args.seed)
         return self._sampler
 
-    evaluates_in_order = False  # set where scores need the rows of a split in its order
-
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
-        if self.evaluates_in_order:
-            return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        if isinstance(self.compute_metrics, ValidationScores):
+            return self.compute_metrics.rows
         return super()._get_eval_sampler(eval_dataset)
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        metrics = super().evaluate(*args, **kwargs)
+        self._evaluated_at = self.state.global_step
+        return metrics
+
+    def answers_on(self, split: Dataset) -> np.ndarray | None:
+        """Return the answers of the last evaluation, where those of the model as it is now would be no others.
+
+        None without such an evaluation on this split, and where the Trainer runs the model in another way than it is
+        run alone: on several devices, in lower precision, compiled.
+        """
+        args, scores = self.args, self.compute_metrics
+        spread = args.world_size > 1 or args.n_gpu > 1 or self.is_fsdp_enabled
+        differs = spread or args.bf16 or args.fp16 or args.bf16_full_eval or args.fp16_full_eval or args.torch_compile
+        if differs or not isinstance(scores, ValidationScores) or scores.split is not split:
+            return None
+        step = self.state.best_global_step if args.load_best_model_at_end else self.state.global_step
+        return scores.answers if step == self._evaluated_at else None
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the sampler. The Trainer itself does not reach one below both a skip and a shard of batches."""

@@ -71,12 +71,17 @@ def same_student(one, folder):
 
 @pytest.mark.slow
 def test_two_processes_distil_the_student_of_one(workspace, alone, tmp_path):
-    arguments = command(workspace, "two", "trainer.per_device_train_batch_size=16")
+    evaluated = ["trainer.eval_strategy=epoch", "trainer.per_device_eval_batch_size=7"]
+    arguments = command(workspace, "two", "trainer.per_device_train_batch_size=16", *evaluated)
     printed, said = tmp_path / "printed.txt", tmp_path / "said.txt"
     # accelerate starts its two as a user's shell would; all others here are forked
     run = program("accelerate.commands.launch", [*ACCELERATE, "-m", "kdfeatures", *arguments], printed, said)
     assert ended(run) == 0, printed.read_text()[-3000:]
     same_student(alone, workspace.folder / "two")
+    scores = json.loads((workspace.folder / "two" / "results.json").read_text())["student"]["metrics"]["validation"]
+    log = json.loads((workspace.folder / "two" / "trainer_state.json").read_text())["log_history"]
+    last = [entry for entry in log if "eval_f1" in entry][-1]  # from the answers of both processes, put in order
+    assert last["eval_f1"] == scores["f1"] > 0.8 and last["eval_accuracy"] == scores["accuracy"]
     assert said.read_text().count("Saved in") == 1
     again = torchrun(["--nproc_per_node=2", "--standalone"], arguments, printed)
     assert ended(again) > 0  # not killed

@@ -37,7 +37,6 @@ class EmbeddingTask(TaskType):
     labels_train = False
     learns_labels = False
     takes_pool = True
-    in_order = True
     columns_of_classes = False
 
     def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
@@ -114,9 +113,8 @@ class EmbeddingTask(TaskType):
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         return score(task.metrics, answers[:, 0], self.labels(dataset))
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
-        vectors = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        return self.score(cosines(vectors), dataset, task)
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
+        return cosines(output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions)
 
     def main_score(self, task: Task) -> Callable[[np.ndarray, np.ndarray], float] | None:
         metric = str(task.main_metric)

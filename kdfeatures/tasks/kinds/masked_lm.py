@@ -110,19 +110,15 @@ class MaskedTextTask(PlainTextTask):
 
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Over all masked tokens of the split; the perplexity is the exponential of their mean cross-entropy."""
-        return _scored(answers)
+        loss, accuracy = (float(value) for value in answers.mean(0, dtype=np.float64))
+        return {MASKED_ACCURACY: accuracy, "perplexity": math.exp(min(loss, 700.0))}  # beyond, a float has no room
 
     def kept(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The answers of all tokens, (B, L, 2): the vocabulary is too wide to gather."""
         return _losses_and_hits(logits.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
-        return _scored(output.predictions[output.label_ids != IGNORE_INDEX])
-
-
-def _scored(answers: np.ndarray) -> dict[str, float]:
-    loss, accuracy = (float(value) for value in answers.mean(0, dtype=np.float64))
-    return {MASKED_ACCURACY: accuracy, "perplexity": math.exp(min(loss, 700.0))}  # beyond, a float has no room
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
+        return output.predictions[output.label_ids != IGNORE_INDEX]
 
 
 def _losses_and_hits(logits: Tensor, labels: Tensor) -> Tensor:

@@ -49,7 +49,6 @@ class QuestionTask(TaskType):
     pipeline = "question-answering"
     untrained = "was never fine-tuned for question answering"
     per_token = True
-    in_order = True
     columns_of_classes = False
     label_names = ("start_positions", "end_positions")
     cuts = False
@@ -146,14 +145,14 @@ class QuestionTask(TaskType):
         scores = {name: float(np.mean([METRICS[name](*pair) for pair in given])) for name in task.metrics}
         return scores | ({"combined_score": float(np.mean(list(scores.values())))} if len(scores) > 1 else {})
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
         predictions: Any = output.predictions  # a pair of arrays, (windows, L)
         starts, ends = predictions[0], predictions[1]
         spans = [
             _span(torch.from_numpy(np.stack([start, end], axis=1)[: len(places)]), places, task)
             for start, end, places in zip(starts, ends, dataset["starts"][:], strict=True)
         ]
-        return self.score(_answers(spans, dataset, task), dataset, task)
+        return _answers(spans, dataset, task)
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
         """By F1, against no answer at all and against the whole context."""

@@ -31,7 +31,6 @@ class RelevanceTask(SequenceTask):
     """
 
     pipeline = "text-ranking"
-    in_order = True
     metrics = ranking.METRICS
 
     def problem_type(self, task: Task) -> str | None:

@@ -116,9 +116,8 @@ class SequenceTask(TaskType):
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         return self.scored(answers, self.labels(dataset), dataset, task)
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
-        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        return self.scored(logits, np.asarray(output.label_ids), dataset, task)
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
+        return output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
 
     def scored(self, logits: np.ndarray, labels: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Return {metric: value} of logits against labels, row by row."""

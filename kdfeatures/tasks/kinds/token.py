@@ -129,15 +129,17 @@ class TokenTask(TaskType):
     def score(self, answers: np.ndarray, dataset: Dataset, task: Task) -> dict[str, float]:
         """Words whose class is not known are left out."""
         labels, counts = _flat_labels(dataset)
-        known = np.add.reduceat(labels >= 0, np.cumsum(counts) - counts, dtype=np.int64)
+        lengths = np.add.reduceat(labels >= 0, np.cumsum(counts) - counts, dtype=np.int64)
+        entity_metric = {ENTITY_F1: partial(entity_f1, tags=task.labels, lengths=lengths)}
         truth = self.labels(dataset)
-        return _scored(answers[truth != UNKNOWN_LABEL], truth[truth != UNKNOWN_LABEL], known, task)
+        predictions = task.predictions_from_logits(answers[truth != UNKNOWN_LABEL])
+        return score(task.metrics, predictions, truth[truth != UNKNOWN_LABEL], METRICS | entity_metric)
 
-    def trainer_scores(self, output: EvalPrediction, dataset: Dataset, task: Task) -> dict[str, float]:
+    def gathered(self, output: EvalPrediction, dataset: Dataset, task: Task) -> np.ndarray:
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        labels = np.asarray(output.label_ids)
-        is_scored = labels != IGNORE_INDEX
-        return _scored(logits[is_scored], labels[is_scored], is_scored.sum(1), task)
+        labels, counts = _flat_labels(dataset)
+        real = np.arange(logits.shape[1]) < counts[:, None]
+        return logits[real][labels != IGNORE_INDEX]
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
         return no_better_than_one_class(task.predictions_from_logits(answers), self.labels(dataset), task)
@@ -168,11 +170,6 @@ class TokenCollator:
             batch["rows"] = batch["labels"] != IGNORE_INDEX
         batch["labels"] = batch["labels"].masked_fill(batch["labels"] == UNKNOWN_LABEL, IGNORE_INDEX)
         return batch
-
-
-def _scored(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray, task: Task) -> dict[str, float]:
-    entity_metric = {ENTITY_F1: partial(entity_f1, tags=task.labels, lengths=lengths)}
-    return score(task.metrics, task.predictions_from_logits(logits), labels, METRICS | entity_metric)
 
 
 def _flat_labels(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

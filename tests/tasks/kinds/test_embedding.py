@@ -67,8 +67,8 @@ def test_answers_are_the_cosines_of_the_pairs():
 
 def test_the_trainer_and_a_cache_have_the_vectors():
     vectors = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
-    by_cache = KIND.score(KIND.of_cached(vectors, encoded()), encoded(), TASK)
-    assert KIND.trainer_scores(EvalPrediction(vectors, np.zeros(8)), encoded(), TASK) == by_cache
+    by_cache = KIND.of_cached(vectors, encoded())
+    np.testing.assert_array_equal(KIND.gathered(EvalPrediction(vectors, np.zeros(8)), encoded(), TASK), by_cache)
 
 
 def test_a_vector_of_zeros_is_like_no_other_and_broken_ones_are_told():

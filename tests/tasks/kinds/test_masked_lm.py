@@ -159,7 +159,8 @@ def test_the_trainer_gathers_two_numbers_a_token_and_finds_the_same_scores():
     labels[:, 2:] = -100
     kept = KIND.kept(logits, labels)
     assert kept.shape == (3, 5, 2)
-    found = KIND.trainer_scores(EvalPrediction(kept.numpy(), labels.numpy()), encoded(), TASK)
+    answers = KIND.gathered(EvalPrediction(kept.numpy(), labels.numpy()), encoded(), TASK)
+    found = KIND.score(answers, encoded(), TASK)
     loss = torch.nn.functional.cross_entropy(logits[:, :2].flatten(0, 1), labels[:, :2].flatten())
     assert found["perplexity"] == pytest.approx(loss.exp().item(), rel=1e-5)
 

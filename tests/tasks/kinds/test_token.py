@@ -109,7 +109,7 @@ def test_scores_leave_out_words_without_label_and_know_the_sentences():
     assert scores["combined_score"] == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_the_trainers_padded_arrays_give_the_same_scores():
+def test_the_trainers_padded_arrays_give_the_same_answers():
     dataset = encoded(sentences(12, 3))
     labels = [np.array(row) for row in dataset["labels"]]
     logits = [np.random.default_rng(i).normal(size=(len(own), 5)) for i, own in enumerate(labels)]
@@ -119,8 +119,9 @@ def test_the_trainers_padded_arrays_give_the_same_scores():
         padded[0][row, : len(own)], padded[1][row, : len(truth)] = own, truth
     answers = np.concatenate([own[truth != -100] for own, truth in zip(logits, labels, strict=True)])
     task = dataclasses.replace(TASK, metrics=("entity_f1", "f1_macro"))
-    found = KIND.trainer_scores(EvalPrediction(*padded), dataset, task)
-    assert found == KIND.score(answers, dataset, task)
+    gathered = KIND.gathered(EvalPrediction(*padded), dataset, task)
+    np.testing.assert_array_equal(gathered, answers)
+    found = KIND.score(gathered, dataset, task)
     truth, lengths = KIND.labels(dataset), [(own != -100).sum() for own in labels]
     assert found["entity_f1"] == entity_f1(answers.argmax(1), truth, tags=TAGS, lengths=lengths)
 
