@@ -1,19 +1,24 @@
-"""How a command ends that could not do its work: by a signal, or because the system refused a write. One line each."""
+"""How a command ends: by a signal or a refused write in one line, and its process without taking itself apart."""
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from kdfeatures.errors import Stopped, UserError, stop_at_once
 from kdfeatures.files import disk_full
+from kdfeatures.training.distributed import process_count
 
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+BROKEN_PIPE = 120  # the exit status of Python when its last output cannot be written
 
 
 @contextmanager
@@ -51,3 +56,23 @@ def system_errors_in_one_line(folder: Path) -> Iterator[None]:
             hint = "; set HF_HOME to a folder that you may write to" if home.is_relative_to(str(error.filename)) else ""
             raise UserError(f"{error.filename} cannot be read or written: {error.strerror}{hint}.") from error
         raise
+
+
+def end_process(status: int) -> NoReturn:
+    """End this process with an exit status, as Python would but for the objects of all libraries, which it would free.
+
+    That takes a second after torch and transformers were imported, as long as many a command computes. Threads are
+    waited for and what is registered with `atexit` is run before. Of several processes each ends in Python's own way,
+    which those that started them may wait for.
+    """
+    if process_count() > 1:
+        sys.exit(status)
+    threads: Any = threading
+    threads._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # whoever was reading has gone
+        status = BROKEN_PIPE
+    os._exit(status)

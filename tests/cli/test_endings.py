@@ -1,10 +1,15 @@
-"""What a command says when the system refuses it a write. Signals: tests/trust/test_signals.py."""
+"""What a command says when the system refuses it a write, and its process. Signals: tests/trust/test_signals.py."""
 
 import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from kdfeatures.cli.endings import system_errors_in_one_line
+import kdfeatures
+from kdfeatures.cli.endings import BROKEN_PIPE, system_errors_in_one_line
 from kdfeatures.errors import UserError
 
 
@@ -37,3 +42,43 @@ def test_of_a_home_that_may_not_be_written_the_way_out_is_told(tmp_path, monkeyp
 def test_other_errors_stay_what_they_are(tmp_path, error):
     with pytest.raises(type(error)), system_errors_in_one_line(tmp_path):
         raise error
+
+
+LAST = """
+import atexit, threading, time
+from kdfeatures.cli.endings import end_process
+class Freed:
+    def __del__(self):
+        print("freed")
+kept = Freed()
+atexit.register(print, "registered")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+print("main")
+"""
+
+
+def end(status, stdout, **environment):
+    """Run a process that ends as a command's does."""
+    search = {"PYTHONPATH": str(Path(kdfeatures.__file__).parents[1]), "PYTHONUNBUFFERED": ""}
+    environment = {**os.environ, **search, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", LAST + f"end_process({status})"], stdout=stdout, env=environment, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "said"),
+    [("1", ["main", "thread", "registered"]), ("2", ["main", "thread", "registered", "freed"])],
+)
+def test_a_process_ends_with_its_status_after_its_threads_and_what_was_registered(processes, said):
+    ended = end(3, subprocess.PIPE, WORLD_SIZE=processes)
+    assert ended.stdout.decode().split() == said
+    assert ended.returncode == 3
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_output_that_nobody_reads_any_more_is_told_by_the_status_as_python_does(status):
+    read, write = os.pipe()
+    os.close(read)
+    assert end(status, write).returncode == BROKEN_PIPE
+    os.close(write)
