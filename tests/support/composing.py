@@ -11,7 +11,7 @@ from typing import Any
 
 import hydra
 import pytest
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList
@@ -66,6 +66,7 @@ def _composed(command: str, overrides: tuple[str, ...]) -> bytes:
 KEPT = 64
 PACKAGED = str(conf_dir())
 _files: dict[tuple, bytes] = {}
+_parts: dict[tuple, bytes] = {}
 _lists: dict[tuple, DefaultsList] = {}
 _configs: dict[tuple, bytes] = {}
 
@@ -77,6 +78,7 @@ def share_compositions(patch: pytest.MonkeyPatch) -> None:
     longer than most of what tests of commands do then. Files of other folders are read again by every call.
     """
     listed, merged = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
+    loaded, choices_so_far = ConfigLoaderImpl._load_single_config, defaults_list._create_interpolation_map
 
     def once(method: str) -> None:
         asked = getattr(ConfigRepository, method)
@@ -113,9 +115,23 @@ def share_compositions(patch: pytest.MonkeyPatch) -> None:
             _keep(_configs, key, pickle.dumps(merged(self, defaults, repo)))
         return pickle.loads(_configs[key])
 
+    def load_single(self, default, repo):
+        if not _is_packaged(repo):
+            return loaded(self, default, repo)
+        key = (_sources(repo), repr(default))
+        if key not in _parts:
+            _parts[key] = pickle.dumps(loaded(self, default, repo))
+        return pickle.loads(_parts[key])
+
+    def choices_where_read(overrides, defaults, self_added):
+        is_read = any("${" in repr(default) for default in defaults)  # as in `regime: ${task}`, alone
+        return choices_so_far(overrides, defaults, self_added) if is_read else None
+
     for method in ("load_config", "group_exists", "config_exists"):
         once(method)
     patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+    patch.setattr(defaults_list, "_create_interpolation_map", choices_where_read)
+    patch.setattr(ConfigLoaderImpl, "_load_single_config", load_single)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_from_defaults)
 
 
