@@ -65,9 +65,10 @@ def instantiate(node: Mapping[str, Any], option: str, kind: Kind, allow_targets:
     for target in _targets(node):
         _check_allowed(target, option, kind, allow_targets)
     reserved = [key for key in RESERVED if key in node]
-    if reserved and node["_target_"] in TARGETS[kind]:
-        raise UserError(f"{option}.{reserved[0]} is not an argument of {node['_target_']}; leave it out.")
-    declared = _declared(_find(node["_target_"], option))
+    target = node["_target_"]
+    if reserved and target in TARGETS[kind]:
+        raise UserError(f"{option}.{reserved[0]} is not an argument of {target}; leave it out.")
+    declared = _declared(TARGETS[kind].get(target) or _find(target, option))
     try:
         return hydra.utils.instantiate(typed(node, declared, option), *args)
     except hydra.errors.InstantiationException as error:

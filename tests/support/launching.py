@@ -129,4 +129,4 @@ def _begin(printed: Path | None, said: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    gc.freeze()  # Trainer calls gc.collect(): see conftest.py
+    gc.freeze()  # Trainer calls gc.collect(): see steady.py
