@@ -14,7 +14,7 @@ TASKS = {
     "relevance": {"text": ["query", "passage"], "label": "relevant", "metrics": ["auc"]},
     "question": {"windows": {"overlap": 4, "longest_answer": 4, "unanswerable": False}},
 }
-TRAINER = {"learning_rate": 5e-3, "per_device_train_batch_size": 16, "num_train_epochs": 6, "disable_tqdm": True}
+TRAINER = {"learning_rate": 5e-3, "per_device_train_batch_size": 16, "num_train_epochs": 4, "disable_tqdm": True}
 
 
 def in_memory(folder):

@@ -43,14 +43,16 @@ def _compiler():
 
 
 FAST = ("bert", "albert", "deberta-v2")
+TWO_LAYERS = (*FAST, "modernbert")  # whose layers share weights or positions, or differ from one another
 
 
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize("family", [pytest.param(f, marks=() if f in FAST else pytest.mark.slow) for f in FAMILIES])
 @torch.no_grad()
 def test_a_model_that_is_compiled_in_one_graph_gives_the_same_features(family):
-    model, batch = decided(tiny_classifier(family, layers=2)), tiny_batch()
-    recorder = Recorder(model, hidden=[0, 1, 2, "final"], attention=[1, 2])
+    layers = 2 if family in TWO_LAYERS else 1
+    model, batch = decided(tiny_classifier(family, layers=layers)), tiny_batch()
+    recorder = Recorder(model, hidden=[*range(layers + 1), "final"], attention=[*range(1, layers + 1)])
     recorder.attach()
     expected = Features()
     with recorder.recording(expected):

@@ -146,8 +146,9 @@ def test_of_several_teachers_the_students_logits_alone_are_not_made():
 
 
 def test_a_student_that_is_compiled_gives_logits_and_so_does_the_teacher_beside_it():
-    # dynamo traces each layer
-    distiller, inputs = made(objective(), masked_lm(1, 24), masked_lm(2, 36)), batch()
+    # dynamo traces each layer, and each loss between them
+    terms = Objective(soft=Term(LogitKD(temperature=2.0), 0.5), masked=Term(MaskedLanguageModel(), 2.0))
+    distiller, inputs = made(terms, masked_lm(1, 24), masked_lm(2, 36)), batch()
     expected = distiller(**inputs).loss
     distiller.student.compile(backend="eager")
     torch.testing.assert_close(distiller(**inputs).loss, expected)

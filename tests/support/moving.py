@@ -36,13 +36,14 @@ def moving_distiller(
     *,
     seed: int = 0,
     pair_reduction: str = "sum",
+    teachers: int = 3,
 ) -> Distiller:
     """Return a 2 x 16 student of a 3 x 24 teacher, 4 heads each; a term on attention has no embeddings.
 
     moving: the map of its only term, "layers", or of several, {name of the term: its map}.
     """
     torch.manual_seed(seed)
-    teacher = tiny_classifier(layers=3, width=24, heads=4)
+    teacher = tiny_classifier(layers=teachers, width=24, heads=4)
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     student = tiny_classifier(layers=2, width=16, heads=4, **rates)
     loss = HiddenMSE() if loss is None else loss
@@ -55,6 +56,6 @@ def moving_distiller(
     return Distiller(student, teacher, BoundObjective(terms, projections), [0, 1])
 
 
-def distiller_of_every_map() -> Distiller:
-    """Return the distiller with a term for each rule, of the rule's name."""
-    return moving_distiller({rule: moving_map(rule) for rule in RULES})
+def distiller_of_every_map(teachers: int = 3) -> Distiller:
+    """Return the distiller with a term for each rule, of the rule's name. teachers: layers."""
+    return moving_distiller({rule: moving_map(rule, teachers=teachers) for rule in RULES}, teachers=teachers)

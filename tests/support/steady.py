@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
-import os
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # has to be there before triton is imported
 from accelerate.utils import imports
 from datasets import disable_progress_bars
 from support.composing import share_compositions

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from support.browser import chromium
 from support.screens import NAMES, SCREENS, check_screen
+from support.small_tasks import smaller_tasks
 
 from kdfeatures.benchmark.grid_run import RUN, GridRun
 from kdfeatures.cli.main import main
+
+__all__ = ["smaller_tasks"]
 
 SHORT = ["student.layers=1", "student.init=random", "trainer.max_steps=4", "trainer.disable_tqdm=true",
          "trainer.eval_strategy=no", "trainer.save_strategy=no", "data.train_examples=128", "teacher.force=true",

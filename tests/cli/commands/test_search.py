@@ -6,8 +6,11 @@ import json
 from statistics import mean
 
 import pytest
+from support.small_tasks import smaller_tasks
 
 from kdfeatures.cli.main import main
+
+__all__ = ["smaller_tasks"]
 
 pytest.importorskip("optuna")
 QUICK = ["data.train_examples=400", "trainer.max_steps=6", "trainer.disable_tqdm=true", "trainer.eval_strategy=no"]
