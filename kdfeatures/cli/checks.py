@@ -101,16 +101,17 @@ def check_call(made: Hydra, command: str, arguments: argparse.Namespace) -> Chec
 
 def module_of(command: str) -> Any:
     """The module of a command. Its import takes seconds, so not before the command's line is read."""
-    name = f"kdfeatures.cli.commands.{command}"
-    if name not in sys.modules:
-        _import(name)
+    module = _imported(f"kdfeatures.cli.commands.{command}")
     quiet_libraries()
-    return sys.modules[name]
+    return module
 
 
-def _import(name: str) -> None:
+def _imported(name: str) -> Any:
+    """Return a module that is imported with torch and transformers, if it is not there yet."""
+    if name in sys.modules:
+        return sys.modules[name]
     collects = gc.isenabled()
-    gc.disable()  # an import makes millions of objects and no garbage; looking for it takes a seventh of the time
+    gc.disable()  # an import makes millions of objects and no garbage; looking for it takes a fifth of the time
     try:
         importlib.import_module(name)
     finally:
@@ -118,6 +119,7 @@ def _import(name: str) -> None:
             gc.enable()
     gc.freeze()  # nor need the Trainer look through them, which begins with gc.collect()
     atexit.register(gc.unfreeze)  # or triton reports what is frozen as leaked
+    return sys.modules[name]
 
 
 def _asks_for_sweep(made: Hydra, command: str, overrides: list[str], composed: Composed) -> bool:
@@ -186,6 +188,7 @@ def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
 
 def _check_output(folder: Path, config: dict[str, Any]) -> None:
     if folder.is_dir():  # or nothing is lost, and the import takes seconds
+        _imported("kdfeatures.runs.folder")
         from kdfeatures.runs.folder import reads_of, refuse_run
         from kdfeatures.runs.manifest import check_unlike
 
