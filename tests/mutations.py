@@ -74,6 +74,9 @@ MUTATIONS = [
     M("tasks/label_order.py", "return [position[label] for label in labels]", "return list(range(len(labels)))", "tasks"),
     M("embeddings/pooling.py", "weights = real * real.cumsum(1)", "weights = real", "embeddings"),
     # training
+    M("evaluation/validation.py", "return None if arrays is None else arrays[places]", "return arrays", "evaluation/test_validation.py"),
+    M("training/length_batched.py", "return scores.answers if step == self._evaluated_at else None", "return scores.answers", "pipelines/test_trained_answers.py"),
+    M("cli/endings.py", "    threads._shutdown()\n", "", "cli/test_endings.py"),
     M("training/length_batched.py", "return result * self.batch_weight(inputs)", "return result", "training/test_token_budget.py training/test_length_batched.py"),
     M("training/length_batched.py", "            seal(folder)\n", "", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            shutil.rmtree(folder)\n", "            pass\n", "trust/test_damaged_runs.py"),

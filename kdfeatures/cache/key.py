@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
@@ -86,19 +85,13 @@ def digests_of(examples: Dataset, columns: Sequence[str]) -> tuple[np.ndarray, n
 
 def weights_hash(model: PreTrainedModel) -> str:
     """Return a hash of all parameters and buffers, by name, precision and shape."""
-    parts = [
-        (f"{name if number == 0 else number} {_described(part)}", part)
-        for name, value in sorted(model.state_dict().items())
-        for number, part in enumerate(_parts(value))
-    ]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # which hash at the same time
-        return hash_of(*pool.map(_part_hash, *zip(*parts, strict=True)))
-
-
-def _part_hash(description: str, part: Any) -> str:
-    if not isinstance(part, Tensor):
-        return description
-    return hash_of(description, part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    hashed = hashlib.blake2b(digest_size=DIGEST)
+    for name, value in sorted(model.state_dict().items()):
+        for number, part in enumerate(_parts(value)):
+            hashed.update(f"{name if number == 0 else number} {_described(part)}".encode())
+            if isinstance(part, Tensor):
+                hashed.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
 
 
 def _parts(value: Any) -> list[Any]:

@@ -59,11 +59,11 @@ def system_errors_in_one_line(folder: Path) -> Iterator[None]:
 
 
 def end_process(status: int) -> NoReturn:
-    """End this process with an exit status, as Python would but for the objects of all libraries, which it would free.
+    """End this process with an exit status as Python would, but leave what the libraries have made to the system.
 
-    That takes a second after torch and transformers were imported, as long as many a command computes. Threads are
-    waited for and what is registered with `atexit` is run before. Of several processes each ends in Python's own way,
-    which those that started them may wait for.
+    Freeing it object by object takes a second once torch and transformers are imported, as long as many a command
+    computes. Threads are waited for, what is registered with `atexit` is run, and output is flushed. One of several
+    processes ends in Python's own way, which those that started them may wait for.
     """
     if process_count() > 1:
         sys.exit(status)

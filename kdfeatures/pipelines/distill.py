@@ -177,7 +177,7 @@ def distill_stage(
     if not is_first():
         return None
     student, task = whole(setup.student, trainer, setup.task), setup.task
-    logits = trained_answers(task, trainer, student, setup.reported, setup.tokenizer)
+    logits = trained_answers(task, trainer, student, setup.reported, setup.tokenizer, title="student")
     student_scores = scores_of(logits, setup.reported, task)
     teachers = describe_teachers(setup, of_teachers)
     metric = task.main_metric

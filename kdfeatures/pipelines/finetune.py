@@ -75,7 +75,7 @@ def _run(settings: FinetuneSettings, output_dir: Path, checkpoint: str | None, s
     if not is_first():
         return None
     classifier = whole(classifier, trainer, task)
-    logits = trained_answers(task, trainer, classifier, reported, tokenizer)
+    logits = trained_answers(task, trainer, classifier, reported, tokenizer, title="model")
     results = results_of(
         "finetune",
         settings.record,

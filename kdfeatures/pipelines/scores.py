@@ -62,8 +62,10 @@ def trained_answers(
     model: PreTrainedModel,
     splits: dict[str, Dataset],
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    title: str,
 ) -> dict[str, np.ndarray]:
-    """The same as `predict_splits` for a model that was just trained: what the last evaluation has, is not asked again.
+    """The same as `predict_splits` for a model that was just trained: what its last evaluation has is not asked again.
 
     In as many threads as it was trained in, so that the answers are the same ones either way.
     """
@@ -71,7 +73,7 @@ def trained_answers(
     missing = {name: split for name, split in splits.items() if given[name] is None}
     with torch_threads(trainer.threads):
         batch_size = trainer.args.per_device_eval_batch_size
-        made = predict_splits(task, model, missing, tokenizer, None, batch_size=batch_size, title="student")
+        made = predict_splits(task, model, missing, tokenizer, None, batch_size=batch_size, title=title)
     return {name: answers if answers is not None else made[name] for name, answers in given.items()}
 
 

@@ -14,8 +14,8 @@ def asked_again(monkeypatch):
     """Ask the model of each run once more, compare bit by bit, and note which splits its last evaluation had."""
     taken = []
 
-    def both(task, trainer, model, splits, tokenizer):
-        answers = trained_answers(task, trainer, model, splits, tokenizer)
+    def both(task, trainer, model, splits, tokenizer, *, title):
+        answers = trained_answers(task, trainer, model, splits, tokenizer, title=title)
         batch_size = trainer.args.per_device_eval_batch_size
         with torch_threads(trainer.threads):
             fresh = predict_splits(task, model, splits, tokenizer, None, batch_size=batch_size, title="once more")
