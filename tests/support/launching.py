@@ -20,8 +20,6 @@ from pathlib import Path
 
 import torch
 
-import kdfeatures
-
 TESTS = Path(__file__).parent
 LIMIT = 300.0  # seconds
 _forks = multiprocessing.get_context("forkserver")
@@ -66,7 +64,7 @@ def command(arguments: Sequence[object], printed: Path | None = None, said: Path
 
 def torchrun(options: Sequence[str], arguments: Sequence[object], printed: Path) -> BaseProcess:
     """Start `torchrun OPTIONS -m kdfeatures ARGUMENTS`, whose processes are forked from it; all print to one file."""
-    forked = ["--start-method=fork", "--run-path", str(Path(kdfeatures.__file__).with_name("__main__.py"))]
+    forked = ["--start-method=fork", "--run-path", str(TESTS / "forked_program.py")]
     return program("torch.distributed.run", [*options, *forked, *arguments], printed, printed)
 
 
