@@ -188,7 +188,7 @@ def _check_upload(cfg: DictConfig, jobs: int, pushed: set[str]) -> None:
 
 def _check_output(folder: Path, config: dict[str, Any]) -> None:
     if folder.is_dir():  # or nothing is lost, and the import takes seconds
-        _imported("kdfeatures.runs.folder")
+        _imported("kdfeatures.runs.folder")  # which brings torch and transformers, as the command will
         from kdfeatures.runs.folder import reads_of, refuse_run
         from kdfeatures.runs.manifest import check_unlike
 

@@ -73,8 +73,8 @@ def trained_answers(
     missing = {name: split for name, split in splits.items() if given[name] is None}
     with torch_threads(trainer.threads):
         batch_size = trainer.args.per_device_eval_batch_size
-        made = predict_splits(task, model, missing, tokenizer, None, batch_size=batch_size, title=title)
-    return {name: answers if answers is not None else made[name] for name, answers in given.items()}
+        predicted = predict_splits(task, model, missing, tokenizer, None, batch_size=batch_size, title=title)
+    return {name: answers if answers is not None else predicted[name] for name, answers in given.items()}
 
 
 def cached_logits(

@@ -45,14 +45,17 @@ def test_other_errors_stay_what_they_are(tmp_path, error):
 
 
 LAST = """
-import atexit, threading, time
+import atexit, threading
 from kdfeatures.cli.endings import end_process
 class Freed:
     def __del__(self):
         print("freed")
 kept = Freed()
 atexit.register(print, "registered")
-threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+def ends_after_the_main_thread():
+    threading.main_thread().join()
+    print("thread")
+threading.Thread(target=ends_after_the_main_thread).start()
 print("main")
 """
 
