@@ -40,12 +40,12 @@ MORE_GROUPS = {
 # of choices.md: the groups, by what one looks for
 ORDER = (
     "recipe", "loss", "mapping", "heads", "projection", "task", "data", "teacher", "student", "model", "trainer",
-    "cache", "balance", "augmentation", "experiment", "arm", "regime",
+    "cache", "balance", "mixup", "augmentation", "experiment", "arm", "regime",
 )  # fmt: skip
 # where a group's options stand in a config; those of the others have no section, or a term's
 SECTIONS = (
     "task", "mapping", "heads", "projection", "data", "teacher", "student", "model", "trainer", "cache", "balance",
-    "augmentation",
+    "mixup", "augmentation",
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kdfeatures.capture.context import capture as capture
     from kdfeatures.capture.context import extract as extract
     from kdfeatures.distillation.distiller import Distiller as Distiller
+    from kdfeatures.distillation.mixup.settings import Mixup as Mixup
     from kdfeatures.distillation.objective import Objective as Objective
     from kdfeatures.distillation.recipe import Recipe as Recipe
     from kdfeatures.distillation.schedules import Cosine as Cosine
@@ -62,6 +63,7 @@ _HOMES = {
     "LayerComparison": "analysis.compare_layers",
     "LayerPair": "mapping.pairs",
     "Linear": "distillation.schedules",
+    "Mixup": "distillation.mixup.settings",
     "Objective": "distillation.objective",
     "Pooling": "embeddings.pooling",
     "Recipe": "distillation.recipe",

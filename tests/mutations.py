@@ -87,7 +87,12 @@ MUTATIONS = [
     M("training/length_batched.py", "if self.is_fsdp_enabled or not is_end:", "if True:", "trust/test_damaged_runs.py"),
     M("training/length_batched.py", "            self._seconds_before = progress[\"seconds\"]\n", "", "trust/test_damaged_runs.py"),
     M("training/finite.py", "if bool(loss.isfinite()):", "if True:", "training/test_finite.py"),
-    M("distillation/distiller.py", "self._run(self.student, self._student_recorder", "self._run(self.student.eval(), self._student_recorder", "training/test_modes.py"),
+    M("distillation/distiller.py", "self._run(self.student, self._student_recorder, sink", "self._run(self.student.eval(), self._student_recorder, sink", "training/test_modes.py"),
+    # mixed texts
+    M("capture/mixing.py", "or self._layers_called > 1:", "or False:", "capture/test_mixing.py"),
+    M("distillation/mixup/batches.py", "torch.maximum(inputs[MASK], inputs[MASK].flip(0))", "inputs[MASK]", "distillation/mixup/test_mixed_distiller.py"),
+    M("distillation/mixup/consistency.py", "None if mask is None else mask.flip(0)", "mask", "distillation/mixup/test_consistency.py"),
+    M("distillation/mixup/settings.py", "return max(drawn, 1 - drawn)", "return drawn", "distillation/mixup/test_settings.py"),
     # what is kept on disk
     M("cache/key.py", "        **of_vectors,\n", "", "cache/test_key.py"),
     M("cache/answers.py", 'identity(model, tokenizer, "float32")]', '{}]', "cache/test_answers.py"),

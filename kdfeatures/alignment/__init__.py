@@ -8,7 +8,7 @@ from kdfeatures.alignment.hungarian import HEAD_MEASURES, HeadMatches, Hungarian
 from kdfeatures.alignment.learned_heads import LearnedHeads
 from kdfeatures.alignment.pca import PcaProjections
 from kdfeatures.alignment.per_teacher import ProjectionsByTeacher, projections_for
-from kdfeatures.alignment.projections import LinearProjections, OrthonormalProjections
+from kdfeatures.alignment.projections import LinearProjections, NoProjections, OrthonormalProjections
 from kdfeatures.alignment.resolve import HEADS, PROJECTIONS
 from kdfeatures.alignment.task_aware import TaskAwareProjections
 
@@ -23,6 +23,7 @@ __all__ = [
     "LearnedHeads",
     "LinearProjections",
     "MeanHeads",
+    "NoProjections",
     "OrthonormalProjections",
     "PcaProjections",
     "ProjectionsByTeacher",

@@ -73,6 +73,13 @@ class OrthonormalProjections(nn.Module):
         return student, teacher @ self.basis.to(teacher.dtype)
 
 
+class NoProjections(nn.Module):
+    """Stands for projections where no hidden states are projected: both stay as they are."""
+
+    def forward(self, pair: LayerPair, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        return student, teacher
+
+
 def check_narrowing(student_width: int, teacher_width: int, name: str) -> None:
     """Raise ConfigError for a student that is wider than its teacher."""
     if student_width > teacher_width:

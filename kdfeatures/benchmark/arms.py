@@ -32,7 +32,7 @@ def on_layers(cfg: DictConfig, plans: Sequence[Plan]) -> dict[str, BoundTerm]:
 
 
 def without_layers(cfg: DictConfig, plans: Sequence[Plan]) -> list[str] | None:
-    """Return the overrides that take these terms away, and the stages that have no other.
+    """Return the overrides that take these terms away, the consistency of layers, and the stages that have no other.
 
     None where that leaves nothing that reads the teacher's logits: MiniLM's second stage has labels alone.
     """
@@ -44,7 +44,11 @@ def without_layers(cfg: DictConfig, plans: Sequence[Plan]) -> list[str] | None:
     empty = {plan.stage.key for plan, losses in zip(plans, outputs, strict=True) if not losses}
     stages = [f"stages.{key}" for key in empty]
     terms = [place for place in on_layers(cfg, plans) if not place.startswith(tuple(f"{stage}." for stage in stages))]
-    return [f"~{place}" for place in (*sorted(stages), *terms)]
+    kept = [plan for plan in plans if plan.objective.mixup is not None and plan.stage.key not in empty]
+    own = {plan.stage.key: "mixup" in cfg.stages.get(plan.stage.key, {}) for plan in kept}
+    places = {f"stages.{key}.mixup" if is_own else "mixup" for key, is_own in own.items()}
+    unmixed = [f"{place}.consistency=0" for place in sorted(places)]  # it is of layers; mixing is of texts
+    return [*(f"~{place}" for place in (*sorted(stages), *terms)), *unmixed]
 
 
 def _place(cfg: DictConfig, plan: Plan, name: str) -> str:
@@ -102,7 +106,7 @@ def arms_of(settings: GridRunSettings, task: str, teacher: str | None) -> dict[s
 
 def _of_terms(override: str) -> bool:
     key = key_of(override)
-    return key.startswith(("losses", "stages")) or "@" in key
+    return key.startswith(("losses", "stages", "mixup")) or "@" in key
 
 
 def _on_other_texts(cfg: DictConfig, plans: Sequence[Plan]) -> list[str]:

@@ -38,6 +38,7 @@ GROUPS = {
     "loss": "one more term: +loss@losses.NAME=...",
     "student": "a named size; or say student.layers=... and so on",
     "balance": "whether weights follow the terms' gradients",
+    "mixup": "whether teacher and student read texts mixed two and two",
     "augmentation": "altered copies of the training texts for the teacher to label",
     "cache": "whether the teacher's features are kept on disk",
     "trainer": "settings of the Hugging Face Trainer",
@@ -46,7 +47,7 @@ GROUPS = {
 }
 
 COMMON = "common"  # the file of what every command shares
-SECTIONS = ("data", "model", "teacher", "student", "balance", "cache")  # of which all options are shown
+SECTIONS = ("data", "model", "teacher", "student", "balance", "mixup", "cache")  # of which all options are shown
 
 
 def overview() -> str:

@@ -243,6 +243,13 @@ def stage_settings(stage: Stage, objective: Objective | None = None, terms: Term
     cache = cache_settings(config)
     if cache is not None:
         check_cacheable(task, data)
+    if objective.mixup is not None and (cache is not None or teacher.outputs is not None):
+        stored = "cache=auto" if cache is not None else f"teacher.outputs={teacher.outputs}"
+        place = f"stages.{stage.key}.mixup" if stage.key else "mixup"
+        raise UserError(
+            f"{stored} holds what a teacher says of the texts as they are, but {place}=embeddings mixes them anew in "
+            "every step; leave out one of the two."
+        )
     return StageSettings(
         name=stage.name,
         key=stage.key,

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdfeatures.config.instantiate import instantiate
 from kdfeatures.config.option_errors import option, option_line
-from kdfeatures.config.switches import balancer
+from kdfeatures.config.switches import balancer, mixup_of
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.objective import Model, Objective
 from kdfeatures.distillation.schedules import Schedule, read_schedule
@@ -45,6 +45,7 @@ def objective_of(config: Mapping[str, Any], made: Mapping[str, Term] | None = No
             projection=_projection(config),
             balance=balancer(config),
             shares=shares_of(config),
+            mixup=mixup_of(config),
         )
 
 

@@ -132,6 +132,33 @@ TEXTS = {
     ),
     "schedule.fields": "{option} has schedule={kind}, which takes {wanted}, but gives {given}.",
     "balance.share": "balance.shares.{term}={value} must be a finite number above 0; ~losses.{term} drops the term.",
+    "mixup.alpha": "mixup.alpha={value} must be a finite number above 0; mixup=off mixes nothing.",
+    "mixup.consistency": "mixup.consistency={value} must be a finite number that is not negative.",
+    "mixup.labels": (
+        "losses.{term} reads labels, and two texts that mixup=embeddings mixes have none in common; drop it with "
+        "~losses.{term}, or mix in a stage of its own."
+    ),
+    "mixup.no_layers": (
+        "mixup.consistency compares the student's layers by the terms on layers, and there is none; set it to 0."
+    ),
+    "mixup.balanced": (
+        "balance=shares knows the gradients of terms alone, and mixup.consistency is none; leave out one of the two."
+    ),
+    "mixup.name": "losses.consistency has the name under which mixup.consistency is logged; give it another one.",
+    "mixup.groups": (
+        "mixup=embeddings mixes texts token by token, but student and teacher have other tokenizers; use mixup=off."
+    ),
+    "mixup.checkpointed": (
+        "trainer.activation_checkpointing=true computes layers again in the backward pass, where mixup=embeddings no "
+        "longer mixes; leave out one of the two."
+    ),
+    "mixup.compiled": (
+        "mixup=embeddings draws another share for every batch, and trainer.torch_compile=true would compile each anew; "
+        "leave out one of the two."
+    ),
+    "mixup.embeddings_elsewhere": (
+        "{model} hands its embeddings past its first layer, so that texts cannot be mixed there; use mixup=off."
+    ),
     "gradients.sharded_balanced": (
         "balance=shares needs the gradients of whole parameters, but trainer.fsdp=true shards them over the processes; "
         "leave out one of the two."

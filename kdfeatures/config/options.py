@@ -54,6 +54,7 @@ class TeachingOptions(TaskOptions):
     heads: Section
     projection: Section
     balance: Section
+    mixup: Section
     augmentation: Section
     cache: Section
     losses: Section

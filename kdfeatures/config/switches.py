@@ -1,4 +1,4 @@
-"""The sections that are off or on: cache, augmentation, balance."""
+"""The sections that are off or on: cache, augmentation, balance, mixup."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from kdfeatures.config.schema import section, typed
 from kdfeatures.data.augmentation.settings import AugmentationSettings
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.distillation.mixup import Mixup
+from kdfeatures.distillation.schedules import read_schedule
 from kdfeatures.errors import UserError, nearest
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -66,6 +68,22 @@ def balancer(config: Mapping[str, Any]) -> GradientBalancer | None:
     shares = typed(given, dict.fromkeys(given if isinstance(given, Mapping) else (), float), "balance.shares")
     with option("balance"):
         return GradientBalancer(shares, **values)
+
+
+def mixup_of(config: Mapping[str, Any]) -> Mixup | None:
+    """Return how a run config mixes texts, None with mixup=off; raises UserError for bad settings."""
+    node = config["mixup"]
+    if "consistency" not in node:
+        if node["alpha"] is not None:
+            raise UserError(f"mixup.alpha={node['alpha']} has no effect with mixup=off; say mixup=embeddings.")
+        return None
+    scheduled = isinstance(node["consistency"], Mapping)
+    values = typed(node, {"alpha": float} | ({} if scheduled else {"consistency": float}), "mixup")
+    if scheduled:
+        with option("mixup.consistency"):
+            values["consistency"] = read_schedule(node["consistency"])
+    with option("mixup"):
+        return Mixup(**values)
 
 
 def check_shares(config: Mapping[str, Any], terms: Collection[str]) -> None:

@@ -66,7 +66,7 @@ def _qualified_name(value: Any) -> str:
 
 
 def with_objective(config: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
-    """Return a run config that says an objective made in Python: its terms, projection and balance."""
+    """Return a run config that says an objective made in Python: its terms, projection, balance and mixup."""
     maker, balance = objective.projection, objective.balance
     name = next((name for name, known in PROJECTIONS.items() if known is maker), None)
     projection = _qualified_name(maker) if name is None else f"kdfeatures.alignment.{name}"
@@ -74,6 +74,8 @@ def with_objective(config: Mapping[str, Any], objective: Objective) -> dict[str,
     if balance is not None:
         settings = ("shares", "every", "momentum", "limit")
         record["balance"] = {key: getattr(balance, key) for key in settings}
+    if objective.mixup is not None:
+        record["mixup"] = {key: _number(value) for key, value in vars(objective.mixup).items()}
     return with_terms(record, objective.terms)
 
 

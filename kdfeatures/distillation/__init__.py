@@ -6,6 +6,7 @@ Imports capture, losses, mapping and alignment; knows no Trainer, no task, no fi
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
+from kdfeatures.distillation.mixup import Mixup
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.recipe import Recipe
 from kdfeatures.distillation.schedules import Cosine, Linear, Schedule, Steps
@@ -18,6 +19,7 @@ __all__ = [
     "Distiller",
     "GradientBalancer",
     "Linear",
+    "Mixup",
     "Objective",
     "Recipe",
     "Schedule",

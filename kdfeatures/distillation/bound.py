@@ -13,6 +13,7 @@ from kdfeatures.alignment.heads import HeadAlignment
 from kdfeatures.alignment.tokens.groups import TokenGroups
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.layerwise import LayerwiseLosses
+from kdfeatures.distillation.mixup.settings import CONSISTENCY, Mixup, check_mixable
 from kdfeatures.distillation.schedules import Schedule, largest_of, value_at
 from kdfeatures.distillation.teacher_outputs import BatchOutputs
 from kdfeatures.distillation.term import ON_HIDDEN, ON_LABELS, ON_OUTPUTS, ON_TEACHER_LOGITS, BoundTerm, loss_name
@@ -29,6 +30,7 @@ class BoundObjective(nn.Module):
 
     balance: what sets the weights by the terms' gradients, as it is told them; None leaves those of the terms.
     shares: {teacher: its share in the averaged distribution}, summing to 1; a single teacher needs none.
+    mixup: how the Distiller mixes texts; None where it does not.
     attached: None; who sets it to {} finds there, after the next call, the terms' values with their graph.
     """
 
@@ -38,6 +40,7 @@ class BoundObjective(nn.Module):
         projections: nn.Module,
         balance: GradientBalancer | None = None,
         shares: Mapping[str, float] | None = None,
+        mixup: Mixup | None = None,
     ) -> None:
         super().__init__()
         if not terms:
@@ -58,6 +61,7 @@ class BoundObjective(nn.Module):
             {DEFAULT_TEACHER: 1.0} if shares is None else {name: share for name, share in shares.items() if share > 0}
         )
         self.balance = balance
+        self.mixup = mixup
         self.attached: dict[str, Tensor] | None = None
         self.advance(0.0)
 
@@ -67,6 +71,8 @@ class BoundObjective(nn.Module):
         if self.balance is not None:
             largest = {name: largest_of(term.weight) for name, term in self.terms.items()}
             self.weights = self.balance.weights(self.weights, largest)
+        if self.mixup is not None and self.mixup.is_consistent:
+            self.weights[CONSISTENCY] = value_at(self.mixup.consistency, progress)
         for term in self.terms.values():
             if term.temperature is not None:
                 term.loss.temperature = term.temperature.at(progress)
@@ -76,8 +82,15 @@ class BoundObjective(nn.Module):
         """The maps that move or are measured, by the names of their terms."""
         return {name: term.map for name, term in self.terms.items() if term.map is not None}
 
-    def check_training(self, *, sharded: bool, streaming: bool) -> None:
-        """Raise ConfigError for maps or heads that cannot be trained when parameters are sharded, or on a stream."""
+    def check_training(
+        self, *, sharded: bool, streaming: bool, checkpointed: bool = False, compiled: bool = False
+    ) -> None:
+        """Raise ConfigError for maps or heads that cannot be trained when parameters are sharded, or on a stream.
+
+        So for texts that cannot be mixed when layers are checkpointed, or the student compiled.
+        """
+        if self.mixup is not None:
+            check_mixable(checkpointed=checkpointed, compiled=compiled)
         heads = (term.heads for term in self.terms.values() if term.heads is not None)
         parts: list[DynamicLayerMap | HeadAlignment] = [*self.maps.values(), *heads]
         for part in parts:
@@ -90,6 +103,8 @@ class BoundObjective(nn.Module):
         """
         terms, balance = self.terms.items(), self.balance
         changing = {name for name, term in terms if balance is not None or isinstance(term.weight, Schedule)}
+        if self.mixup is not None and isinstance(self.mixup.consistency, Schedule):
+            changing.add(CONSISTENCY)
         weights = {f"weight/{name}": weight for name, weight in self.weights.items() if name in changing}
         temperatures = {
             f"temperature/{name}": term.loss.temperature for name, term in terms if term.temperature is not None
@@ -123,11 +138,17 @@ class BoundObjective(nn.Module):
         return [name for name in teachers if any(term.pairs and term.teacher == name for term in self.terms.values())]
 
     def check_other_tokenizers(self, teachers: Collection[str]) -> None:
-        """Raise ConfigError for a term that cannot be computed with a teacher that reads text by another tokenizer.
+        """Raise ConfigError for what cannot be computed with a teacher that reads text by another tokenizer.
 
         Scores before the softmax have no meaning for groups of tokens: what would be the score of two keys together
-        depends on the other keys of the row.
+        depends on the other keys of the row. Two mixed texts have no groups in common at all.
         """
+        if self.mixup is not None and teachers:
+            raise ConfigError(
+                "mixup mixes texts token by token, but student and teacher have other tokenizers",
+                hint="leave out mixup",
+                key="mixup.groups",
+            )
         for name, term in self.terms.items():
             if not term.pairs or term.teacher not in teachers:
                 continue
@@ -192,11 +213,12 @@ class BoundObjective(nn.Module):
         *,
         layerwise: LayerwiseLosses | None = None,
         groups: Mapping[str, TokenGroups] | None = None,
+        consistency: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted total, a scalar, and the terms' unweighted values, without their graph.
 
         layerwise: what has compared the student's layers already, while they were recorded; None compares
-        `student.features` now, with `groups` as LayerwiseLosses takes them.
+        `student.features` now, with `groups` as LayerwiseLosses takes them. consistency: that of mixed texts.
         """
         if layerwise is None:
             layerwise = self.layerwise(Features() if teacher is None else teacher.features, mask, groups)
@@ -220,6 +242,9 @@ class BoundObjective(nn.Module):
                 values[name] = self._value(of_outputs, student.logits, self.terms[name].projection)
                 weighted.append(self.weights[name] * values[name])
         values = {name: values[name] for name in self.terms}
+        if consistency is not None:
+            values[CONSISTENCY] = consistency
+            weighted.append(self.weights[CONSISTENCY] * consistency)
         if self.attached is not None:
             self.attached = values
         return torch.stack(weighted).sum(), {name: value.detach() for name, value in values.items()}

@@ -16,6 +16,9 @@ from kdfeatures.capture.decoder import DecoderTap
 from kdfeatures.capture.recorder import Recorder
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.controls import features_of_other_texts
+from kdfeatures.distillation.mixup.batches import BatchMixer
+from kdfeatures.distillation.mixup.consistency import consistency
+from kdfeatures.distillation.mixup.settings import check_mixable
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.outputs import (
     attention_mask_of,
@@ -104,6 +107,11 @@ class Distiller(nn.Module):
         of_teachers = ((name, decoders.get(alias)) for name, alias in zip(names, teachers, strict=True))
         self._decoders = ({name: _frozen(decoder) for name, decoder in of_teachers if decoder is not None},)
         self.parts: dict[str, Tensor] = {}  # the unweighted terms of the last training batch
+        self._mixer: BatchMixer | None = None
+        if objective.mixup is not None:  # before the recorders, which see what is mixed
+            self._mixer = BatchMixer(
+                [(student, student_encoder), *((x, teacher_encoder) for x in self.teachers.values())]
+            )
         self._student_recorder = self._recorder(student, "student", student_encoder)
         self._student_recorder.attach()
         self._teacher_recorders: dict[str, Recorder] = {}
@@ -185,6 +193,7 @@ class Distiller(nn.Module):
             )
         student: Any = self.student  # of transformers, as whoever asks for this knows
         student.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs, **options)
+        self._check_mixed(stored=False)
 
     def detach(self) -> None:
         """Take the hooks off all models. The distiller cannot be trained afterwards."""
@@ -192,6 +201,8 @@ class Distiller(nn.Module):
             recorder.detach()
         for tap in self._taps.values():
             tap.detach()
+        if self._mixer is not None:
+            self._mixer.detach()
 
     def forward(
         self,
@@ -204,8 +215,34 @@ class Distiller(nn.Module):
         """Return the loss in training, and what the student returns in eval mode."""
         if not self.training:
             return self._evaluate(labels, inputs)
-        mask = attention_mask_of(inputs)
         labels, inputs = split_labels(labels, inputs)
+        if self._mixer is None:
+            total, self.parts = self._compare(labels, rows, teacher_features, teacher_inputs, inputs)
+        else:
+            self._check_mixed(stored=teacher_features is not None)
+            self.objective.check_other_tokenizers(teacher_inputs or ())
+            total, self.parts = self._compare_mixed(self._mixer, inputs)
+        # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
+        return ModelOutput(loss=total)
+
+    def _check_mixed(self, *, stored: bool) -> None:
+        """Raise ConfigError for a student that cannot read mixed texts as it is run, where it shall."""
+        if self._mixer is None:
+            return
+        checkpointed = getattr(self.student, "is_activation_checkpointing", False)
+        compiled = torch.compiler.is_compiling() or getattr(self.student, "_compiled_call_impl", None) is not None
+        check_mixable(stored=stored, checkpointed=checkpointed, compiled=compiled)
+
+    def _compare(
+        self,
+        labels: Tensor | None,
+        rows: Tensor | None,
+        teacher_features: Mapping[str, Any] | None,
+        teacher_inputs: Mapping[str, Mapping[str, Tensor]] | None,
+        inputs: dict[str, Any],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total and the unweighted terms of a batch, comparing layers while the student runs."""
+        mask = attention_mask_of(inputs)
         with torch.no_grad():
             teacher = self._teacher_outputs(inputs, mask, labels, rows, teacher_features, teacher_inputs)
         groups = groups_of(teacher_inputs, mask)
@@ -221,9 +258,26 @@ class Distiller(nn.Module):
         chosen = self._rows(student.logits, mask, labels, rows)
         if chosen is not None:
             student, labels = student.at(chosen), None if labels is None else labels[chosen]
-        total, self.parts = self.objective(student, teacher, labels, mask, layerwise=layerwise, groups=groups)
-        # no logits here: DDP takes every parameter that an output depends on for used, also when the loss is not
-        return ModelOutput(loss=total)
+        return self.objective(student, teacher, labels, mask, layerwise=layerwise, groups=groups)
+
+    def _compare_mixed(self, mixer: BatchMixer, inputs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the same of a batch whose texts are mixed two and two; see Mixup."""
+        mixup, features, value = self.objective.mixup, Features(), None
+        assert mixup is not None
+        share = mixup.draw()
+        with mixer.mixing(inputs, share) as mixed:
+            mask = attention_mask_of(mixed)
+            with torch.no_grad():
+                teacher = self._teacher_outputs(mixed, mask, None, None, None, None)
+            output, unmade = self._run(self.student, self._student_recorder, features, self._accepted[0](mixed))
+        student = BatchOutputs(logits_of(output, mask) if unmade is None else unmade, features)
+        rows = self._rows(student.logits, mask, None, None)
+        if mixup.is_consistent:
+            with torch.no_grad():
+                alone = self._student_recorder.run(**self._accepted[0](inputs))
+            value = consistency(self.objective, features, alone, share, attention_mask_of(inputs))
+        student = student if rows is None else student.at(rows)
+        return self.objective(student, teacher, None, mask, consistency=value)
 
     @torch.no_grad()
     def teacher_outputs(

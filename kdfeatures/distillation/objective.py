@@ -11,10 +11,12 @@ from transformers import PreTrainedConfig
 
 from kdfeatures.alignment.heads import HeadAlignment, HeadSizes
 from kdfeatures.alignment.per_teacher import ProjectionsByTeacher
+from kdfeatures.alignment.projections import NoProjections
 from kdfeatures.alignment.resolve import ProjectionMaker, heads_maker, projection_maker
 from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.mixup.settings import Mixup, check_mixup
 from kdfeatures.distillation.term import ON_HIDDEN, ON_TEACHER_LOGITS, BoundTerm, Term, loss_name
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.losses.base import Outputs
@@ -34,9 +36,10 @@ class Objective:
             width) that returns a module.
         balance: sets the weights by the terms' gradients; None leaves those of the terms.
         shares: {teacher: its share in the averaged distribution}; None gives each of several teachers the same.
+        mixup: how texts of a batch are mixed two and two; None reads them one by one.
 
     Raises:
-        ConfigError: without terms, and for a projection that is unknown.
+        ConfigError: without terms, for a projection that is unknown, and for terms that mixed texts cannot have.
 
     >>> from kdfeatures import losses
     >>> objective = Objective(
@@ -53,6 +56,7 @@ class Objective:
         projection: str | ProjectionMaker = "linear",
         balance: GradientBalancer | None = None,
         shares: Mapping[str, float] | None = None,
+        mixup: Mixup | None = None,
         **more_terms: Any,
     ) -> None:
         all_terms = {**(terms or {}), **more_terms}
@@ -62,6 +66,9 @@ class Objective:
         self.projection = projection_maker(projection)
         self.balance = balance
         self.shares = None if shares is None else _checked_shares(shares)
+        self.mixup = mixup
+        if mixup is not None:
+            check_mixup(mixup, self.terms, balanced=balance is not None)
 
     def __repr__(self) -> str:
         lines = [f"  {name}: {term.weight} * {loss_name(term.loss)}" for name, term in self.terms.items()]
@@ -83,7 +90,7 @@ class Objective:
         """
         self.check_known(terms)
         merged = {name: term for name, term in {**self.terms, **terms}.items() if term is not None}
-        return Objective(merged, projection=self.projection, balance=self.balance, shares=self.shares)
+        return Objective(merged, projection=self.projection, balance=self.balance, shares=self.shares, mixup=self.mixup)
 
     def check_known(self, terms: Mapping[str, Any]) -> None:
         """Raise ConfigError for a term that shall be left out, but is not there."""
@@ -129,7 +136,7 @@ class Objective:
         projections = {name: binder.projections(terms, name, self.projection) for name in teachers}
         joint = projections[DEFAULT_TEACHER] if len(teachers) == 1 else ProjectionsByTeacher(projections)
         shares = binder.shares(self.shares)
-        bound = BoundObjective(terms, joint, self.balance if len(terms) > 1 else None, shares)
+        bound = BoundObjective(terms, joint, self.balance if len(terms) > 1 else None, shares, self.mixup)
         for alias, name in aliases.items():
             if len(teachers) > 1 and not idle_teachers and not bound.needs(name):
                 raise ConfigError(
@@ -225,7 +232,7 @@ class _Binder:
     def projections(self, terms: Mapping[str, BoundTerm], teacher: str, maker: ProjectionMaker) -> nn.Module:
         pairs = _projected(terms, teacher)
         if self.teachers[teacher] is None or not pairs:
-            return _NoProjections()
+            return NoProjections()
         student_sizes, teacher_sizes = self.sizes("", teacher)
         return maker(pairs, student_sizes.hidden_size, teacher_sizes.hidden_size)
 
@@ -239,13 +246,6 @@ class _Binder:
                 hint=f"there is {', '.join(self.aliases)}",
             )
         return {self.aliases[name]: share for name, share in shares.items()}
-
-
-class _NoProjections(nn.Module):
-    """Stands for projections where no hidden states are projected."""
-
-    def forward(self, pair: LayerPair, student: Any, teacher: Any) -> tuple[Any, Any]:
-        return student, teacher
 
 
 def as_term(name: str, given: Any) -> Term:

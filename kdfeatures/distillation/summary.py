@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from kdfeatures.alignment.per_teacher import projections_for
 from kdfeatures.capture.families import family_of
 from kdfeatures.distillation.bound import BoundObjective
+from kdfeatures.distillation.mixup.settings import Mixup
 from kdfeatures.distillation.schedules import Schedule
 from kdfeatures.distillation.term import ON_HIDDEN, BoundTerm, loss_name
 from kdfeatures.losses.embedding import EmbeddingLoss
@@ -38,12 +39,13 @@ def describe_objective(
     teacher: None for stored outputs, as it is in what is returned. others: further teachers by name.
 
     {student, teacher: {layers, hidden_size, heads}, others: {name: the same and its share of the averaged
-    distribution}, terms, projections, first_batch: None}
+    distribution}, terms, mixup, projections, first_batch: None}
     terms: {name: {loss, settings, of, layers, compared, map, student, teacher, weight, share, over_pairs, reduces,
         counts, temperature}}, of: the teacher whose layers are compared; layers: mapped pairs, empty for outputs, of a
         map that moves its candidates, of which `compared` are those of the first step; map: such a map in words, None
         for a fixed one; student, teacher: the shapes compared, in the letters of kdfeatures.features; weight: a number,
         or a schedule in words; share: of the balance, None without one; temperature: None for a loss that has none.
+    mixup: {alpha, consistency: a number, or a schedule in words}, None where texts are read one by one.
     projections: {kind, learned: {name: parameters}, frozen: {name: numbers}}
     first_batch: as `first_batch` returns it, once there was one.
     """
@@ -71,6 +73,7 @@ def describe_objective(
             name: _size(config) | {"share": objective.shares.get(name, 0.0)} for name, config in (others or {}).items()
         },
         "terms": terms,
+        "mixup": None if objective.mixup is None else _mixup(objective.mixup),
         "projections": _projections(objective),
         "first_batch": None,
     }
@@ -168,6 +171,11 @@ def _shapes(
     rows, classes, shape = outputs
     logits, labels = f"({rows}, {classes})", f"labels {shape or f'({rows})'}"
     return logits, {"labels": labels, "logits": logits}.get(inputs, f"{logits}, {labels}")
+
+
+def _mixup(mixup: Mixup) -> dict[str, Any]:
+    weight = mixup.consistency
+    return {"alpha": mixup.alpha, "consistency": str(weight) if isinstance(weight, Schedule) else weight}
 
 
 @torch.no_grad()

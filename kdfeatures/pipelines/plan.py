@@ -61,7 +61,12 @@ def plan_stages(settings: DistillSettings, output_dir: Path) -> list[Plan]:
                 balanced=objective.balance is not None,
                 explained=stage.explain,
             )
-            objective.check_training(sharded=sharded, streaming=stage.data.streaming)
+            objective.check_training(
+                sharded=sharded,
+                streaming=stage.data.streaming,
+                checkpointed=bool(arguments.activation_checkpointing),
+                compiled=arguments.torch_compile,
+            )
         _check_filters(stage, objective)
         plans.append(Plan(stage, first_student, teacher, objective, others))
     _check_idle(plans)

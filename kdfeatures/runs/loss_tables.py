@@ -46,7 +46,8 @@ def report_text(report: Mapping[str, Any]) -> str:
     if report["teacher"] is not None:
         depths[DEFAULT_TEACHER] = report["teacher"]["layers"]
     maps = maps_text(report["terms"], report["student"]["layers"], depths)
-    return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), maps, foot]))
+    mixed = _mixup(report.get("mixup"))  # reports of earlier versions say nothing of it
+    return "\n\n".join(filter(None, [head, aligned(compared), aligned(counted), mixed, maps, foot]))
 
 
 def first_batch_text(found: Mapping[str, Any]) -> str:
@@ -131,6 +132,15 @@ def _plain(value: Any) -> str:
 def _weight(term: Mapping[str, Any]) -> str:
     weight = term["weight"] if isinstance(term["weight"], str) else f"{term['weight']:g}"
     return weight if term["share"] is None else f"{weight}, then balanced to share {term['share']:g}"
+
+
+def _mixup(mixup: Mapping[str, Any] | None) -> str:
+    if mixup is None:
+        return ""
+    weight = mixup["consistency"]
+    weighed = weight if isinstance(weight, str) else f"{weight:g}"
+    consistency = f"; weight of consistency with each of them alone {weighed}" if weight != 0 else ""
+    return f"Texts are mixed two and two, alpha {mixup['alpha']:g}{consistency}."
 
 
 def _projections(projections: Mapping[str, Any]) -> str:

@@ -28,6 +28,9 @@ ADDED: dict[tuple[str, str], dict[str, Any]] = {
     ("teacher", "dtype"): {"fsdp": False},
 }
 
+# sections that came later, by one that was always beside them, as a run without them has them
+ADDED_SECTIONS: dict[str, dict[str, Any]] = {"balance": {"mixup": {"alpha": None}}}
+
 
 def current_target(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a node whose `_target_` and arguments have their present names, and so those of nodes inside it.
@@ -70,6 +73,9 @@ def current_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for (section, beside), defaults in ADDED.items():
         if isinstance(current.get(section), Mapping) and beside in current[section]:
             current[section] = {**defaults, **current[section]}
+    for beside, sections in ADDED_SECTIONS.items():
+        if beside in current:
+            current = {**sections, **current}
     if isinstance(current.get("losses"), Mapping):
         current["losses"] = {
             name: current_term(term) if isinstance(term, Mapping) else term for name, term in current["losses"].items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # a stage says only what differs: these options are chosen as a whole and replace those outside
-WHOLE = ("task", "mapping", "heads", "projection", "augmentation", "teachers")
+WHOLE = ("task", "mapping", "heads", "projection", "mixup", "augmentation", "teachers")
 MERGED = ("losses", "trainer", "data", "teacher")  # these are merged with them
 PLAIN = ("freeze_below",)
 

@@ -141,7 +141,10 @@ class DistillationTrainer(LengthBatchedTrainer):
             explained=on_first_batch is not None,
         )
         distiller.objective.check_training(
-            sharded=bool(self.args.fsdp), streaming=isinstance(self.train_dataset, IterableDataset)
+            sharded=bool(self.args.fsdp),
+            streaming=isinstance(self.train_dataset, IterableDataset),
+            checkpointed=bool(self.args.activation_checkpointing),
+            compiled=self.args.torch_compile,
         )
         if self._maps:
             self.add_callback(MapLog(self, distiller.objective))

@@ -7,6 +7,7 @@ import pytest
 from kdfeatures.benchmark.arms import arms_of
 from kdfeatures.benchmark.grid_run import compose
 from kdfeatures.config.load import distill_settings
+from kdfeatures.distillation import Mixup
 from kdfeatures.errors import UserError
 from kdfeatures.pipelines.plan import plan_stages
 
@@ -74,6 +75,25 @@ def test_logits_are_the_recipe_without_its_terms_on_layers_for_as_many_steps(set
     whole = compose("distill", [*found[recipe], "task=agreement"])
     trained = sum(one.stage.trainer.arguments["num_train_epochs"] for one in plans_of(whole))
     assert plan.stage.trainer.arguments["num_train_epochs"] == pytest.approx(trained, rel=1e-4)
+
+
+def mixed(found, arm):
+    return [plan.objective.mixup for plan in plans_of(compose("distill", [*found[arm], "task=agreement"]))]
+
+
+@pytest.mark.parametrize("weight", ["0.1", "{schedule: linear, start: 0, end: 1}"])
+def test_logits_of_a_recipe_on_mixed_texts_have_no_layers_to_be_consistent_in(settings, weight):
+    terms = ["mixup=embeddings", "mixup.alpha=0.5", f"mixup.consistency={weight}"]
+    found = arms_of(settings("recipes=[tinybert_joint]", "controls=[hard,logits]", *terms), "agreement", None)
+    assert mixed(found, "hard") == [None]
+    assert mixed(found, "logits") == [Mixup(alpha=0.5)]
+    assert mixed(found, "tinybert_joint")[0].is_consistent
+
+
+def test_logits_of_cr_ild_are_its_second_stage(settings):
+    found = arms_of(settings("recipes=[cr_ild]", "controls=[hard,logits]"), "agreement", None)
+    assert mixed(found, "logits") == [None]
+    assert [made is None for made in mixed(found, "cr_ild")] == [False, True]
 
 
 def test_where_a_recipe_reads_no_logits_they_are_hintons(settings):

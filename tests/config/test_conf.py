@@ -39,6 +39,7 @@ RTE = glue_task("rte")
 HEADS = {
     "minilmv2_joint": {"losses.relations.relation_heads": 12},
     "minilmv2": {"stages.relations.losses.relations.relation_heads": 12},
+    "cr_ild": {"stages.intermediate.losses.relations.relation_heads": 12},
 }
 
 

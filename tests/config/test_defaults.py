@@ -13,6 +13,7 @@ from kdfeatures.config.paths import conf_dir
 from kdfeatures.data.augmentation.settings import AugmentationSettings
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.distillation.balancing import GradientBalancer
+from kdfeatures.distillation.mixup import Mixup
 from kdfeatures.distillation.term import Term
 from kdfeatures.models.students import StudentSpec
 from kdfeatures.models.teachers import TeacherSettings
@@ -88,6 +89,7 @@ def test_maps_heads_and_projections(path):
         ("cache/auto", CacheSettings, ()),
         ("inspect", InspectSettings, ()),
         ("balance/shares", GradientBalancer, ()),
+        ("mixup/embeddings", Mixup, ()),
     ],
 )
 def test_settings(file, kind, left_out):

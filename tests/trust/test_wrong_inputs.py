@@ -166,6 +166,13 @@ def cases_of_chosen_sections() -> Iterator[tuple[tuple[str, ...], str]]:
         yield chosen, f"balance.shares={{hidden: {share}}}"
     yield chosen, "balance.shares={nobody: 1}"
     yield ("balance=off",), "balance.every=5"
+    chosen = ("mixup=embeddings",)
+    for name, hint, allowed in (("alpha", float, Range(0, 1e18, above=True)), ("consistency", float, Range(0, 1e18))):
+        yield from ((chosen, f"mixup.{name}={value}") for value in wrong_values(hint, allowed))
+    yield chosen, "mixup.consistency={schedule: linear, start: 0, end: -1}"
+    yield chosen, "mixup.consistency={schedule: linear}"
+    yield chosen, "+mixup.unheard_of=1"
+    yield ("mixup=off",), "mixup.alpha=1"
     for number in ("nan", "inf", "x", "null", "[1]", "{a: 1}", "true"):
         for kind in ("linear", "cosine"):
             yield (), f"losses.logits.weight={{schedule: {kind}, start: {number}, end: 1}}"
@@ -197,7 +204,7 @@ def cases_of_stages() -> Iterator[tuple[tuple[str, ...], str]]:
                  "{mapping: last}", "{mapping: {_target_: os.getcwd}}", "{freeze_below: 0}", "{freeze_below: x}",
                  "{freeze_below: 9}", "{student: 1}", "{losses: {logits: {weight: -1}}}", "{stages: {}}"):  # fmt: skip
         yield chosen, f"stages.second={node}"
-    for place in ("losses", "trainer", "projection", "heads", "balance"):
+    for place in ("losses", "trainer", "projection", "heads", "balance", "mixup"):
         yield from ((chosen, f"+stages.second.{place}={value}") for value in ("1", "x", "[1]", "{unheard_of: 1}"))
 
 
@@ -295,7 +302,7 @@ def test_there_are_more_than_1500_cases():
 def test_every_section_of_a_command_is_attacked():
     named = {name for _, _, sections, _ in COMMANDS.values() for name in sections}
     # by the test before, or by tests of their own
-    otherwise = "task losses teachers stages mapping heads projection balance augmentation before".split()
+    otherwise = "task losses teachers stages mapping heads projection balance mixup augmentation before".split()
     for command, (_, kind, _, _) in COMMANDS.items():
         of_command = {name for name, hint, _ in fields_of(kind) if hint == options.Section}
         assert of_command - {*otherwise} - named == set(), command
