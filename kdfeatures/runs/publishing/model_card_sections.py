@@ -204,7 +204,15 @@ def _settings(config: Mapping[str, Any]) -> str:
     batch = f"batches of {trainer['per_device_train_batch_size']}"
     if trainer["tokens_per_batch"] is not None:
         batch = f"batches of up to {trainer['tokens_per_batch']} tokens"
-    return f"{length}, {batch}, learning rate {trainer['learning_rate']:g} ({trainer['lr_scheduler_type']})"
+    trained = f"{length}, {batch}, learning rate {trainer['learning_rate']:g} ({trainer['lr_scheduler_type']})"
+    return trained + _mixing(config.get("mixup", {}))  # the config of a fine-tuned model has none
+
+
+def _mixing(mixup: Mapping[str, Any]) -> str:
+    if mixup.get("alpha") is None:
+        return ""
+    consistency = f", weight of consistency {_weight(mixup['consistency'])}" if mixup["consistency"] != 0 else ""
+    return f", texts mixed two and two (alpha {mixup['alpha']:g}{consistency})"
 
 
 def _size(model: Mapping[str, Any]) -> str:

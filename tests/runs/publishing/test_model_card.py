@@ -164,6 +164,15 @@ def test_stages_are_told_one_by_one_with_their_own_settings(card):
     assert "Stage 2: 3 epochs, batches of up to 4096 tokens, learning rate 3e-05 (linear)." in text
 
 
+def test_mixed_texts_are_told_with_the_stage_that_has_them(card):
+    text = card(told_results("cr_ild")).text
+    mixed = "learning rate 3e-05 (linear), texts mixed two and two (alpha 1, weight of consistency 0 to 0.1, linear)."
+    assert f"Stage 1: 20 epochs, batches of 32, {mixed}" in text
+    assert "Stage 2: 4 epochs, batches of 32, learning rate 3e-05 (linear)." in text
+    joint = training_text(told_results("tinybert_joint", "mixup=embeddings", "mixup.alpha=0.5"), MRPC)
+    assert "learning rate 5e-05 (linear), texts mixed two and two (alpha 0.5)." in joint
+
+
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml")))
 def test_the_terms_of_every_recipe_can_be_told(recipe):
     given = told_results(recipe)
