@@ -273,8 +273,9 @@ class Distiller(nn.Module):
         student = BatchOutputs(logits_of(output, mask) if unmade is None else unmade, features)
         rows = self._rows(student.logits, mask, None, None)
         if mixup.is_consistent:
-            with torch.no_grad():
-                alone = self._student_recorder.run(**self._accepted[0](inputs))
+            alone = Features()
+            with torch.no_grad():  # to its end: a sharded student gathers each layer anew only after a whole pass
+                self._run(self.student, self._student_recorder, alone, self._accepted[0](inputs))
             value = consistency(self.objective, features, alone, share, attention_mask_of(inputs))
         student = student if rows is None else student.at(rows)
         return self.objective(student, teacher, None, mask, consistency=value)
