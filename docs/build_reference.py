@@ -27,7 +27,9 @@ Made from the docstrings by `make reference`; a test compares the two. [From Pyt
 # the names of `import kdfeatures as kd`, by what they are for; losses and mapping have chapters of their own
 CHAPTERS = {
     "Capture": ("capture", "extract", "Features"),
-    "Objectives": ("Objective", "Term", "Recipe", "recipe", "recipe_names", "Linear", "Cosine", "Steps", "Mixup", "LayerPair"),
+    "Objectives": (
+        "Objective", "Term", "Recipe", "recipe", "recipe_names", "Linear", "Cosine", "Steps", "Mixup", "LayerPair",
+    ),  # fmt: skip
     "Training": ("DistillationTrainer", "Distiller", "encode_for_both", "Pooling", "give_vectors"),
     "Whole runs": ("distill", "finetune", "evaluate", "StudentSpec", "Task", "RunResults"),
     "Comparisons": (
