@@ -11,7 +11,7 @@ from kdfeatures.api.calls import Call, Splits, TaskLike, call, overrides_of
 from kdfeatures.api.recipes import recipe_names
 from kdfeatures.config.compose import composed
 from kdfeatures.config.load import distill_settings
-from kdfeatures.config.term_records import with_objective, with_terms
+from kdfeatures.config.terms.records import with_objective, with_terms
 from kdfeatures.distillation.objective import Objective
 from kdfeatures.distillation.recipe import Recipe
 from kdfeatures.errors import ConfigError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from omegaconf import DictConfig
+from transformers import PreTrainedConfig
 
 from kdfeatures.analysis.settings import InspectSettings
 from kdfeatures.config.objective import ConfiguredMap, objective_of
@@ -37,6 +38,7 @@ from kdfeatures.config.settings import (
 from kdfeatures.config.stages import Stage, stages_of
 from kdfeatures.config.switches import augmentation_settings, cache_settings, check_cacheable, check_shares
 from kdfeatures.config.teachers import teacher_settings
+from kdfeatures.config.terms.auto import with_fitting_terms
 from kdfeatures.config.training import trainer_settings
 from kdfeatures.data.proposals import proposed
 from kdfeatures.data.settings import DataSettings, check_data
@@ -353,12 +355,16 @@ def _distill_settings(
     student = section(config, "student", StudentSpec)
     encoder = section(config["teacher"], "model", EncoderSpec, where="teacher.model")
 
-    def depths() -> tuple[int, int]:
+    def planned() -> tuple[PreTrainedConfig, PreTrainedConfig | None]:
         of_teacher = planned_teacher(teacher, encoder, task)
-        of_student = planned_student(student, of_teacher, task)
+        return planned_student(student, of_teacher, task), of_teacher
+
+    def depths() -> tuple[int, int]:
+        of_student, of_teacher = planned()
         return of_student.num_hidden_layers, 0 if of_teacher is None else of_teacher.num_hidden_layers
 
     with option("student"):
+        config = with_fitting_terms(config, planned)
         stages = [stage_settings(stage, objective, terms) for stage in stages_of(config, depths)]
     check_shares(config, [name for stage in stages for name in stage.objective.terms])
     training = None

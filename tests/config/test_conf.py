@@ -23,6 +23,7 @@ from kdfeatures.config.objective import ConfiguredMap
 from kdfeatures.config.schema import plain_config, section
 from kdfeatures.config.stages import stages_of
 from kdfeatures.config.teachers import OF_ITS_TRAINING
+from kdfeatures.config.terms.auto import with_fitting_terms
 from kdfeatures.data.settings import DataSettings
 from kdfeatures.distillation.term import ON_OUTPUTS
 from kdfeatures.mapping.resolve import resolve_map
@@ -145,7 +146,8 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
         OmegaConf.update(cfg, key, value)
     assert cfg.recipe_name == recipe
     for outputs in ("vector",) if recipe == "embedding" else ("classes", "score", "labels"):
-        for stage in stages_of(told(cfg), lambda: (4, 12)):
+        fitting = with_fitting_terms(told(cfg), lambda: (STUDENT, TEACHER))
+        for stage in stages_of(fitting, lambda: (4, 12)):
             if recipe == "pseudo" and outputs == "labels":
                 continue  # there is no one class that the teacher ranks first
             objective, pairs = bound(stage.config, STUDENT, TEACHER, outputs=outputs)
@@ -158,7 +160,8 @@ def test_every_recipe_builds_its_objective_for_a_narrower_student(recipe):
 def test_every_recipe_builds_between_the_sizes_of_bert_as_it_stands():
     teacher = tiny_config("bert", layers=12, width=768, heads=12)
     for recipe in names("recipe"):
-        for stage in stages_of(told(choice("recipe", recipe)), lambda: (12, 12)):
+        fitting = with_fitting_terms(told(choice("recipe", recipe)), lambda: (teacher, teacher))
+        for stage in stages_of(fitting, lambda: (12, 12)):
             bound(stage.config, teacher, teacher, outputs="vector" if recipe == "embedding" else "classes")
 
 
