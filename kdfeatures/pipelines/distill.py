@@ -26,6 +26,7 @@ from kdfeatures.cache import (
     with_rows,
 )
 from kdfeatures.config.settings import DistillSettings, StageSettings
+from kdfeatures.config.terms.auto import AUTO
 from kdfeatures.data.inputs import AUGMENTED
 from kdfeatures.data.predictions_file import POOL
 from kdfeatures.distillation.distiller import Distiller
@@ -109,6 +110,8 @@ def _run(
     on_epoch: Callable[[int, float], None] | None,
 ) -> RunResults | None:
     plan_stages(settings, output_dir)
+    if settings.stages[0].recipe == AUTO:
+        logger.info(f"recipe={AUTO} has for models of these sizes the terms {', '.join(settings.record['losses'])}.")
     if settings.teacher_training is not None:
         settings = with_teacher(settings, _train_teacher(settings, output_dir))
         plan_stages(settings, output_dir)

@@ -61,10 +61,19 @@ def test_on_other_texts_every_term_on_layers_and_no_other_has_that_teacher(setti
     assert moved and moved == {"hidden", "attention", "relations", "feature"} & terms.keys()
 
 
+def test_on_other_texts_auto_has_the_terms_that_fit(settings):
+    found = arms_of(settings("recipes=[auto]"), "agreement", None)
+    cfg = compose("distill", [*found["auto, other texts"], "task=agreement", "teacher.path=null"])
+    assert {name for name, term in cfg.losses.items() if term.get("teacher") == "other_texts"} == {
+        "hidden",
+        "attention",
+    }
+
+
 @pytest.mark.parametrize(
     ("recipe", "logits"),
     [("tinybert_joint", "SoftCrossEntropy"), ("tinybert", "SoftCrossEntropy"), ("mobilebert", "LogitKD"),
-     ("fitnets", "LogitKD"), ("pkd", "LogitKD")],
+     ("fitnets", "LogitKD"), ("pkd", "LogitKD"), ("auto", "LogitKD")],
 )  # fmt: skip
 def test_logits_are_the_recipe_without_its_terms_on_layers_for_as_many_steps(settings, recipe, logits):
     found = arms_of(settings(f"recipes=[{recipe}]"), "agreement", None)
