@@ -62,8 +62,19 @@ def test_others_by_relations_over_heads_that_divide_both(teacher, tmp_path, size
     bound = terms(teacher, tmp_path, *sizes, "student.init=random")
     assert list(bound) == UNLIKE
     assert bound["relations"].loss.relation_heads == heads
-    assert bound["relations"].weight == 10.0
+    assert bound["relations"].weight == 5.0
     assert [(pair.student, pair.teacher) for pair in bound["relations"].pairs] == [(2, 4)]
+
+
+def test_they_are_the_terms_that_docs_results_measured(teacher):
+    measured = settings(teacher, "recipe=hidden_joint", "+loss@losses.attention=attention_kl").record["losses"]
+    assert settings(teacher).record["losses"] == measured
+    narrow = ["student.hidden_size=24", "student.heads=4", "student.init=random"]
+    relations = ["recipe=minilmv2_joint", "+loss@losses.labels=hard_label", "losses.relations.weight=10"]
+    heads = "losses.relations.relation_heads=4"
+    measured = settings(teacher, *relations, heads, *narrow).record["losses"]
+    half = {name: {**term, "weight": term["weight"] / 2} for name, term in measured.items()}
+    assert settings(teacher, *narrow).record["losses"] == half
 
 
 def test_heads_that_are_said_stay(teacher, tmp_path):
