@@ -18,6 +18,7 @@ from kdfeatures.runs.stage_configs import MERGED, PLAIN, WHOLE, stage_config
 # student of the stage before teaches a new one, which begins as the first did, with other random weights
 FLAGS = ("each_pair", "born_again")
 OF_TRAINED_TEACHER = ("model", "trainer")
+SECTIONS = ("mixup", "augmentation")  # which a file of their group makes
 KNOWN = (*WHOLE, *MERGED, *PLAIN, *FLAGS)
 
 
@@ -65,6 +66,10 @@ def _check(name: str, node: Mapping[str, Any]) -> None:
     for key in MERGED:
         if not isinstance(node.get(key, {}), Mapping):
             raise UserError(f"stages.{name}.{key}={node[key]} must be a mapping of what differs in this stage.")
+    for key in SECTIONS:
+        if not isinstance(node.get(key, {}), Mapping):
+            choice = f"+{key}@stages.{name}.{key}={node[key]}"
+            raise UserError(f"stages.{name}.{key}={node[key]} names no file of conf/{key}; write {choice}.")
     for key in OF_TRAINED_TEACHER:
         if key in node.get("teacher", {}):
             raise UserError(

@@ -204,7 +204,7 @@ def cases_of_stages() -> Iterator[tuple[tuple[str, ...], str]]:
                  "{mapping: last}", "{mapping: {_target_: os.getcwd}}", "{freeze_below: 0}", "{freeze_below: x}",
                  "{freeze_below: 9}", "{student: 1}", "{losses: {logits: {weight: -1}}}", "{stages: {}}"):  # fmt: skip
         yield chosen, f"stages.second={node}"
-    for place in ("losses", "trainer", "projection", "heads", "balance", "mixup"):
+    for place in ("losses", "trainer", "projection", "heads", "balance", "mixup", "augmentation"):
         yield from ((chosen, f"+stages.second.{place}={value}") for value in ("1", "x", "[1]", "{unheard_of: 1}"))
 
 
