@@ -116,7 +116,7 @@ def test_every_term_is_what_alignment_by_hand_gives_and_falls_in_training(teache
         assert_close(distiller.parts[name], expected, atol=1e-5, rtol=1e-4)
     optimizer = torch.optim.Adam([p for p in distiller.parameters() if p.requires_grad], lr=5e-3)
     first = dict(distiller.parts)
-    for _ in range(6):
+    for _ in range(12):
         optimizer.zero_grad()
         distiller(**batch).loss.backward()
         optimizer.step()
