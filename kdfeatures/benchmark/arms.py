@@ -44,11 +44,10 @@ def without_layers(cfg: DictConfig, plans: Sequence[Plan]) -> list[str] | None:
     empty = {plan.stage.key for plan, losses in zip(plans, outputs, strict=True) if not losses}
     stages = [f"stages.{key}" for key in empty]
     terms = [place for place in on_layers(cfg, plans) if not place.startswith(tuple(f"{stage}." for stage in stages))]
-    kept = [plan for plan in plans if plan.objective.mixup is not None and plan.stage.key not in empty]
-    own = {plan.stage.key: "mixup" in cfg.stages.get(plan.stage.key, {}) for plan in kept}
-    places = {f"stages.{key}.mixup" if is_own else "mixup" for key, is_own in own.items()}
-    unmixed = [f"{place}.consistency=0" for place in sorted(places)]  # it is of layers; mixing is of texts
-    return [*(f"~{place}" for place in (*sorted(stages), *terms)), *unmixed]
+    mixed = {plan.stage.key for plan in plans if plan.objective.mixup is not None} - empty
+    places = {f"stages.{key}.mixup" if "mixup" in cfg.stages.get(key, {}) else "mixup" for key in mixed}
+    consistency = [f"{place}.consistency=0" for place in sorted(places)]  # of layers; texts stay mixed
+    return [*(f"~{place}" for place in (*sorted(stages), *terms)), *consistency]
 
 
 def _place(cfg: DictConfig, plan: Plan, name: str) -> str:

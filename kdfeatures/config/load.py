@@ -36,7 +36,13 @@ from kdfeatures.config.settings import (
     StageSettings,
 )
 from kdfeatures.config.stages import Stage, stages_of
-from kdfeatures.config.switches import augmentation_settings, cache_settings, check_cacheable, check_shares
+from kdfeatures.config.switches import (
+    augmentation_settings,
+    cache_settings,
+    check_asked_anew,
+    check_cacheable,
+    check_shares,
+)
 from kdfeatures.config.teachers import teacher_settings
 from kdfeatures.config.terms.auto import with_fitting_terms
 from kdfeatures.config.training import trainer_settings
@@ -245,13 +251,7 @@ def stage_settings(stage: Stage, objective: Objective | None = None, terms: Term
     cache = cache_settings(config)
     if cache is not None:
         check_cacheable(task, data)
-    if objective.mixup is not None and (cache is not None or teacher.outputs is not None):
-        stored = "cache=auto" if cache is not None else f"teacher.outputs={teacher.outputs}"
-        place = f"stages.{stage.key}.mixup" if stage.key else "mixup"
-        raise UserError(
-            f"{stored} holds what a teacher says of the texts as they are, but {place}=embeddings mixes them anew in "
-            "every step; leave out one of the two."
-        )
+    check_asked_anew(objective.mixup, stage.key, cached=cache is not None, outputs=teacher.outputs)
     return StageSettings(
         name=stage.name,
         key=stage.key,

@@ -86,6 +86,21 @@ def mixup_of(config: Mapping[str, Any]) -> Mixup | None:
         return Mixup(**values)
 
 
+def check_asked_anew(mixup: Mixup | None, stage: str, *, cached: bool, outputs: str | None) -> None:
+    """Raise UserError for mixed texts of which a teacher's features, or its outputs, would be read from disk.
+
+    stage: its key, "" for a run without stages. outputs: the file of teacher.outputs.
+    """
+    if mixup is None or not (cached or outputs is not None):
+        return
+    stored = "cache=auto" if cached else f"teacher.outputs={outputs}"
+    place = f"stages.{stage}.mixup" if stage else "mixup"
+    raise UserError(
+        f"{stored} holds what a teacher says of the texts as they are, but {place}=embeddings mixes them anew in every "
+        "step; leave out one of the two."
+    )
+
+
 def check_shares(config: Mapping[str, Any], terms: Collection[str]) -> None:
     """Raise UserError for a share of what is no term of any of the run's stages."""
     balance = balancer(config)

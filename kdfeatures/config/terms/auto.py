@@ -30,8 +30,10 @@ def with_fitting_terms(config: Mapping[str, Any], configs: Configs) -> Mapping[s
     dropped = (*ALIKE, *UNLIKE) if sizes is None else UNLIKE if are_alike(*sizes) else ALIKE
     losses = {name: node for name, node in config["losses"].items() if name not in dropped}
     for name in UNLIKE:
-        if sizes is not None and name in losses and losses[name].get("relation_heads", 0) is None:
-            losses[name] = {**losses[name], "relation_heads": common_heads(*sizes)}
+        node = losses.get(name)
+        if sizes is not None and isinstance(node, Mapping) and "relation_heads" in node:
+            heads = node["relation_heads"]
+            losses[name] = {**node, "relation_heads": common_heads(*sizes) if heads is None else heads}
     return {**config, "losses": losses}
 
 

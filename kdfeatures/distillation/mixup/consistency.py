@@ -31,9 +31,9 @@ def consistency(
     def distance(target: Features, real: Tensor | None) -> Tensor:
         return itself(BatchOutputs(None, mixed), BatchOutputs(None, target), None, real)[0]
 
-    own = distance(alone, mask)
-    partners = distance(_flipped(alone), None if mask is None else mask.flip(0))
-    return share * own + (1 - share) * partners
+    of_texts = distance(alone, mask)
+    of_partners = distance(_flipped(alone), None if mask is None else mask.flip(0))
+    return share * of_texts + (1 - share) * of_partners
 
 
 def _with_itself(term: BoundTerm) -> BoundTerm:

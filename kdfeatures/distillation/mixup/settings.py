@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any
 
 import torch
 
 from kdfeatures.distillation.schedules import Schedule
 from kdfeatures.distillation.term import ON_LABELS, Term, loss_name
 from kdfeatures.errors import ConfigError
+from kdfeatures.ranges import NotNegative, Positive
 
 CONSISTENCY = "consistency"  # under which name its value is logged, beside those of the terms
 
@@ -46,11 +44,11 @@ class Mixup:
     consistency: float | Schedule = 0.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.alpha) or not 0 < self.alpha < math.inf:
+        if not Positive.holds(self.alpha):
             raise ConfigError("must be a finite number above 0", argument="alpha", value=self.alpha, key="mixup.alpha")
         scheduled = isinstance(self.consistency, Schedule)
         values = self.consistency.extremes if isinstance(self.consistency, Schedule) else [self.consistency]
-        if not all(_is_number(value) and 0 <= value < math.inf for value in values):
+        if not all(map(NotNegative.holds, values)):
             raise ConfigError(
                 "must be a finite number that is not negative",
                 argument=CONSISTENCY,
@@ -125,7 +123,3 @@ def check_mixable(*, stored: bool = False, checkpointed: bool = False, compiled:
             hint="leave out one of the two",
             key="mixup.compiled",
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

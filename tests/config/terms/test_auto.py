@@ -86,6 +86,11 @@ def test_heads_that_are_said_stay(teacher, tmp_path):
     assert "losses.relations.relation_heads=7 must divide both attention widths" in option_line(refused.value)
 
 
+def test_a_term_that_is_none_is_named(teacher):
+    with pytest.raises(UserError, match="losses.relations=None is no term"):
+        settings(teacher, "student.hidden_size=24", "student.init=random", "losses.relations=null")
+
+
 def test_a_family_that_hides_its_scores_is_compared_by_relations(tmp_path):
     tiny_config("funnel").save_pretrained(tmp_path / "funnel")
     made = distill_settings(
