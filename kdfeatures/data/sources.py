@@ -25,6 +25,7 @@ from kdfeatures.data.files import (
 )
 from kdfeatures.errors import MissingSplit, UserError, first_line
 from kdfeatures.evaluation.encoded import no_progress_bars
+from kdfeatures.hub.data import remember_commit
 from kdfeatures.hub.reach import offline, offline_unless_hub_answers, silence
 from kdfeatures.runtime.quiet import errors_alone
 from kdfeatures.tasks.task import Task
@@ -105,6 +106,7 @@ def dataset_from_hub(
     raw = None if streaming or revision is not None else _of_cache(name, task.config)
     if raw is None:
         raw = _asked(name, task.config, streaming=streaming, revision=revision)
+    remember_commit(name, revision, raw)
     return type(raw)({split: raw[split] for split in task.splits.values() if split in raw})
 
 

@@ -83,6 +83,12 @@ def check_revision(path: str | None, revision: str | None, section: str) -> None
         )
 
 
+def commit_of(path: str) -> str | None:
+    """Return the commit that this process read a model at; None for a folder, and for what it has not asked for."""
+    name, _, revision = path.partition(SEPARATOR)
+    return _commits.get((constants.ENDPOINT, constants.HF_HUB_CACHE, name, revision or None))
+
+
 def without_revision(path: str) -> str:
     """Return ORG/NAME of ORG/NAME@REVISION; a folder's path as it is."""
     return path if Path(path).exists() else path.partition(SEPARATOR)[0]

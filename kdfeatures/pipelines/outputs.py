@@ -13,7 +13,7 @@ from transformers import Trainer
 
 from kdfeatures.runs.environment import device_name, versions
 from kdfeatures.runs.publishing.model_card import write_card
-from kdfeatures.runs.publishing.provenance import base_models, hub_ids
+from kdfeatures.runs.publishing.provenance import base_models, commits, hub_ids
 from kdfeatures.runs.run_results import RunResults
 from kdfeatures.tasks.registry import task_type
 from kdfeatures.tasks.task import Task
@@ -54,6 +54,7 @@ def results_of(
         "device": device_name(),
         "base_models": base_models(config),
         "hub": hub_ids(config),
+        "commits": commits(config),
         "config": config,
     } | {
         **more,

@@ -39,6 +39,8 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
     processes         how many trained together
     base_models       ids of the Hub's models that it comes from, through the runs that made its teacher, too
     hub               the paths of the configuration that are ids of the Hub
+    commits           {id: commit} of the models of the Hub that were read, ORG/NAME or ORG/NAME@REVISION, and of data,
+                      the same below datasets/
     versions          of kdfeatures, python, torch, transformers, datasets
     device            name of the device trained on
     config            the resolved configuration

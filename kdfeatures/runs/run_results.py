@@ -61,6 +61,7 @@ class RunResults:
     seconds: Mapping[str, float | None] = field(default_factory=dict)
     base_models: Sequence[str] = ()
     hub: Sequence[str] = ()
+    commits: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str | None = None
     teachers: Sequence[Mapping[str, Any]] | None = None

@@ -5,7 +5,6 @@ import logging
 import pytest
 import torch
 from huggingface_hub import constants, get_cached_repo_tree, hf_hub_download
-from support.local_hub import LocalHub
 from support.model_folders import edit_json, refused_line, save_classifier
 
 from kdfeatures.embeddings.folder import read_pooling
@@ -20,38 +19,6 @@ from kdfeatures.models.tokenizers import load_tokenizer
 from kdfeatures.tasks.kinds.sequence import SequenceTask
 
 NAME = "org/tiny"
-
-
-@pytest.fixture
-def forget(monkeypatch):
-    """Return what lets this process forget what it knows of the Hub, as a new one would."""
-
-    def forget():
-        for module, known in ((reach, "_answered"), (models, "_commits"), (models, "_unasked")):
-            monkeypatch.setattr(module, known, {})
-
-    return forget
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch, forget):
-    """A Hub with a tiny classifier, and an empty cache."""
-    hub = LocalHub()
-    folder = save_classifier(tmp_path / "model")
-    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
-    (folder / "onnx").mkdir()
-    (folder / "onnx" / "tokenizer.json").write_text("{}")
-    (folder / "flax_model.msgpack").write_bytes(b"x")
-    hub.add(NAME, folder)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    forget()
-    with hub.running():
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield hub
 
 
 def load(path=NAME):

@@ -1,4 +1,5 @@
 from support.exporting import operators_once
+from support.played_hub import forget, hub
 from support.workspace import workspace
 
-__all__ = ["operators_once", "workspace"]
+__all__ = ["forget", "hub", "operators_once", "workspace"]

@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdfeatures.hub.models import without_revision
+from kdfeatures.hub.data import commit_of_data
+from kdfeatures.hub.models import SEPARATOR, commit_of, without_revision
 from kdfeatures.runs.results import FILE, read_results
 
 PATH = "path"  # the option of a model or of data: a folder, or an id of the Hub
+MASKED_MODEL = "mlm"  # the option of augmentation that is the path of a model, too
 OURS = ("output_dir", "outputs", "pool", "root")  # options that are paths, whatever they look like
 
 
@@ -65,6 +67,36 @@ def hub_ids(config: Mapping[str, Any]) -> list[str]:
         elif key == PATH and isinstance(value, str) and not is_local(value):
             ids[value] = None
     return list(ids)
+
+
+def commits(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the commits of what this process read of the Hub for a run, by what it asked for.
+
+    ORG/NAME or ORG/NAME@REVISION of a model, and the same below datasets/ of data.
+    """
+    models = {asked: commit_of(asked) for asked in _models(config)}
+    data = {_asked(f"datasets/{name}", at): commit_of_data(name, at) for name, at in _datasets(config)}
+    return {asked: commit for asked, commit in (models | data).items() if commit is not None}
+
+
+def _models(config: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _models(value) if key != "data" else ()
+        elif key in (PATH, MASKED_MODEL) and isinstance(value, str) and not is_local(value):
+            yield _asked(value, config.get("revision"))
+
+
+def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    for section in (config, *(config.get("stages") or {}).values()):
+        data = (config.get("data") or {}) | (section.get("data") or {})
+        name = data.get(PATH) or (section.get("task") or config.get("task") or {}).get("dataset")
+        if name is not None:
+            yield name, data.get("revision")
+
+
+def _asked(name: str, revision: str | None) -> str:
+    return name if revision is None else f"{name}{SEPARATOR}{revision}"
 
 
 def base_models(config: Mapping[str, Any]) -> list[str]:

@@ -120,6 +120,7 @@ def test_results_follow_the_documented_schema(workspace):
         "vocabulary",
         "base_models",
         "hub",
+        "commits",
         "files",
         "seconds",
         "losses",

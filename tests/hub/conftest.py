@@ -1,0 +1,3 @@
+from support.played_hub import forget, hub
+
+__all__ = ["forget", "hub"]
