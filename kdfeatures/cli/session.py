@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from kdfeatures.config.paths import conf_dir
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 
 COMMAND_LINE = "command-line"  # what Hydra calls the source of --config-dir
 Job = Callable[[DictConfig], Any]
@@ -71,7 +71,7 @@ def start(
             try:
                 made.show_cfg(command, list(of_job), arguments.cfg, arguments.package, arguments.resolve)
             except OmegaConfBaseException as error:  # `hydra` alone refers to what --cfg all shows beside it
-                raise UserError(f"--cfg {arguments.cfg} --resolve: {str(error).splitlines()[0]}") from error
+                raise UserError(f"--cfg {arguments.cfg} --resolve: {first_line(error)}") from error
     elif arguments.info:
         made.show_info(arguments.info, command, words)
     elif jobs is None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, set_seed
 from kdfeatures.config.load import task_of_stage
 from kdfeatures.config.schema import section
 from kdfeatures.config.stages import stages_of
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.models.configs import load_config
 from kdfeatures.models.load import load_trained
 from kdfeatures.models.students import StudentSpec, build_student, copied_layers
@@ -45,7 +45,7 @@ def rebuilt(student: str, teacher: str, allow_targets: Sequence[str] = ()) -> Be
             return Before(None, f"{file} is of {results['command']}, not of distill")
         return _rebuilt({**current_config(results["config"]), "allow_targets": list(allow_targets)}, results, teacher)
     except Exception as error:  # whatever a strange file makes one stumble over
-        reason = str(error).splitlines()[0] if isinstance(error, UserError) else type(error).__name__
+        reason = first_line(error) if isinstance(error, UserError) else type(error).__name__
         return Before(None, f"{file} does not tell how the student began ({reason})")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 
 
 def first_pieces(
@@ -41,7 +41,7 @@ def _tokenised(texts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBas
     try:
         return tokenizer(list(texts), is_split_into_words=True, truncation=True, max_length=max_length)
     except (AssertionError, ValueError) as error:  # byte-level ones want add_prefix_space=True
-        raise UserError(f"the tokenizer takes no lists of words: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the tokenizer takes no lists of words: {first_line(error)}") from error
 
 
 def _dropped(inputs: BatchEncoding, row: int, words: int, max_length: int) -> list[int]:

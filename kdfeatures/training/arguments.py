@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.training.fsdp import CONFIG
 
 LOWER_IS_BETTER = ("loss", "perplexity")
@@ -71,4 +71,4 @@ class TrainerSettings:
                 **arguments,
             )
         except (TypeError, ValueError, ImportError) as error:
-            raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
+            raise UserError(f"trainer: {first_line(error)}") from error

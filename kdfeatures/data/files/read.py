@@ -16,7 +16,7 @@ from kdfeatures.data.files.csv_tables import read_csv
 from kdfeatures.data.files.find import FILE_ENDINGS, ending_of, expand, is_saved_dataset
 from kdfeatures.data.files.records import read_records
 from kdfeatures.data.files.text import read_text
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_parquet(path: Path, columns: Columns) -> Dataset:
     except UserError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
-        raise UserError(f"'{path}' is not a parquet file: {str(error).splitlines()[0]}") from error
+        raise UserError(f"'{path}' is not a parquet file: {first_line(error)}") from error
 
 
 def _readable(schema: pyarrow.Schema, columns: Columns, path: Path) -> list[int]:
@@ -158,7 +158,7 @@ def concatenated(parts: Sequence[Dataset], option: str) -> Dataset:
         for column, feature in names.items():
             whole = whole.cast_column(column, feature)
     except (pyarrow.ArrowException, ValueError, TypeError) as error:
-        raise UserError(f"{option}: the files do not go together: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{option}: the files do not go together: {first_line(error)}") from error
     return whole
 
 
@@ -178,5 +178,5 @@ def load_saved(folder: Path, option: str) -> Dataset | DatasetDict:
         return load_from_disk(str(folder))
     except Exception as error:  # whatever a damaged folder makes the library stumble over
         raise UserError(
-            f"'{folder}' was not written whole by save_to_disk: {str(error).splitlines()[0]}; check {option}"
+            f"'{folder}' was not written whole by save_to_disk: {first_line(error)}; check {option}"
         ) from error

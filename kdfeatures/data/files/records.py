@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 
 
 def read_records(path: Path, text: str, columns: Sequence[str] | None) -> pyarrow.Table:
@@ -43,7 +43,7 @@ def _records(path: Path, text: str) -> list[dict[str, Any]]:
         whole = _whole_object(text)
         if whole is not None:
             raise UserError(f"'{path}' {whole}") from error
-        raise UserError(f"'{path}' is neither a JSON list nor JSON lines: {str(error).splitlines()[0]}") from error
+        raise UserError(f"'{path}' is neither a JSON list nor JSON lines: {first_line(error)}") from error
     if not records:
         raise UserError(f"'{path}' holds no example: it is empty")
     for number, record in enumerate(records):
@@ -85,9 +85,7 @@ def _array(values: list[Any], name: str, path: Path) -> pyarrow.Array:
                     f"'{path}': '{name}' of entry {number} is {value!r:.40}, which does not fit the others, such as "
                     f"{values[0]!r:.40}"
                 ) from error
-        raise UserError(
-            f"'{path}': the values of '{name}' do not fit together: {str(error).splitlines()[0]}"
-        ) from error
+        raise UserError(f"'{path}': the values of '{name}' do not fit together: {first_line(error)}") from error
 
 
 def _fits(values: list[Any]) -> bool:

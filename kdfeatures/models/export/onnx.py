@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kdfeatures.errors import UserError
+from kdfeatures.errors import UserError, first_line
 from kdfeatures.evaluation.predict import output_logits
 from kdfeatures.files import unfinished
 from kdfeatures.models.export.onnx_model import OnnxClassifier
@@ -101,7 +101,7 @@ def _check(model: PreTrainedModel, names: Sequence[str], exported: OnnxClassifie
         try:
             actual = exported(**batch).logits.numpy()
         except Exception as error:  # onnxruntime has no common class for what a graph may raise
-            raise _differs(model, size, length, str(error).splitlines()[0]) from error
+            raise _differs(model, size, length, first_line(error)) from error
         worst = float(np.abs(actual - expected).max())
         if not worst <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise _differs(model, size, length, f"logits differ by {worst:.2g}")
