@@ -170,14 +170,12 @@ def _step_operations(model: PreTrainedModel | Distiller, trainer: LengthBatchedT
 
 
 def _weighed_loss(loss: HardLabel, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-    """Return a batch's loss as the Trainer takes it: its share of all labels that a step, or an evaluation, sees."""
+    """Return the mean over a batch's labels, as the models' own losses are, whatever else a step sees."""
     known = ~labels.isnan().any(-1) if labels.is_floating_point() else labels != IGNORE_INDEX
     kept = labels[known]
     if not len(kept):
         return outputs.logits.sum() * 0.0
-    mean = loss(outputs.logits[known], kept)
-    # several labels of a text are counted one by one
-    return mean if num_items_in_batch is None else mean * kept.numel() / num_items_in_batch
+    return loss(outputs.logits[known], kept)
 
 
 def last_losses(trainer: Trainer) -> dict[str, float]:

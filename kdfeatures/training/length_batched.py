@@ -49,9 +49,13 @@ class LengthBatchedTrainer(Trainer):
     """
 
     threads: int | None = None  # of torch, while it trains; None as it has them
+    loss_is_scaled_for_ga = False  # the loss is a mean over this batch; the Trainer must divide when it accumulates
 
     def __init__(self, *args, tokens_per_batch: int | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        # a head takes any keyword, and so seems to divide by the labels of a whole step, as encoders' heads do not
+        self.model_accepts_loss_kwargs = False
+        self.args.average_tokens_across_devices = False  # which would multiply by the number of processes
         self.tokens_per_batch = tokens_per_batch
         self.args.logging_nan_inf_filter = False  # it would wait for the device to hide what ends the run here
         self._sampler: LengthBucketSampler | TokenBudgetBatches | None = None

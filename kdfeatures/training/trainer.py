@@ -78,8 +78,6 @@ class DistillationTrainer(LengthBatchedTrainer):
     student. What maps that move add to it is in kdfeatures.training.callbacks.
     """
 
-    loss_is_scaled_for_ga = False
-
     @property
     def distiller(self) -> Distiller:
         """The model, as what it is: student, projections and objective."""

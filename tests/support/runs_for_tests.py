@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,8 @@ from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.losses import HardLabel, HiddenMSE, LogitKD, RelationKL
 from kdfeatures.mapping.pairs import LayerPair
+from kdfeatures.training.build import _weighed_loss
+from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
 
 PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 3))
@@ -76,6 +79,40 @@ def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **setti
         eval_dataset=small_dataset(16),
         processing_class=words,
         **own,
+    )
+
+
+def plain_trainer(
+    folder: Path, *, loss: HardLabel | None = None, tokens_per_batch: int | None = None, **settings
+) -> LengthBatchedTrainer:
+    """Return the trainer of a classifier without a teacher, as `finetune` makes it: SGD, so that steps show."""
+    torch.manual_seed(0)
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    arguments = {
+        "output_dir": str(folder),
+        "use_cpu": True,
+        "optim": "sgd",
+        "learning_rate": 0.1,
+        "max_grad_norm": 0.0,
+        "max_steps": 2,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "remove_unused_columns": False,
+        "label_names": ["labels"],
+        "report_to": "none",
+        "disable_tqdm": True,
+        "train_sampling_strategy": "group_by_length",
+    } | settings
+    words = tokenizer()
+    return LengthBatchedTrainer(
+        tiny_classifier(**rates),
+        TrainingArguments(**arguments),
+        DataCollatorWithPadding(words),
+        train_dataset=small_dataset(),
+        eval_dataset=small_dataset(16),
+        processing_class=words,
+        tokens_per_batch=tokens_per_batch,
+        compute_loss_func=None if loss is None else partial(_weighed_loss, loss),
     )
 
 

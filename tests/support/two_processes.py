@@ -1,14 +1,17 @@
-"""Run in two processes by test_ddp: trains the small distiller with each set of terms and saves it.
+"""Run in two processes by test_ddp: trains the small distiller with each set of terms, and plain classifiers.
 
-Argument: folder, which gets one for each set.
+Argument: folder, which gets one for each.
 """
 
 import sys
 from pathlib import Path
 
 import torch
-from support.runs_for_tests import small_distiller, small_trainer
+from support.runs_for_tests import plain_trainer, small_distiller, small_trainer
 
+from kdfeatures.losses import HardLabel
+
+PLAIN = {"own loss": None, "weighed loss": [1.0, 5.0]}
 TERMS = {"all terms": (), "no term reaches the head": ("hidden", "relations")}
 
 
@@ -29,6 +32,17 @@ def main() -> None:
         trainer.save_model()
         torch.save(
             {"state": trainer.model.state_dict(), "log": trainer.state.log_history, "world": trainer.args.world_size},
+            folder / f"rank{trainer.args.process_index}.pt",
+        )
+    for name, class_weights in PLAIN.items():
+        loss = None if class_weights is None else HardLabel(class_weights=class_weights)
+        folder = Path(sys.argv[1], name)
+        trainer = plain_trainer(
+            folder, loss=loss, per_device_train_batch_size=4, per_device_eval_batch_size=8, ddp_backend="gloo"
+        )
+        trainer.train()
+        torch.save(
+            {"state": trainer.model.state_dict(), "log": trainer.state.log_history, "eval": trainer.evaluate()},
             folder / f"rank{trainer.args.process_index}.pt",
         )
 

@@ -1,9 +1,11 @@
 import pytest
 import torch
 from support.launching import in_two_processes
-from support.runs_for_tests import small_distiller, small_trainer
-from support.two_processes import TERMS
+from support.runs_for_tests import plain_trainer, small_distiller, small_trainer
+from support.two_processes import PLAIN, TERMS
 from transformers import AutoModelForSequenceClassification
+
+from kdfeatures.losses import HardLabel
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +36,17 @@ def test_two_processes_equal_one_on_the_same_global_batch(trained, tmp_path, ter
         for term in (key for key in single if key.startswith("loss")):
             assert two[term] == pytest.approx(single[term], abs=2e-4), term
     AutoModelForSequenceClassification.from_pretrained(trained / terms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_classifier_of_two_processes_is_that_of_one(trained, tmp_path, name):
+    two = torch.load(trained / name / "rank0.pt", weights_only=False)
+    loss = None if PLAIN[name] is None else HardLabel(class_weights=PLAIN[name])
+    one = plain_trainer(tmp_path, loss=loss, per_device_train_batch_size=8, per_device_eval_batch_size=16)
+    one.train()
+    for parameter, expected in one.model.state_dict().items():
+        torch.testing.assert_close(two["state"][parameter], expected, atol=1e-6, rtol=1e-4, msg=parameter)
+    for its, single in zip(two["log"][:2], one.state.log_history[:2], strict=True):
+        assert its["loss"] == pytest.approx(single["loss"], abs=2e-4)
+    assert two["eval"]["eval_loss"] == pytest.approx(one.evaluate()["eval_loss"], rel=1e-5)

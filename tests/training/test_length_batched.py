@@ -1,10 +1,11 @@
 import pytest
 import torch
 from datasets import Dataset
-from support.runs_for_tests import small_dataset, small_distiller, small_trainer
+from support.runs_for_tests import plain_trainer, small_dataset, small_distiller, small_trainer, weights
 
 from kdfeatures.errors import UserError
 from kdfeatures.evaluation.encoded import token_counts
+from kdfeatures.losses import HardLabel
 from kdfeatures.training.length_batched import padding_share
 
 
@@ -100,3 +101,23 @@ def test_token_counts_follow_a_selection():
     chosen = dataset.select([7, 3, 3, 19])
     assert token_counts(chosen).tolist() == [len(ids) for ids in chosen["input_ids"]]
     assert token_counts(Dataset.from_dict({"input_ids": [[1, 2], [3]]})).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("loss", [None, HardLabel(class_weights=[1.0, 5.0])], ids=["own", "weighed"])
+@pytest.mark.parametrize(
+    "parts", [{"per_device_train_batch_size": 12, "gradient_accumulation_steps": 4},
+              {"tokens_per_batch": 40, "gradient_accumulation_steps": 14}], ids=["sizes", "budget"],
+)  # fmt: skip
+def test_a_classifier_of_accumulated_batches_is_that_of_one_large_batch(tmp_path, loss, parts):
+    trained = []
+    for settings in ({"per_device_train_batch_size": 48}, parts):
+        trainer = plain_trainer(tmp_path, loss=loss, **settings)
+        trainer.train()
+        trained.append(
+            (weights(trainer), [entry["loss"] for entry in logged(trainer)], logged(trainer)[0]["grad_norm"])
+        )
+    (large, losses, norm), (accumulated, its_losses, its_norm) = trained
+    for name, expected in large.items():
+        torch.testing.assert_close(accumulated[name], expected, atol=1e-6, rtol=1e-4, msg=name)
+    assert its_losses == pytest.approx(losses, rel=1e-4)
+    assert its_norm == pytest.approx(norm, rel=1e-4)
