@@ -43,6 +43,11 @@ class HeadAlignment(nn.Module):
         self.widths = sizes.student_width, sizes.teacher_width
         self.compared_heads = self.heads
 
+    @property
+    def is_fitted(self) -> bool:
+        """False while what it measures before training is not there."""
+        return True
+
     def state(self) -> dict[str, Any]:
         """Return what results.json keeps of it, by pair of layers."""
         return {}

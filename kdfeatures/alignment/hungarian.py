@@ -58,6 +58,10 @@ class HungarianHeads(HeadAlignment):
             self.get_buffer(_key(pair)).copy_(torch.tensor(matched.heads).mT)
             self.get_buffer(f"{_key(pair)}_similarity").copy_(torch.tensor(matched.similarity))
 
+    @property
+    def is_fitted(self) -> bool:
+        return any(x.isfinite().any() for name, x in self.named_buffers() if name.endswith("_similarity"))
+
     def state(self) -> dict[str, Any]:
         return {
             name: {

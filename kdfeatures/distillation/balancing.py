@@ -57,6 +57,10 @@ class GradientBalancer:
         self.every, self.momentum, self.limit = every, momentum, limit
         self.norms: dict[str, float] = {}  # G by term: all that a checkpoint must keep
 
+    def afresh(self) -> GradientBalancer:
+        """Return one with the same shares that has measured nothing, for another training."""
+        return GradientBalancer(self.shares, every=self.every, momentum=self.momentum, limit=self.limit)
+
     def due(self, step: int) -> bool:
         """True where the step, from 0, is one to measure."""
         return step % self.every == 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdfeatures.alignment.heads import HeadAlignment
+from kdfeatures.alignment.task_aware import check_fitted
 from kdfeatures.alignment.tokens.groups import TokenGroups
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.layerwise import LayerwiseLosses
@@ -81,6 +82,19 @@ class BoundObjective(nn.Module):
     def maps(self) -> dict[str, DynamicLayerMap]:
         """The maps that move or are measured, by the names of their terms."""
         return {name: term.map for name, term in self.terms.items() if term.map is not None}
+
+    def check_fitted(self) -> None:
+        """Raise ConfigError for maps, heads and projections that wait for what is measured before training."""
+        for name, term in self.terms.items():
+            for part, option in ((term.map, "layers"), (term.heads, "heads")):
+                if part is not None and not part.is_fitted:
+                    raise ConfigError(
+                        f"the term '{name}' has {option}={part.rule}, which is measured before training, and was not",
+                        hint="let kdfeatures.distill or the command line measure it, or choose another",
+                        key="term.not_fitted",
+                        term=name,
+                    )
+        check_fitted(self.projections)
 
     def check_training(
         self, *, sharded: bool, streaming: bool, checkpointed: bool = False, compiled: bool = False

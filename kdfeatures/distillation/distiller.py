@@ -51,7 +51,7 @@ class Distiller(nn.Module):
             `teacher_features` (kdfeatures.cache).
         objective: an Objective, which is bound to these models, or one that is bound already.
         teacher_columns: teacher_logits[..., teacher_columns] are in the student's label order; None keeps theirs. Of
-            several teachers {name: columns}.
+            several teachers {name: columns}. An Objective refuses equal names of classes in another order without them.
         permuted: names of teachers that read other texts of the batch (kdfeatures.distillation.controls).
         student_encoder, teacher_encoder: dotted path of the transformers encoder inside a module of one's own.
         teacher_decoders: what makes logits over a vocabulary, by the teachers' names, for `teacher_features` that hold
@@ -85,18 +85,24 @@ class Distiller(nn.Module):
         super().__init__()
         self.same_ids = same_ids
         teachers = dict(teacher) if isinstance(teacher, Mapping) else {DEFAULT_TEACHER: teacher}
+        columns = teacher_columns if isinstance(teacher_columns, Mapping) else {next(iter(teachers)): teacher_columns}
+        _check_apart(student, teachers)
+        self._is_fitted = False  # as far as was asked
+        self._scores = False  # whether a text has one score, so that labels (B, 1) are (B,)
         if isinstance(objective, Objective):
-            check_outputs(student, teachers, objective)
+            ordered = [name for name, order in columns.items() if order is not None]
+            check_outputs(student, teachers, objective, ordered)
+            outputs = meaning_of(student)
+            self._scores = outputs == "score"
             objective = objective.bind(
                 student,
                 teachers,
-                outputs=meaning_of(student),
+                outputs=outputs,
                 student_encoder=student_encoder,
                 teacher_encoder=teacher_encoder,
             )
         names = [DEFAULT_TEACHER if at == 0 else name for at, name in enumerate(teachers)]
         models = dict(zip(names, teachers.values(), strict=True))
-        columns = teacher_columns if isinstance(teacher_columns, Mapping) else {next(iter(teachers)): teacher_columns}
         self.student = student
         self.objective = objective
         self.columns = {name: columns.get(alias) for name, alias in zip(names, teachers, strict=True)}
@@ -216,6 +222,11 @@ class Distiller(nn.Module):
         if not self.training:
             return self._evaluate(labels, inputs)
         labels, inputs = split_labels(labels, inputs)
+        if not self._is_fitted:
+            self.objective.check_fitted()
+            self._is_fitted = True
+        if self._scores and labels is not None and labels.ndim == 2:
+            labels = labels[:, 0]
         if self._mixer is None:
             total, self.parts = self._compare(labels, rows, teacher_features, teacher_inputs, inputs)
         else:
@@ -359,6 +370,17 @@ class Distiller(nn.Module):
     def _rows(self, logits: Any, mask: Tensor | None, labels: Tensor | None, rows: Tensor | None) -> Tensor | None:
         """Return which tokens' logits are compared, boolean (B, L); None where logits are of texts."""
         return token_rows(logits, mask, labels, getattr(self, "config", None)) if rows is None else rows
+
+
+def _check_apart(student: nn.Module, teachers: Mapping[str, nn.Module | None]) -> None:
+    """Raise ConfigError for a parameter that student and teacher share: who freezes one would freeze both."""
+    trained = {id(parameter): name for name, parameter in student.named_parameters()}
+    for teacher in teachers.values():
+        shared = [] if teacher is None else [trained[id(x)] for x in teacher.parameters() if id(x) in trained]
+        if shared:
+            raise ConfigError(
+                f"student and teacher share the parameter {shared[0]}", hint="give the student a copy: copy.deepcopy"
+            )
 
 
 def _frozen(teacher: Model) -> Model:

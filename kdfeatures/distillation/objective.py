@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,7 @@ from kdfeatures.capture.sizes import EncoderSizes
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.mixup.settings import Mixup, check_mixup
+from kdfeatures.distillation.schedules import Schedule
 from kdfeatures.distillation.term import ON_HIDDEN, ON_TEACHER_LOGITS, BoundTerm, Term, loss_name
 from kdfeatures.errors import ConfigError, nearest
 from kdfeatures.losses.base import Outputs
@@ -118,7 +120,7 @@ class Objective:
                 teacher is outputs that were stored, which have no layers.
             outputs: what a row of the models' outputs means: logits of "classes" of which one is true; one "score", for
                 which terms take their `regression` loss; logits of "labels" each of which may be true, for which they
-                take their `multilabel` one; the "vector" of a text.
+                take their `multilabel` one; the "vector" of a text; "positions" where an answer starts or ends.
             idle_teachers: whether a teacher that nothing learns from is let pass, as in one stage of several.
             student_encoder, teacher_encoder: dotted path of the encoder inside a module of one's own; needed only
                 where layers are compared.
@@ -136,7 +138,8 @@ class Objective:
         projections = {name: binder.projections(terms, name, self.projection) for name in teachers}
         joint = projections[DEFAULT_TEACHER] if len(teachers) == 1 else ProjectionsByTeacher(projections)
         shares = binder.shares(self.shares)
-        bound = BoundObjective(terms, joint, self.balance if len(terms) > 1 else None, shares, self.mixup)
+        balance = self.balance.afresh() if self.balance is not None and len(terms) > 1 else None
+        bound = BoundObjective(terms, joint, balance, shares, self.mixup)
         for alias, name in aliases.items():
             if len(teachers) > 1 and not idle_teachers and not bound.needs(name):
                 raise ConfigError(
@@ -181,8 +184,8 @@ class _Binder:
             except ConfigError as error:
                 error.facts.setdefault("term", name)
                 raise
-            return BoundTerm(loss, term.weight, temperature=temperature, projection=projection)
-        loss, temperature = term.loss, term.temperature
+            return BoundTerm(_own(loss, temperature), term.weight, temperature=temperature, projection=projection)
+        loss, temperature = _own(term.loss, term.temperature), term.temperature
         if term.teacher not in self.aliases:
             raise ConfigError(
                 f"the term '{name}' names the teacher '{term.teacher}', but there is no such one"
@@ -246,6 +249,11 @@ class _Binder:
                 hint=f"there is {', '.join(self.aliases)}",
             )
         return {self.aliases[name]: share for name, share in shares.items()}
+
+
+def _own(loss: Any, temperature: Schedule | None) -> Any:
+    """Return a loss whose temperature a schedule may set without changing it for who else has the loss."""
+    return loss if temperature is None else copy(loss)
 
 
 def as_term(name: str, given: Any) -> Term:

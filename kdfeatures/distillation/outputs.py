@@ -6,7 +6,7 @@ and modules of one's own that return a tensor, a tuple whose first is one, a dic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -102,13 +102,20 @@ def meaning_of(model: nn.Module) -> Outputs:
     config = getattr(model, "config", None)
     if predicts_vocabulary(model):
         return "classes"
+    if type(model).__name__.endswith("ForQuestionAnswering"):
+        return "positions"
     if getattr(config, "problem_type", None) == "multi_label_classification" and _is_classifier(model):
         return "labels"
     return "score" if getattr(config, "num_labels", None) == 1 else "classes"
 
 
-def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], objective: Objective) -> None:
-    """Raise ConfigError for heads that the objective's terms on outputs cannot compare, as far as models tell."""
+def check_outputs(
+    student: nn.Module, teachers: Mapping[str, nn.Module | None], objective: Objective, ordered: Collection[str] = ()
+) -> None:
+    """Raise ConfigError for heads that the objective's terms on outputs cannot compare, as far as models tell.
+
+    ordered: names of the teachers of whose classes it was said which is which.
+    """
     on_logits = [name for name, term in objective.terms.items() if term.loss.inputs in ON_TEACHER_LOGITS]
     on_outputs = [name for name, term in objective.terms.items() if term.loss.inputs in ON_OUTPUTS]
     if on_outputs and _has_no_head(student):
@@ -117,6 +124,7 @@ def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], 
             hint="load it with one, such as AutoModelForSequenceClassification",
             term=on_outputs[0],
         )
+    _check_scores(student, objective, on_outputs)
     for name, teacher in teachers.items():
         if teacher is None or not on_logits:
             continue
@@ -135,6 +143,9 @@ def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], 
                 hint="load both with the same labels",
                 term=on_logits[0],
             )
+        _check_meanings(student, teacher, name, on_logits[0])
+        if name not in ordered:
+            _check_order(student, teacher, name, on_logits[0])
     if predicts_vocabulary(student):
         for name, term in objective.terms.items():
             if type(term.loss) is HardLabel:
@@ -144,6 +155,55 @@ def check_outputs(student: nn.Module, teachers: Mapping[str, nn.Module | None], 
                     hint="take MaskedLanguageModel",
                     term=name,
                 )
+
+
+def _check_scores(student: nn.Module, objective: Objective, on_outputs: Sequence[str]) -> None:
+    """Refuse several scores a text, which losses would take for classes."""
+    if _problem_of(student) != "regression" or (_output_size(student) or 1) == 1:
+        return
+    for name in on_outputs:
+        loss = objective.terms[name].loss
+        if isinstance(loss, HardLabel) or "score" not in getattr(loss, "outputs", ("score",)):
+            raise ConfigError(
+                f"the student gives {_output_size(student)} scores a text (problem_type=regression), which the term "
+                f"'{name}', {loss_name(loss)}, takes for classes",
+                hint="take LogitMSE between outputs, and a function of your own for labels",
+                term=name,
+            )
+
+
+def _check_meanings(student: nn.Module, teacher: nn.Module, name: str, term: str) -> None:
+    """Refuse a teacher whose outputs mean labels that may be true together, where the student's do not."""
+    of_student, of_teacher = (_problem_of(model) for model in (student, teacher))
+    several = "multi_label_classification"
+    if of_student != of_teacher and several in (of_teacher, of_student) and of_teacher is not None:
+        raise ConfigError(
+            f"the term '{term}' compares logits, but problem_type is {of_student} in the student's config and "
+            f"{of_teacher} in that of the teacher '{name}'",
+            hint="load both with the same",
+            term=term,
+        )
+
+
+def _check_order(student: nn.Module, teacher: nn.Module, name: str, term: str) -> None:
+    """Refuse equal names of classes in another order."""
+    of_student, of_teacher = (_class_names(model) for model in (student, teacher))
+    if of_student != of_teacher and sorted(of_student) == sorted(of_teacher):
+        raise ConfigError(
+            f"the term '{term}' compares logits, but the teacher '{name}' has the classes {', '.join(of_teacher)} and "
+            f"the student {', '.join(of_student)}",
+            hint="give teacher_columns, or let DistillationTrainer bring them into order",
+            term=term,
+        )
+
+
+def _class_names(model: nn.Module) -> list[str]:
+    id2label = getattr(getattr(model, "config", None), "id2label", None) if _is_classifier(model) else None
+    return [str(id2label[number]) for number in sorted(id2label)] if id2label else []
+
+
+def _problem_of(model: nn.Module) -> str | None:
+    return getattr(getattr(model, "config", None), "problem_type", None) if _is_classifier(model) else None
 
 
 def predicts_vocabulary(model: nn.Module) -> bool:

@@ -150,6 +150,7 @@ FITTING: dict[Outputs, str] = {  # losses for outputs of a meaning
     "score": "LogitMSE",
     "labels": "BinaryKD",
     "vector": "EmbeddingCosine",
+    "positions": "LogitKD",
 }
 
 

@@ -81,18 +81,22 @@ def read_pooling(path: str, option: str) -> Pooling:
     return Pooling(modes[0], kinds[2:] == ["Normalize"], texts.get("max_seq_length"))
 
 
-def write_modules(folder: Path, pooling: Pooling, *, width: int, limit: int) -> None:
-    """Let sentence-transformers load a saved encoder with its pooling. width: D. limit: tokens that the model takes."""
+def write_modules(folder: Path, pooling: Pooling, *, width: int, limit: int | None) -> None:
+    """Let sentence-transformers load a saved encoder with its pooling.
+
+    width: D. limit: tokens that the model takes; None for any number.
+    """
     kinds = ["Transformer", "Pooling", *(["Normalize"] if pooling.normalize else [])]
     paths = ["", "1_Pooling", "2_Normalize"]
     modules = [
         {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for n, (kind, path) in enumerate(zip(kinds, paths, strict=False))
     ]
+    longest = min((length for length in (pooling.max_length, limit) if length is not None), default=None)
     flags = {flag: mode == pooling.mode for mode, flag in FLAGS.items()}
     (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
     _write(folder / POOLING, {"word_embedding_dimension": width, **flags})
-    _write(folder / TEXTS, {"max_seq_length": min(pooling.max_length or limit, limit), "do_lower_case": False})
+    _write(folder / TEXTS, {"max_seq_length": longest, "do_lower_case": False})
     _write(folder / MODULES, modules)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from kdfeatures.errors import ConfigError, nearest
 
+MASK = "attention_mask"
 MODES = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
@@ -79,8 +81,12 @@ def give_vectors(model: nn.Module, pooling: Pooling) -> None:
     Whatever takes a model's outputs then takes the vectors: losses between outputs, the cache, scoring, export.
     """
 
+    taken = list(inspect.signature(model.forward).parameters)
+    place = taken.index(MASK) if MASK in taken else len(taken)
+
     def add_vectors(module: nn.Module, args: tuple, inputs: dict[str, Any], output: Any) -> Any:
-        output["logits"] = pooling(output["last_hidden_state"], inputs.get("attention_mask"))
+        mask = args[place] if place < len(args) else inputs.get(MASK)
+        output["logits"] = pooling(output["last_hidden_state"], mask)
         return output
 
     for handle in getattr(model, "_vector_hooks", ()):

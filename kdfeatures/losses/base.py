@@ -16,8 +16,9 @@ from kdfeatures.features import OPERANDS, Operand
 Inputs = Literal["logits", "labels", "logits, labels", "hidden", "flow", "attention"]
 INPUTS: tuple[Inputs, ...] = get_args(Inputs)
 # What a row of outputs means, (C,): logits of classes of which one is true; a score, C = 1; logits of labels each of
-# which may be true, C >= 1; or a vector of a text.
-Outputs = Literal["classes", "score", "labels", "vector"]
+# which may be true, C >= 1; a vector of a text; or logits of the positions where an answer may start or end, of which
+# one is true, with padded ones at a probability of 0: C is then the padded length, which no value may depend on.
+Outputs = Literal["classes", "score", "labels", "vector", "positions"]
 WITH_TWO_ARGUMENTS: tuple[Inputs, ...] = ("logits", "labels")
 
 

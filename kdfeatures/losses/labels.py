@@ -42,7 +42,7 @@ class HardLabel(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "labels"
-    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score", "labels")
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score", "labels", "positions")
     reduction: ClassVar[str] = "mean over B, a text without label as 0"
     positions: ClassVar[str] = "texts with a label"
 

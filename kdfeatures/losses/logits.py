@@ -80,6 +80,7 @@ class LogitMSE(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "logits"
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score", "labels", "vector")
     target_temperature: ClassVar[None] = None
     reduction: ClassVar[str] = "mean over C, B"
     positions: ClassVar[str] = "all texts"
@@ -117,7 +118,7 @@ class PseudoLabel(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "logits"
-    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score")
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "score", "positions")
     target_temperature: ClassVar[float] = 1.0
     reduction: ClassVar[str] = "mean over B"
     positions: ClassVar[str] = "all texts"

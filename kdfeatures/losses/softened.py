@@ -49,7 +49,7 @@ class SoftenedLoss(nn.Module):
     """
 
     inputs: ClassVar[Inputs] = "logits"
-    outputs: ClassVar[tuple[Outputs, ...]] = ("classes",)
+    outputs: ClassVar[tuple[Outputs, ...]] = ("classes", "positions")
     reduction: ClassVar[str] = "sum over C, mean over B"
     positions: ClassVar[str] = "all texts"
     rowwise: ClassVar[bool] = True

@@ -52,8 +52,12 @@ class CkaMap(DynamicLayerMap):
         self.similarity.copy_(similarity)
         self.chosen.copy_(torch.tensor(best_monotone(similarity.tolist())))
 
+    @property
+    def is_fitted(self) -> bool:
+        return bool(self.chosen.any())
+
     def active_pairs(self) -> tuple[LayerPair, ...]:
-        if not self.chosen.any():
+        if not self.is_fitted:
             return self.pairs
         chosen: set[tuple[int, ...]] = {(0, 0), *enumerate(self.chosen.tolist(), 1)}
         return tuple(pair for pair in self.pairs if pair in chosen)

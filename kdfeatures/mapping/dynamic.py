@@ -58,6 +58,11 @@ class DynamicLayerMap(nn.Module):
                 rule=self.rule,
             )
 
+    @property
+    def is_fitted(self) -> bool:
+        """False while what it measures before training is not there."""
+        return True
+
     def advance(self, step: int, epoch: int) -> None:
         """Be told before each optimiser step which one it is, and of which epoch, both from 0."""
 

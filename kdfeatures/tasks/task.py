@@ -43,7 +43,12 @@ OF_KIND = {
     "scale": "relevance",
     "loss": "relevance",
 }
-OUTPUTS: Mapping[str, Outputs] = {"multilabel": "labels", "relevance": "labels", "embedding": "vector"}
+OUTPUTS: Mapping[str, Outputs] = {
+    "multilabel": "labels",
+    "relevance": "labels",
+    "embedding": "vector",
+    "question": "positions",
+}
 # what a task's file must say beside name and text
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "text": (),

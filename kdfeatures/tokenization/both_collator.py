@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,29 +34,43 @@ class BothCollator:
                 for example in examples
             ]
             if rows[0]:  # an evaluation has no need of them
-                inputs[name] = self._padded(rows, tokenizer, batch["input_ids"].shape[1])
+                inputs[name] = self._padded(rows, tokenizer, batch)
         if inputs:
             batch["teacher_inputs"] = inputs
         return batch
 
     def _padded(
-        self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, student_length: int
+        self, rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, of_student: Mapping[str, Any]
     ) -> dict[str, torch.Tensor]:
         names = [name for name in tokenizer.model_input_names if name in rows[0]]
         batch = dict(tokenizer.pad([{name: row[name] for name in names} for row in rows], return_tensors="pt"))
-        length = batch["input_ids"].shape[1]
         if LABELS in rows[0]:
-            batch[ROWS] = _filled([row[LABELS] for row in rows], length, IGNORE_INDEX) != IGNORE_INDEX
-        if STUDENT_GROUPS in rows[0] and not all(is_identity(row[STUDENT_GROUPS], row[TEACHER_GROUPS]) for row in rows):
-            batch[STUDENT_GROUPS] = _filled([row[STUDENT_GROUPS] for row in rows], student_length, NO_GROUP)
-            batch[TEACHER_GROUPS] = _filled([row[TEACHER_GROUPS] for row in rows], length, NO_GROUP)
+            batch[ROWS] = _filled([row[LABELS] for row in rows], batch, IGNORE_INDEX) != IGNORE_INDEX
+        if STUDENT_GROUPS in rows[0] and not (
+            all(is_identity(row[STUDENT_GROUPS], row[TEACHER_GROUPS]) for row in rows)
+            and _stand_alike(of_student, batch)
+        ):
+            batch[STUDENT_GROUPS] = _filled([row[STUDENT_GROUPS] for row in rows], of_student, NO_GROUP)
+            batch[TEACHER_GROUPS] = _filled([row[TEACHER_GROUPS] for row in rows], batch, NO_GROUP)
             counts = batch[STUDENT_GROUPS].amax(1, keepdim=True) + 1
             batch[GROUP_MASK] = torch.arange(int(counts.max())) < counts
         return batch
 
 
-def _filled(rows: Sequence[Sequence[int]], length: int, value: int) -> torch.Tensor:
-    filled = torch.full((len(rows), length), value)
-    for number, row in enumerate(rows):
-        filled[number, : len(row)] = torch.as_tensor(row)
+def _filled(rows: Sequence[Sequence[int]], batch: Mapping[str, Any], value: int) -> torch.Tensor:
+    """Return what tokens have, one for each of a text, in the places of a padded batch; `value` at padding."""
+    filled = torch.full(tuple(batch["input_ids"].shape), value)
+    for number, (row, start) in enumerate(zip(rows, _starts(batch), strict=True)):
+        filled[number, start : start + len(row)] = torch.as_tensor(row)
     return filled
+
+
+def _starts(batch: Mapping[str, Any]) -> list[int]:
+    """Return at which position each text of a padded batch begins: after its padding, where that is on the left."""
+    mask = batch.get("attention_mask")
+    return [0] * len(batch["input_ids"]) if mask is None else torch.as_tensor(mask).argmax(1).tolist()
+
+
+def _stand_alike(batch: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the tokens of two padded batches stand at the same positions."""
+    return _starts(batch) == _starts(other) and batch["input_ids"].shape == other["input_ids"].shape

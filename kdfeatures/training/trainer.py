@@ -16,7 +16,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import SAFE_WEIGHTS_NAME, find_labels
 
-from kdfeatures.alignment.task_aware import check_fitted
 from kdfeatures.distillation.balancing import GradientBalancer
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
@@ -28,6 +27,7 @@ from kdfeatures.embeddings.folder import write_modules
 from kdfeatures.embeddings.pooling import pooling_of
 from kdfeatures.errors import ConfigError
 from kdfeatures.mapping import DEFAULT_TEACHER, DynamicLayerMap
+from kdfeatures.models.limits import token_limit
 from kdfeatures.tasks.label_order import columns_of
 from kdfeatures.training.callbacks import MapLog
 from kdfeatures.training.checkpoints import HEADS, LOSSES, MAPS, VECTORS, saved_part
@@ -114,7 +114,7 @@ class DistillationTrainer(LengthBatchedTrainer):
                 value=args.label_smoothing_factor,
                 hint="the objective's terms say how labels count",
             )
-        check_fitted(distiller.objective.projections)
+        distiller.objective.check_fitted()
         if data_collator is None:
             data_collator = default_collator(distiller.student, train_dataset, processing_class)
         super().__init__(
@@ -158,7 +158,10 @@ class DistillationTrainer(LengthBatchedTrainer):
         """Build one optimiser with a group each, decayed or not, for student, projections, mixes of heads, and maps."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            optimizer_class, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(
+                self.args, model
+            )
+            learning_rate = options.get("lr", self.args.learning_rate)
             decayed = set(self.get_decay_parameter_names(model))
             groups: dict[tuple[str, bool], list] = {}
             for name, parameter in model.named_parameters():
@@ -166,7 +169,7 @@ class DistillationTrainer(LengthBatchedTrainer):
                     groups.setdefault((self._part(name), name in decayed), []).append(parameter)
             self.optimizer = optimizer_class(
                 [
-                    {"params": parameters, **self._group_options(part, decays)}
+                    {"params": parameters, **self._group_options(part, decays, learning_rate)}
                     for (part, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
                 ],
                 **options,
@@ -175,16 +178,19 @@ class DistillationTrainer(LengthBatchedTrainer):
 
     def _part(self, name: str) -> str:
         """Return what a parameter belongs to: "" the student, "projections", or "of_TERM" the map of a term."""
-        _, inside, rest = name.partition("objective.")
-        part, _, below = rest.partition(".")
-        return below.split(".")[0] if part == "moving" else part if inside else ""
+        path = name.split(".")
+        side = next(at for at, step in enumerate(path) if step in ("student", "objective"))  # wrappers come before it
+        if path[side] == "student":
+            return ""
+        part, below = path[side + 1 : side + 3]
+        return below if part == "moving" else part
 
-    def _group_options(self, part: str, decays: bool) -> dict[str, float]:
+    def _group_options(self, part: str, decays: bool, learning_rate: float) -> dict[str, float]:
         if part.startswith("of_"):
             of_map = self._maps[part.removeprefix("of_")].learning_rate
             assert of_map is not None  # as of all maps with parameters
             return {"lr": of_map, "weight_decay": 0.0}
-        learning_rate, weight_decay, is_projection = self.args.learning_rate, self.args.weight_decay, part != ""
+        weight_decay, is_projection = self.args.weight_decay, part != ""
         if is_projection and self.projection_learning_rate is not None:
             learning_rate = self.projection_learning_rate
         if is_projection and self.projection_weight_decay is not None:
@@ -288,8 +294,9 @@ class DistillationTrainer(LengthBatchedTrainer):
         """Let sentence-transformers load a student that makes vectors."""
         pooling = pooling_of(student)
         if pooling is not None:
-            limit = getattr(self.processing_class, "model_max_length", student.config.max_position_embeddings)
-            write_modules(folder, pooling, width=student.config.hidden_size, limit=limit)
+            of_tokenizer = getattr(self.processing_class, "model_max_length", None)
+            limits = [limit for limit in (of_tokenizer, token_limit(student)) if limit is not None]
+            write_modules(folder, pooling, width=student.config.hidden_size, limit=min(limits, default=None))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -71,3 +71,13 @@ def test_an_encoder_gives_vectors_beside_its_states_and_so_does_its_copy():
         torch.testing.assert_close(output.last_hidden_state, plain.last_hidden_state)
         torch.testing.assert_close(output.logits, Pooling("mean", True)(plain.last_hidden_state, mask))
         torch.testing.assert_close(output.logits.norm(dim=1), torch.ones(2))
+
+
+def test_a_mask_is_seen_wherever_it_is_given():
+    torch.manual_seed(0)
+    model = AutoModel.from_config(tiny_config("bert")).eval()
+    give_vectors(model, Pooling())
+    ids, mask = torch.randint(5, 50, (2, 6)), torch.tensor([[1, 1, 1, 0, 0, 0], [1] * 6])
+    by_name = model(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(model(ids, mask).logits, by_name)
+    torch.testing.assert_close(model(ids[:1, :3]).logits, by_name[:1])

@@ -21,6 +21,7 @@ from kdfeatures.training.build import _weighed_loss
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
 
+OF_TRAINER = ("projection_", "tokens_per_batch", "optimizer_")
 PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 3))
 
 
@@ -53,8 +54,8 @@ def small_dataset(examples: int = 48) -> Dataset:
 
 
 def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **settings) -> DistillationTrainer:
-    """Return a trainer with everything but `settings` fixed; those of projections and tokens_per_batch are its own."""
-    own = {name: settings.pop(name) for name in list(settings) if name.startswith(("projection_", "tokens_per_batch"))}
+    """Return a trainer with everything but `settings` fixed; those of OF_TRAINER are its own."""
+    own = {name: settings.pop(name) for name in list(settings) if name.startswith(OF_TRAINER)}
     arguments = {
         "output_dir": str(folder),
         "use_cpu": True,

@@ -9,11 +9,13 @@ from support.runs_for_tests import StopAt, small_dataset, small_trainer
 from support.tiny import tiny_batch, tiny_classifier
 
 from kdfeatures.alignment import HeadSizes, HungarianHeads, LearnedHeads, MeanHeads, RelationHeads
+from kdfeatures.alignment.hungarian import HeadMatches
 from kdfeatures.capture.context import capture
 from kdfeatures.data.synthetic import tokenizer
 from kdfeatures.distillation.bound import BoundObjective
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.distillation.term import BoundTerm
+from kdfeatures.errors import ConfigError
 from kdfeatures.losses import AttentionKL, AttentionScoreMSE
 from kdfeatures.mapping.pairs import LayerPair
 from kdfeatures.training.calibration import fit_heads
@@ -22,11 +24,19 @@ from kdfeatures.training.checkpoints import HEADS
 PAIRS = (LayerPair(1, 2), LayerPair(2, 3))
 STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 SIZES = HeadSizes(2, 16, 4, 24)  # heads and widths of student and teacher
+
+
+def matched(pairs):
+    heads = HungarianHeads(pairs, SIZES, measure="correlation", examples=16)
+    heads.fit({pair: HeadMatches([(0, 3), (1, 1)], [0.5, 0.4]) for pair in pairs})
+    return heads
+
+
 KINDS = {
     "mean": lambda pairs: MeanHeads(pairs, SIZES),
     "relation": lambda pairs: RelationHeads(pairs, SIZES, count=8),
     "learned": lambda pairs: LearnedHeads(pairs, SIZES),
-    "hungarian": lambda pairs: HungarianHeads(pairs, SIZES, measure="correlation", examples=16),
+    "hungarian": matched,
 }
 
 
@@ -127,7 +137,8 @@ def test_matching_finds_the_heads_of_a_teacher_whose_heads_are_in_another_order(
     heads = HungarianHeads((LayerPair(1, 1),), HeadSizes(4, 24, 4, 24), measure="divergence", examples=16)
     term = BoundTerm(AttentionScoreMSE(), 1.0, (LayerPair(1, 1),), heads=heads)
     distiller = Distiller(student, teacher, BoundObjective({"attention": term}, torch.nn.Identity()), [0, 1])
-    assert distiller.train()(**tiny_batch()).loss > 1e-3
+    with pytest.raises(ConfigError, match="'attention' has heads=hungarian, which is measured before training"):
+        distiller.train()(**tiny_batch())
     fit(distiller)
     assert heads.state()["1_to_1"] == {"pairs": [[n, head] for n, head in enumerate(order)], "similarity": [1.0] * 4}
     assert distiller(**tiny_batch()).loss < 1e-10

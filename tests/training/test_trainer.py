@@ -191,3 +191,22 @@ def test_bf16_training_runs_and_stays_close_to_float32(tmp_path):
     half.train()
     for one, other in zip(full.state.log_history[:4], half.state.log_history[:4], strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=0.03)
+
+
+def test_an_optimiser_of_ones_own_is_taken_with_its_rate(tmp_path):
+    chosen = (torch.optim.SGD, {"lr": 0.25, "momentum": 0.9})
+    trainer = small_trainer(small_distiller(), tmp_path, projection_learning_rate=0.5, optimizer_cls_and_kwargs=chosen)
+    trainer.create_optimizer()
+    assert type(trainer.optimizer) is torch.optim.SGD
+    assert {group["lr"] for group in trainer.optimizer.param_groups} == {0.25, 0.5}
+    assert all(group["momentum"] == 0.9 for group in trainer.optimizer.param_groups)
+
+
+def test_a_students_part_called_objective_is_the_students(tmp_path):
+    distiller = small_distiller()
+    distiller.student.objective = torch.nn.Linear(2, 2)
+    trainer = small_trainer(distiller, tmp_path, projection_learning_rate=0.5)
+    trainer.create_optimizer()
+    its = set(map(id, distiller.student.parameters()))
+    for group in trainer.optimizer.param_groups:
+        assert {group["lr"]} == {1e-3 if its & set(map(id, group["params"])) else 0.5}

@@ -48,8 +48,9 @@ class TokenGroups(NamedTuple):
 
     def hidden(self, states: Tensor, side: Side) -> Tensor:
         """Return the mean hidden state of every group, (B, G, D), of those of tokens, (B, L, D)."""
-        members = self._members(side, states.dtype)
-        return _mean(members, _blank(states, self._of(side).groups))
+        with in_full_precision(states):
+            members = self._members(side, states.dtype)
+            return _mean(members, _blank(states, self._of(side).groups))
 
     def attention(self, states: AttentionStates, side: Side, *, probabilities: bool) -> AttentionStates:
         """Return attention states of groups.
@@ -65,6 +66,10 @@ class TokenGroups(NamedTuple):
             Operands (B, H, G, d), the means of each group; or with probabilities query (B, H, G, G) and key the
             identity.
         """
+        with in_full_precision(states.value):
+            return self._attention(states, side, probabilities)
+
+    def _attention(self, states: AttentionStates, side: Side, probabilities: bool) -> AttentionStates:
         grouped = self._of(side)
         members = self._members(side, states.value.dtype)[:, None]
         query, key, value = (
@@ -91,6 +96,11 @@ class TokenGroups(NamedTuple):
         groups = self._of(side).groups
         numbers = torch.arange(self.mask.shape[1], device=groups.device)
         return (groups[:, None, :] == numbers[:, None]).to(torch.promote_types(dtype, torch.float32))
+
+
+def in_full_precision(states: Tensor) -> torch.autocast:
+    """Autocast would run the matmuls in half precision although their operands are float32."""
+    return torch.autocast(states.device.type, enabled=False)
 
 
 def _mean(members: Tensor, states: Tensor) -> Tensor:

@@ -104,22 +104,42 @@ def _whole_words(model: dict[str, Any], kept: Collection[str]) -> set[int]:
 def _merged(model: dict[str, Any], kept: Collection[str]) -> set[int]:
     """Return the ids of all pieces on the way to the kept ones, and leave the merges that lead there, in place."""
     vocabulary = model["vocab"]
-    alphabet = {piece for piece in vocabulary if len(piece) == 1 or _is_byte(piece)}
+    marks = _Marks(model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or "")
+    alphabet = {piece for piece in vocabulary if len(marks.characters(piece)) == 1 or _is_byte(piece)}
     alphabet |= {sign for sign in pre_tokenizers.ByteLevel.alphabet() if sign in vocabulary}
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in model["merges"]]
     ranks = {merge: rank for rank, merge in enumerate(merges)}
     pieces, needed = set(alphabet), set()
     for piece in kept:
-        for merge in _merges_to(piece, ranks):
+        for merge in _merges_to(piece, ranks, marks):
             needed.add(merge)
-            pieces.update((*merge, "".join(merge)))
+            pieces.update((*merge, marks.joined(*merge)))
     model["merges"] = [list(merge) for merge in merges if merge in needed]
     return {vocabulary[piece] for piece in pieces if piece in vocabulary}
 
 
-def _merges_to(piece: str, ranks: Mapping[tuple[str, ...], int]) -> list[tuple[str, str]]:
+class _Marks(NamedTuple):
+    """What byte-pair pieces carry that are not at a word's beginning, and those at its end; mostly nothing."""
+
+    prefix: str
+    suffix: str
+
+    def characters(self, piece: str) -> list[str]:
+        """Return the pieces of one character each that a piece is made of."""
+        inner = bool(self.prefix) and piece.startswith(self.prefix)
+        bare = piece.removeprefix(self.prefix)
+        last = self.suffix if len(bare) > len(self.suffix) and bare.endswith(self.suffix) else ""
+        parts = [(self.prefix if at or inner else "") + sign for at, sign in enumerate(bare.removesuffix(last))]
+        return [*parts[:-1], *(part + last for part in parts[-1:])]
+
+    def joined(self, left: str, right: str) -> str:
+        """Return the piece that a merge makes."""
+        return left + right.removeprefix(self.prefix)
+
+
+def _merges_to(piece: str, ranks: Mapping[tuple[str, ...], int], marks: _Marks) -> list[tuple[str, str]]:
     """Return the merges by which byte-pair encoding makes a piece of its characters, in their order."""
-    parts = list(piece)
+    parts = marks.characters(piece)
     applied: list[tuple[str, str]] = []
     while len(parts) > 1:
         pairs = [(parts[n], parts[n + 1]) for n in range(len(parts) - 1)]
@@ -130,7 +150,7 @@ def _merges_to(piece: str, ranks: Mapping[tuple[str, ...], int]) -> list[tuple[s
         joined, n = [], 0
         while n < len(parts):
             if tuple(parts[n : n + 2]) == best:
-                joined.append("".join(best))
+                joined.append(marks.joined(*best))
                 n += 2
             else:
                 joined.append(parts[n])

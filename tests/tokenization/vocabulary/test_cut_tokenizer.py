@@ -4,7 +4,8 @@ import json
 
 import pytest
 from support.tokenizer_kinds import KINDS, TEXTS, tokenizer_of
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from kdfeatures.data.synthetic import tokenizer as word_tokenizer
 from kdfeatures.errors import UserError
@@ -98,3 +99,17 @@ def test_a_slow_tokenizer_is_refused():
 
     with pytest.raises(UserError, match="student.path=X has a slow tokenizer"):
         cut_tokenizer(Slow(), [], "student.path=X")
+
+
+@pytest.mark.parametrize("marks", [{"end_of_word_suffix": "</w>"}, {"continuing_subword_prefix": "##"}], ids=str)
+def test_byte_pair_pieces_that_are_marked_inside_or_at_the_end_of_words_are_kept(marks):
+    backend = Tokenizer(models.BPE(unk_token="<unk>", **marks))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<pad>", "<unk>"], show_progress=False, **marks)
+    backend.train_from_iterator(TEXTS * 3, trainer)
+    whole = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", pad_token="<pad>")
+    small, old_ids = cut_tokenizer(whole, used_pieces(whole, SEEN), "x")
+    assert len(small) < len(whole)
+    for text in SEEN:
+        assert pieces(small, text) == pieces(whole, text)
+        assert [old_ids[id_] for id_ in small(text)["input_ids"]] == whole(text)["input_ids"]
