@@ -83,6 +83,7 @@ def arms_of(settings: GridRunSettings, task: str, teacher: str | None) -> dict[s
         return [*overrides, *same_steps(cfg, plans, overrides)]
 
     first = [f"recipe={grid.recipes[0]}", *shared, *terms, *of_task]
+    of_control = [override for override in of_task if not _of_terms(override)]
     arms: dict[str, list[str]] = {}
     for control in grid.controls:
         if control == "permuted":
@@ -91,9 +92,9 @@ def arms_of(settings: GridRunSettings, task: str, teacher: str | None) -> dict[s
                 arms[f"{grid.recipes[0]}, other texts"] = [*arm(*first), *moved]
         elif control == "logits":
             removed = without_layers(*planned(*first))
-            arms[control] = arm(f"recipe={control}", *shared, *of_task) if removed is None else arm(*first, *removed)
+            arms[control] = arm(f"recipe={control}", *shared, *of_control) if removed is None else arm(*first, *removed)
         else:
-            arms[control] = arm(f"recipe={control}", *shared, *of_task)
+            arms[control] = arm(f"recipe={control}", *shared, *of_control)
     arms |= {name: arm(f"recipe={name}", *shared, *terms, *of_task) for name in grid.recipes}
     arms |= {name: arm(*shared, *overrides, *of_task) for name, overrides in grid.arms.items()}
     if grid.baseline not in arms:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,6 +16,7 @@ from kdfeatures.config.hydra_errors import explained
 from kdfeatures.config.paths import NOWHERE, conf_dir
 from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError, nearest
+from kdfeatures.runs.config_diff import flat
 from kdfeatures.runs.stage_configs import merged
 
 
@@ -34,7 +36,7 @@ def composed(
         choices: {group: name of a file of conf/GROUP}, and plain options that others refer to, such as seed; None
             leaves a group out.
         values: nested options that replace those of the files.
-        overrides: in the words of the command line, such as "cache=auto".
+        overrides: in the words of the command line, such as "cache=auto"; of no option that `values` has.
 
     Raises:
         UserError: one line, with the nearest name, for a file, an option or an override that is unknown.
@@ -49,6 +51,7 @@ def composed(
     check_seed(config["seed"])
     check_allow_targets(config["allow_targets"], given=True)  # all files are the package's
     _check_known(values, config)
+    _check_said_once(overrides, values)
     return merged(config, values)
 
 
@@ -84,6 +87,20 @@ def _check_known(values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
                     raise UserError(
                         f"unknown option {name}.{key}{nearest(key, config[name])}; known: {', '.join(config[name])}."
                     )
+
+
+def _check_said_once(overrides: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Raise UserError for an override of an option that an argument of the call gives, which would win unseen."""
+    given = flat(values)
+    parser = OverridesParser.create()
+    for override in overrides:
+        parsed = parser.parse_override(override)
+        name = parsed.key_or_group
+        if parsed.package is None and name in given:
+            raise UserError(
+                f"overrides has {override}, but {name} is what the argument '{name.partition('.')[0]}' says, "
+                f"{given[name]}, by default or as you gave it; say it there."
+            )
 
 
 def quoted(path: str) -> str:

@@ -64,7 +64,11 @@ class TaskData:
         if data.held_out is not None:
             train = task.splits["train"]
             remaining, held_out = hold_out(
-                split_of(raw, task, "train"), data.held_out, DATA_SEED, stratify=class_column(task)
+                split_of(raw, task, "train"),
+                data.held_out,
+                DATA_SEED,
+                stratify=class_column(task),
+                together=task_type(task).kept_together(task),
             )
             splits = {**task.splits, SELECTION: SELECTION}
             if splits.get(VALIDATION) not in raw:
@@ -129,7 +133,14 @@ class TaskData:
             pool = self._identified(read_pool(data.pool, self.task, ids), POOL)
             parts[POOL] = self._located(pool, POOL)
         if augment is not None:
-            parts[AUGMENTED] = without_labels(self._encoded(augment(chosen, self.task.text), AUGMENTED))
+            copies = augment(chosen, self.task.text)
+            if not len(copies):
+                raise UserError(
+                    "augmentation altered no word of the training examples: what shall replace them, "
+                    "augmentation.vectors or augmentation.mlm, knows none of their words; choose another, or "
+                    "augmentation=off."
+                )
+            parts[AUGMENTED] = without_labels(self._encoded(copies, AUGMENTED))
         if self.others and self.task.kind == "tokens":
             parts = {name: comparable_words(part, list(self.others)) for name, part in parts.items()}
         return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,14 @@ def subset(dataset: Dataset, examples: int | None, seed: int, *, stratify: str |
     return dataset.select(_chosen(dataset, examples, seed, stratify))
 
 
-def hold_out(dataset: Dataset, share: float, seed: int, *, stratify: str | None = None) -> tuple[Dataset, Dataset]:
+def hold_out(
+    dataset: Dataset, share: float, seed: int, *, stratify: str | None = None, together: str | None = None
+) -> tuple[Dataset, Dataset]:
     """Return the dataset without a random `share` of its rows, and these rows; stratify as for `subset`.
 
-    Raises UserError for a share outside (0, 1), and where it leaves no row on either side.
+    together: a column whose rows of one value stay on one side, such as a query with all its candidates: as many of
+    these as come nearest to the share. Raises UserError for a share outside (0, 1), and where it leaves no row on
+    either side.
     """
     count = round(share * len(dataset)) if 0 < share < 1 else 0
     if not 0 < count < len(dataset):
@@ -35,8 +40,25 @@ def hold_out(dataset: Dataset, share: float, seed: int, *, stratify: str | None 
             f"data.held_out={share} of {len(dataset)} training examples leaves nothing to train or to score on; give a "
             "share between 0 and 1, such as 0.1."
         )
-    held_out = _chosen(dataset, count, seed, stratify)
+    if together is None:
+        held_out = _chosen(dataset, count, seed, stratify)
+    else:
+        held_out = _whole_groups(dataset[together][:], count, seed)
+        if not 0 < len(held_out) < len(dataset):
+            raise UserError(
+                f"data.held_out={share} cannot be drawn: rows of one '{together}' stay together, and the training "
+                "examples have too few of them; give a validation file instead."
+            )
     return dataset.select(np.setdiff1d(np.arange(len(dataset)), held_out)), dataset.select(held_out)
+
+
+def _whole_groups(values: Sequence[str], count: int, seed: int) -> np.ndarray:
+    """Return, in their order, the rows of groups drawn at random until they are about `count` rows."""
+    _, group_of, sizes = np.unique(np.asarray(values, dtype=object), return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    ends = np.cumsum(sizes[drawn])
+    taken = drawn[: int(np.abs(ends - count).argmin()) + 1]
+    return np.flatnonzero(np.isin(group_of, taken))
 
 
 def sample(dataset: Dataset, count: int, seed: int) -> Dataset:

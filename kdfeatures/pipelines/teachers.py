@@ -21,6 +21,7 @@ from kdfeatures.models.teachers import check_teacher
 from kdfeatures.pipelines.prepare import DistillationSetup
 from kdfeatures.pipelines.scores import cached_logits, predict_splits, scores_of
 from kdfeatures.runs.results import describe_model, describe_outputs
+from kdfeatures.tasks.registry import task_type
 from kdfeatures.tokenization.teacher_columns import of_teacher, without_teachers
 from kdfeatures.training.calibration import fit_heads, fit_maps, fit_pca
 from kdfeatures.training.distributed import is_first
@@ -159,6 +160,7 @@ def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> d
     if len(entries) == 1:
         return {"teacher": entries[DEFAULT_TEACHER]}
     shares = setup.objective.shares
+    splits = setup.reported if task_type(setup.task).answers_are_logits else ()
     joint = {
         split: averaged(
             torch.stack([torch.from_numpy(logits_of_teachers[name][split]) for name in shares]),
@@ -166,7 +168,7 @@ def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> d
             temperature=1.0,
             independent=setup.task.outputs == "labels",
         ).numpy()
-        for split in setup.reported
+        for split in splits
     }
     return {
         "teacher": entries[DEFAULT_TEACHER],
@@ -181,7 +183,7 @@ def describe_teachers(setup: DistillationSetup, logits_of_teachers: Logits) -> d
             | entry
             for name, entry in entries.items()
         ],
-        "ensemble": scores_of(joint, setup.reported, setup.task),
+        "ensemble": scores_of(joint, {split: setup.reported[split] for split in splits}, setup.task),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -45,9 +46,9 @@ class Arm:
         """Return the student's logits on a split, (seeds, examples, C)."""
         return np.stack([_arrays(self.folders[seed])[split] for seed in seeds])
 
-    def labels(self, split: str) -> np.ndarray:
-        """Return the labels of a split, (examples,). Raises UserError for a run that did not keep them."""
-        folder = next(iter(self.folders.values()))
+    def labels(self, split: str, seed: int) -> np.ndarray:
+        """Return the labels that a run was held against, (examples,). Raises UserError for one that kept none."""
+        folder = self.folders[seed]
         arrays = _arrays(folder)
         if f"labels/{split}" not in arrays:
             raise UserError(f"{folder}/logits.npz has no labels of {split}; run it anew with this version.")
@@ -134,5 +135,11 @@ def _briefly_named(arms: list[Arm]) -> list[Arm]:
 
 
 def _arrays(folder: Path) -> Mapping[str, np.ndarray]:
-    with np.load(folder / "logits.npz") as stored:
-        return dict(stored)
+    try:
+        with np.load(folder / "logits.npz") as stored:
+            return dict(stored)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UserError(
+            f"{folder}/logits.npz is not there or damaged, but runs are compared example by example; run it anew, or "
+            "move the folder elsewhere."
+        ) from error

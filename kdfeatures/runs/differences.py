@@ -75,6 +75,15 @@ def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: 
             f"{arm.name} (seeds {sorted(arm.runs)}) and {baseline.name} (seeds {sorted(baseline.runs)}) share no seed; "
             "run both with the same ones."
         )
+    labels = arm.labels(split, seeds[0])
+    for side, run in ((side, run) for side in (arm, baseline) for run in seeds):
+        other = side.labels(split, run)
+        if other.shape != labels.shape or not np.array_equal(other, labels, equal_nan=labels.dtype.kind == "f"):
+            raise UserError(
+                f"{arm.folders[seeds[0]]} and {side.folders[run]} were scored on {split} examples of other labels, or "
+                "in another order, or have their classes in another order (task.labels); compare runs of the same data "
+                "and task."
+            )
     task = Task.from_config(next(iter(arm.runs.values()))["config"]["task"])
     of_arm, of_baseline = (
         np.stack([task.predictions_from_logits(logits) for logits in side.logits(split, seeds)])
@@ -82,7 +91,7 @@ def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: 
     )
     main_score = task_type(task).main_score(task)
     assert main_score is not None  # find_arms leaves out others
-    return seeds_resamples(main_score, of_arm, of_baseline, arm.labels(split), resamples=resamples, seed=seed)
+    return seeds_resamples(main_score, of_arm, of_baseline, labels, resamples=resamples, seed=seed)
 
 
 def spread(scores: Sequence[float]) -> float | None:

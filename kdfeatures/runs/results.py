@@ -20,7 +20,8 @@ Schema 1; metrics are fractions (0.913, not 91.3), but for the perplexity; missi
                       splits for which none are stored have no metrics
     teachers          of a run with several, the main one included: {name, share, shuffled, permuted, mapping} and the
                       entries of `teacher`; share of the averaged distribution. What stands outside (mapping, teacher,
-                      retained) is the main one's. ensemble: {split: {metric: value}} of the averaged distribution
+                      retained) is the main one's. ensemble: {split: {metric: value}} of the averaged distribution,
+                      {} where answers are no logits
     retained          student metric / teacher metric; null without either, or where the teacher has 0 or less
     examples          {split: how many the metrics are of}
     truncated         {split: {cut, of}}: how many texts of how many were longer than data.max_length, and were cut

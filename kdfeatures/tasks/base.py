@@ -34,6 +34,7 @@ class TaskType(ABC):
     learns_labels whether a model can be fine-tuned by its labels here
     takes_pool  whether further texts without labels can stand beside the training examples
     label_names what a batch calls its labels
+    answers_are_logits  whether those of several teachers can be averaged
     columns_of_classes  whether a column of outputs is a class with a name
 
     `answers` are what is kept of a model's outputs on a split: an array with one row for each label that is scored,
@@ -53,6 +54,7 @@ class TaskType(ABC):
     takes_pool: ClassVar[bool] = False
     columns_of_classes: ClassVar[bool] = True
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
+    answers_are_logits: ClassVar[bool] = True
 
     def problem_type(self, task: Task) -> str | None:
         """Return what transformers calls the loss that a head for this task is trained with; None if it has no say."""
@@ -80,6 +82,10 @@ class TaskType(ABC):
 
     def uncacheable(self, task: Task) -> str | None:
         """Return why a teacher's features for an example cannot be kept, and what to do; None where they can."""
+        return None
+
+    def kept_together(self, task: Task) -> str | None:
+        """Return the column whose rows of one value are not to be parted when some are held out; None for no such."""
         return None
 
     def with_labels(self, dataset: Dataset, task: Task) -> Dataset:

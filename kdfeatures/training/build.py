@@ -69,6 +69,16 @@ def make_trainer(
             f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
             "set trainer.eval_strategy=no."
         )
+    if arguments.label_smoothing_factor and not isinstance(model, Distiller):
+        if task.outputs != "classes" or loss is not None:
+            why = (
+                "with class_weights"
+                if task.outputs == "classes"
+                else f"on task {task.name}, whose outputs are no classes"
+            )
+            raise UserError(
+                f"trainer.label_smoothing_factor={arguments.label_smoothing_factor} has no effect {why}; leave it out."
+            )
     kind = task_type(task)
     student = model.student if isinstance(model, Distiller) else model
     assert isinstance(student, PreTrainedModel)

@@ -173,6 +173,12 @@ def test_a_task_and_a_regime_by_name_make_their_own_teacher(tmp_path):
         ({"trainer": {"learning_rat": 1}}, "learning_rat"),
         ({"overrides": "cache=auto"}, "must be a list"),
         ({"overrides": ["studnt.layers=3"]}, "unknown option studnt.layers; did you mean 'student'"),
+        ({"overrides": ["split=selection"]}, "has split=selection, but split is what the argument 'split' says"),
+        (
+            {"student": kd.StudentSpec(layers=1), "overrides": ["student.layers=2"]},
+            "overrides has student.layers=2, but student.layers is what the argument 'student' says, 1",
+        ),
+        ({"trainer": {"max_steps": 1}, "overrides": ["trainer.max_steps=3"]}, "argument 'trainer' says, 1"),
         ({"dataset": {"dev": None}}, "dataset=dev is no split of the task"),
         ({"dataset": {"train": [1]}}, r"dataset\['train'\].*must be a datasets.Dataset, but is list"),
         ({"data_path": "here"}, "has no effect beside dataset"),

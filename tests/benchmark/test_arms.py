@@ -51,6 +51,17 @@ def test_arms_of_ones_own_and_of_one_task(settings):
     assert all("data.max_length=16" in overrides for overrides in found.values())
 
 
+def test_a_term_of_one_task_is_not_of_the_controls(settings):
+    weigh = "losses.hidden.weight=0.5"
+    found = arms_of(settings(f"+per_task.agreement=['{weigh}','data.max_length=16']"), "agreement", None)
+    assert [arm for arm, overrides in found.items() if weigh in overrides] == [
+        "logits",
+        "tinybert_joint, other texts",
+        "tinybert_joint",
+    ]
+    assert all("data.max_length=16" in overrides for overrides in found.values())
+
+
 @pytest.mark.parametrize("recipe", ["tinybert_joint", "minilmv2_joint", "tinybert", "minilmv2", "mobilebert"])
 def test_on_other_texts_every_term_on_layers_and_no_other_has_that_teacher(settings, recipe):
     found = arms_of(settings(f"recipes=[{recipe}]"), "agreement", None)

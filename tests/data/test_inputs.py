@@ -5,7 +5,9 @@ from datasets import Dataset, DatasetDict
 from support.shared_data import glue_task
 
 from kdfeatures.data.inputs import TaskData
+from kdfeatures.data.settings import DataSettings
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.errors import UserError
 
 MNLI = glue_task("mnli")
 
@@ -38,3 +40,9 @@ def test_a_task_without_second_split_reports_one():
     task = dataclasses.replace(MNLI, splits={"validation": "validation_matched"})
     one = dataclasses.replace(data("validation_matched", "validation_mismatched"), task=task)
     assert list(one.reported("validation")) == ["validation"]
+
+
+def test_augmentation_that_knows_no_word_is_one_line():
+    inputs = data("train")
+    with pytest.raises(UserError, match="augmentation altered no word of the training examples"):
+        inputs.train(DataSettings(), 0, lambda rows, columns: rows.select([]))

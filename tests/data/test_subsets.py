@@ -89,3 +89,22 @@ def test_hidden_scores_become_nan():
     assert np.isnan(labels).sum() == 2
     kept = ~np.isnan(labels)
     assert (labels[kept] == np.array(dataset["labels"][:])[kept]).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_rows_that_belong_together_are_held_out_together(share):
+    queries = np.random.default_rng(1).permutation([f"q{n}" for n in range(20) for _ in range(5)]).tolist()
+    dataset = Dataset.from_dict({"query": queries, "row": list(range(100))})
+    remaining, held_out = hold_out(dataset, share, 0, together="query")
+    assert not set(remaining["query"][:]) & set(held_out["query"][:])
+    assert len(held_out) == 100 * share and sorted([*remaining["row"], *held_out["row"]]) == list(range(100))
+    assert (
+        held_out["row"][:] == sorted(held_out["row"][:]) == hold_out(dataset, share, 0, together="query")[1]["row"][:]
+    )
+    assert held_out["row"][:] != hold_out(dataset, share, 1, together="query")[1]["row"][:]
+
+
+def test_one_group_cannot_be_parted():
+    dataset = Dataset.from_dict({"query": ["q"] * 10})
+    with pytest.raises(UserError, match="data.held_out=0.5 cannot be drawn: rows of one 'query' stay together"):
+        hold_out(dataset, 0.5, 0, together="query")

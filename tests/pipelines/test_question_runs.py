@@ -46,6 +46,12 @@ def test_labels_soft_labels_and_few_of_them(runs):
     assert results["student"]["metrics"]["validation"]["f1"] > 0.85
 
 
+def test_answers_of_two_teachers_are_no_logits_to_average(runs):
+    other = f"+teachers.other={{path: {runs.folder / 'teacher'}}}"
+    results = runs.distil("of_two", "recipe=logits", other, "trainer.max_steps=1")
+    assert results["ensemble"] == {} and results["teachers"][1]["metrics"] == results["teacher"]["metrics"]
+
+
 def test_hidden_answers_get_predictions(runs):
     rows = [json.loads(line) for line in (runs.folder / "validation.jsonl").read_text().splitlines()]
     asked = runs.folder / "asked.jsonl"

@@ -1,11 +1,15 @@
 """The Trainer of a run: how many threads it takes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.runs_for_tests import small_dataset, small_distiller
 from support.tiny import tiny_classifier
 
 from kdfeatures.data.synthetic import tokenizer
+from kdfeatures.errors import UserError
+from kdfeatures.losses import HardLabel
 from kdfeatures.runtime import threads
 from kdfeatures.tasks.task import Task
 from kdfeatures.training.arguments import TrainerSettings
@@ -64,3 +68,20 @@ def test_a_step_is_counted_by_the_tokens_of_a_batch_and_by_all_models(tmp_path, 
     mean = sum(len(ids) for ids in examples["input_ids"]) / len(examples)
     tokens = tokens_per_batch or 16 * mean
     assert counted == [pytest.approx(tokens * (3 * student + teacher))]
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        (TASK, HardLabel(class_weights=[1.0, 2.0])),
+        (replace(TASK, labels=(), metrics=("pearson",)), None),
+        (replace(TASK, kind="multilabel", metrics=("f1_micro",)), None),
+    ],
+    ids=["weights", "scores", "labels"],
+)
+def test_smoothing_that_nothing_reads_is_refused(tmp_path, task, loss):
+    settings = TrainerSettings(PLAIN | {"label_smoothing_factor": 0.5})
+    arguments = settings.training_arguments(tmp_path, metric="accuracy", seed=1, find_unused_parameters=False)
+    with pytest.raises(UserError, match="trainer.label_smoothing_factor=0.5 has no effect"):
+        make_trainer(tiny_classifier(), arguments, settings, task, tokenizer(), small_dataset(), None, loss=loss)
+    make_trainer(tiny_classifier(), arguments, settings, TASK, tokenizer(), small_dataset(), None)

@@ -64,6 +64,7 @@ class MaskedTextTask(PlainTextTask):
     remedy = "Give one that has, or take terms that read no outputs, such as recipe=tinybert_general."
     scores = True
     over_vocabulary = True
+    answers_are_logits = False
 
     def uncacheable(self, task: Task) -> str | None:
         if task.text_reading.masked_once:

@@ -109,6 +109,12 @@ def _of_list(given: Any, row: int, task: Task, split: str) -> list[float]:
             wrong = f"row {row} of split '{split}' has the label {part!r}; task '{task.name}' takes {classes(task)}"
             separators = "" if task.separator is not None or not isinstance(part, str) else _separator_hint(part, task)
             raise UserError(f"{wrong}{separators or nearest(str(part), task.labels)}")
+        if values[class_id] and not isinstance(part, str):
+            raise UserError(
+                f"row {row} of split '{split}' has the labels {given!r}, in which {part!r} comes twice; a list holds "
+                f"the ids or names of the labels that are true, of {classes(task)}; for 0 or 1 of each label give each "
+                "a column of its own"
+            )
         values[class_id] = 1.0
     return values
 

@@ -50,11 +50,15 @@ class QuestionTask(TaskType):
     untrained = "was never fine-tuned for question answering"
     per_token = True
     columns_of_classes = False
+    answers_are_logits = False
     label_names = ("start_positions", "end_positions")
     cuts = False
 
     def uncacheable(self, task: Task) -> str | None:
         return "of question answering start and end logits are not kept; use cache=off, or terms that read no outputs"
+
+    def kept_together(self, task: Task) -> str | None:
+        return task.text[1]  # the contexts, which several questions may share
 
     def checked(self, dataset: Dataset, task: Task, split: str) -> Dataset:
         """Raises UserError for answers that are not where they say."""

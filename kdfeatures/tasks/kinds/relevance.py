@@ -33,6 +33,9 @@ class RelevanceTask(SequenceTask):
     pipeline = "text-ranking"
     metrics = ranking.METRICS
 
+    def kept_together(self, task: Task) -> str | None:
+        return task.text[0] if len(task.text) == 2 else None
+
     def problem_type(self, task: Task) -> str | None:
         return "regression" if task.loss == MSE else "multi_label_classification"
 

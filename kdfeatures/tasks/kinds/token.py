@@ -142,7 +142,9 @@ class TokenTask(TaskType):
         return logits[real][labels != IGNORE_INDEX]
 
     def no_better(self, answers: np.ndarray, dataset: Dataset, task: Task) -> str | None:
-        return no_better_than_one_class(task.predictions_from_logits(answers), self.labels(dataset), task)
+        truth = self.labels(dataset)
+        known = truth != UNKNOWN_LABEL if (truth != UNKNOWN_LABEL).any() else ...
+        return no_better_than_one_class(task.predictions_from_logits(answers[known]), truth[known], task)
 
     def uncut(self, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, task: Task) -> list[list[int]]:
         (column,) = task.text

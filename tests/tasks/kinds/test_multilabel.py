@@ -159,3 +159,9 @@ def test_a_model_that_was_trained_for_one_class_is_refused(trained_as, is_taken)
         return
     with pytest.raises(UserError, match="the teacher x has the problem_type single_label_classification"):
         KIND.columns(config, TASK, force=False, **arguments)
+
+
+def test_zeros_and_ones_for_each_label_are_not_ids():
+    with pytest.raises(UserError, match=r"row 1 .* has the labels \[0, 1, 0\], in which 0 comes twice; a list holds"):
+        checked([[0, 1, 2], [0, 1, 0], [1]])
+    assert given(checked([["person", "person"], [], []]))[0] == [1, 0, 0]
