@@ -196,9 +196,9 @@ def test_a_task_that_contradicts_its_kind_is_refused(change, told):
 
 
 def test_whether_a_tagger_is_better_than_one_class_is_asked_of_known_words_alone():
-    rows = [SENTENCE | {"tags": ["B-PER", -1, "O", "O", -1]}]
-    dataset = encoded(rows)
-    classes = [TAGS.index("B-PER"), 0, TAGS.index("O"), TAGS.index("O"), 0]
+    person, outside = TAGS.index("B-PER"), TAGS.index("O")
+    dataset = encoded([SENTENCE | {"tags": [person, -1, outside, outside, -1]}])
+    classes = [person, 0, outside, outside, 0]
     right = np.eye(len(TAGS), dtype=np.float32)[classes]
     assert KIND.no_better(right, dataset, TASK) is None
     assert KIND.no_better(right[[2] * 5], dataset, TASK) is not None
