@@ -28,6 +28,7 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
     high, drawn: over the seeds that both have, None without. minutes: of the median run.
     """
     arms = {(unit.task, unit.arm): finished_arm(unit) for unit in units}
+    taught = _taught_by_the_given(arms)
     rows = []
     for unit in units:
         arm, other = arms[unit.task, unit.arm], arms[unit.task, baseline]
@@ -35,7 +36,8 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
             continue
         scores = {seed: _score(run) for seed, run in arm.runs.items()}
         first_run = next(iter(arm.runs.values()))
-        teacher = None if first_run["teacher"] is None else _score(first_run, of="teacher")
+        of_teacher = taught.get(unit.task, first_run)
+        teacher = None if of_teacher["teacher"] is None else _score(of_teacher, of="teacher")
         row = {
             "task": unit.task,
             "arm": unit.arm,
@@ -48,7 +50,7 @@ def rows_of(units: Sequence[ArmSchedule], *, baseline: str, resamples: int) -> l
             "std": spread(list(scores.values())),
             "metrics": _metrics(list(arm.runs.values())),
             "teacher": teacher,
-            "teacher_metrics": None if teacher is None else _metrics([first_run], of="teacher"),
+            "teacher_metrics": None if teacher is None else _metrics([of_teacher], of="teacher"),
             "retained": _retained(float(np.mean(list(scores.values()))), teacher),
             "minutes": float(np.median([run["seconds"]["total"] for run in arm.runs.values()])) / 60,
             "devices": sorted({run["device"] for run in arm.runs.values()}),
@@ -98,6 +100,17 @@ def finished_arm(unit: ArmSchedule) -> Arm:
     finished = [cell for cell in unit.chosen if cell.is_finished]
     runs = {cell.seed: cell.results() for cell in finished}
     return Arm(unit.arm, unit.task, runs, {cell.seed: cell.folder for cell in finished})
+
+
+def _taught_by_the_given(arms: Mapping[tuple[str, str], Arm]) -> dict[str, Mapping[str, Any]]:
+    """Return a run of each task whose teacher is the one that was given, and not the student of an earlier stage."""
+    runs = ((task, run) for (task, _), arm in arms.items() for run in arm.runs.values())
+    given = ((task, run) for task, run in runs if run["teacher"] and not _is_own_student(run))
+    return {task: run for task, run in reversed(list(given))}
+
+
+def _is_own_student(run: Mapping[str, Any]) -> bool:
+    return any(stage.get("born_again") for stage in (run["config"].get("stages") or {}).values())
 
 
 def _exported(unit: ArmSchedule, row: Mapping[str, Any]) -> list[dict[str, Any]]:

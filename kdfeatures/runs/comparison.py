@@ -101,12 +101,17 @@ def _text(task: str, rows: Sequence[ArmDifference]) -> str:
             {
                 "arm": row.arm,
                 row.metric: f"{100 * row.mean:.1f}{spread}",
-                "seeds": str(row.seeds),
+                "seeds": seeds_of(row),
                 "retained": "" if row.retained is None else f"{100 * row.retained:.1f}%",
                 "difference [95% interval]": "baseline" if row.is_baseline else interval,
             }
         )
     return f"## {task}\n\n{markdown(lines)}\n\n{_verdict(rows)}"
+
+
+def seeds_of(row: ArmDifference) -> str:
+    """Return how many seeds an arm has, and of how many the difference is where those are fewer."""
+    return str(row.seeds) if row.shared_seeds == row.seeds else f"{row.seeds} ({row.shared_seeds} compared)"
 
 
 def _verdict(rows: Sequence[ArmDifference]) -> str:

@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from kdfeatures.distillation.distiller import Distiller
 from kdfeatures.errors import UserError
@@ -65,9 +66,10 @@ def make_trainer(
     with None, or weights that are all alike, it is the model's own.
     """
     if validation is None and arguments.eval_strategy != "no":
+        strategy = IntervalStrategy(arguments.eval_strategy).value
         raise UserError(
-            f"trainer.eval_strategy={arguments.eval_strategy} needs a validation split, but task {task.name} has none; "
-            "set trainer.eval_strategy=no."
+            f"trainer.eval_strategy={strategy} needs a validation split, but task {task.name} has none; set "
+            "trainer.eval_strategy=no."
         )
     if arguments.label_smoothing_factor and not isinstance(model, Distiller):
         if task.outputs != "classes" or loss is not None:

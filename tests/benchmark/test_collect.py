@@ -123,7 +123,7 @@ def test_a_share_of_nothing_is_zero_and_a_share_of_less_is_none(units):
         cell.found["student"]["metrics"]["validation"]["accuracy"] = 0.0
     rows = rows_of(units[:2], baseline="hard", resamples=10)
     assert rows[1]["retained"] == 0.0 and details(rows)[1]["retained"] == "0.0%"
-    for cell in units[1].chosen:
+    for cell in (*units[0].chosen, *units[1].chosen):
         cell.found["teacher"]["metrics"]["validation"]["accuracy"] = -0.02
     rows = rows_of(units[:2], baseline="hard", resamples=10)
     assert rows[1]["retained"] is None and details(rows)[1]["retained"] == ""
@@ -204,3 +204,14 @@ def test_the_csv_has_every_figure_as_a_number(units):
     assert [latency[name] for name in ("mean", "low", "high")] == ["0.25", "0.2", "0.3"]
     mean = found["mean", "features", "score"]
     assert float(mean["gain"]) == pytest.approx(0.13) and float(mean["low"]) < 0.13 < float(mean["high"])
+
+
+def test_a_student_of_an_earlier_student_is_held_against_the_teacher_that_was_given(units):
+    for cell in units[1].chosen:  # whose teacher, at the end, is its own last generation
+        cell.found["config"] = {"task": TASK, "stages": {"generation_2": {"born_again": True}}}
+        cell.found["teacher"] = {"metrics": {"validation": {"accuracy": 0.5}}}
+    rows = {(row["task"], row["arm"]): row for row in rows_of(units, baseline="hard", resamples=50)}
+    assert rows["cola", "features"]["teacher"] == 0.9
+    assert rows["cola", "features"]["retained"] == pytest.approx(0.82 / 0.9)
+    first = summary(list(rows.values()), means_of(list(rows.values())), "hard").splitlines()[2]
+    assert "90.0" in first and "50.0" not in first

@@ -82,3 +82,11 @@ def test_answers_that_are_lost_are_one_line(tmp_path, damaged):
     with pytest.raises(UserError, match="logits.npz is not there or damaged"):
         compare_runs(tmp_path, baseline="one-1")
     assert json.loads((path.parent / "results.json").read_text())["files"]
+
+
+def test_it_is_said_of_how_many_seeds_a_difference_is(tmp_path):
+    for name, seeds in (("one", (1, 2)), ("two", (2, 3))):
+        for seed in seeds:
+            run(tmp_path, name, ANSWERS, LABELS, seed=seed)
+    compared = str(compare_runs(tmp_path))
+    assert "| 2 (1 compared) |" in " ".join(compared.split()) and "one seed says nothing of others" in compared

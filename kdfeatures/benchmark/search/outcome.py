@@ -13,6 +13,9 @@ from kdfeatures.benchmark.search.trials import OVERRIDES, PROBLEM, SECONDS
 from kdfeatures.errors import UserError
 from kdfeatures.runs.results import markdown
 
+UNSEEN = "by a teacher that has not seen these"
+SEEN = "by a teacher that was trained on these, too, which favours terms that follow it closely"
+
 if TYPE_CHECKING:
     from optuna import Study
 
@@ -54,12 +57,16 @@ class Outcome:
         minutes = sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials) / 60
         return cls(best.number, study.best_value, best.user_attrs[OVERRIDES], counts, importance, minutes)
 
-    def text(self, task: str, held_out: str, command: str) -> str:
-        """Return the outcome as Markdown. held_out: the examples that trials were scored on; command: of the best."""
+    def text(self, task: str, held_out: str, command: str, *, has_seen: bool = False) -> str:
+        """Return the outcome as Markdown.
+
+        held_out: the examples that trials were scored on. command: of the best. has_seen: whether the trials' teacher
+        was trained on these examples, too.
+        """
         kinds = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)
         lines = [
             f"Search on {task}: {sum(self.counts.values())} trials ({kinds}; {self.minutes:.1f} minutes), scored on "
-            f"{held_out}, by a teacher that has not seen these. The best, trial {self.number}, has "
+            f"{held_out}, {SEEN if has_seen else UNSEEN}. The best, trial {self.number}, has "
             f"{100 * self.score:.1f} there, which is too good, as the best of many is; what it is worth says the row "
             "`search` of table.md, of fresh students on all training examples.",
             "",

@@ -71,7 +71,8 @@ def run(cfg: DictConfig, output_dir: Path) -> dict[str, Any]:
     report = Report(units, settings, cfg, output_dir)
     broken = run_all(units, report)
     command = _command(task, settings, arm)
-    text = outcome.text(task, f"{100 * settings.grid.held_out:g}% of the training examples", command)
+    held_out = f"{100 * settings.grid.held_out:g}% of the training examples"
+    text = outcome.text(task, held_out, command, has_seen=teachers.of_trials.has_seen)
     write_whole(output_dir / "trials.csv", trials_csv(trials.study))
     write_whole(output_dir / "search.md", f"{text}\n")
     if outcome.importance:

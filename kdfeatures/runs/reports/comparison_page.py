@@ -62,6 +62,8 @@ def _table(rows: Sequence[ArmDifference], by_arm: Mapping[tuple[str, str], Arm],
         spread = f" ± {100 * row.std:.1f}" if row.std is not None else ""
         arm = by_arm.get((row.task, row.arm))
         interval = f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+        if row.shared_seeds != row.seeds:
+            interval += f" over {row.shared_seeds} of the seeds"
         lines.append(
             {
                 "arm": row.arm,

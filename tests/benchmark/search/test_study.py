@@ -90,6 +90,12 @@ def test_the_outcome_is_the_best_trial_that_went_to_its_end(tmp_path):
     assert outcome.counts == {"complete": 5, "pruned": 1, "failed": 0} and outcome.minutes == 2.5
     assert outcome.importance["rate"] > outcome.importance["map"]
     assert sum(outcome.importance.values()) == pytest.approx(1)
+    for seen in (False, True):
+        text = outcome.text("mrpc", "10% of the training examples", "kdfeatures distill", has_seen=seen)
+        assert ("by a teacher that has not seen these." in text, "was trained on these, too" in text) == (
+            not seen,
+            seen,
+        )
     lines = trials_csv(study).splitlines()
     assert lines[0] == "trial,state,score,epochs,seconds,rate,map,problem"
     assert lines[6].startswith("5,pruned,1.0,2,,")
