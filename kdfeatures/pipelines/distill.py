@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import IterableDataset
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 
 from kdfeatures.cache import (
     DECODER_STATES,
@@ -59,7 +59,7 @@ from kdfeatures.runs.run_results import RunResults
 from kdfeatures.runs.stage_configs import merged
 from kdfeatures.tokenization.both_collator import BothCollator
 from kdfeatures.tokenization.teacher_columns import of_teacher
-from kdfeatures.training.build import make_trainer, train
+from kdfeatures.training.build import STATE, make_trainer, train
 from kdfeatures.training.calibration import heads_of
 from kdfeatures.training.callbacks import AfterEpochs, maps_of
 from kdfeatures.training.distributed import is_first
@@ -91,7 +91,7 @@ def run_distillation(
     checkpoint = open_output(output_dir, settings.output.existing, settings.record)
     finished = finished_results(output_dir, settings.output.existing, settings.record)
     if finished is None:
-        results = _run(settings, output_dir, checkpoint, on_epoch)
+        results = _run(settings, output_dir, checkpoint, None if on_epoch is None else partial(_in_epochs, on_epoch))
     else:
         results = RunResults.from_dict(finished)
     written = None if results is None else results.as_dict()
@@ -107,7 +107,7 @@ def _run(
     settings: DistillSettings,
     output_dir: Path,
     checkpoint: str | None,
-    on_epoch: Callable[[int, float], None] | None,
+    on_epoch: Callable[[float, float], None] | None,
 ) -> RunResults | None:
     plan_stages(settings, output_dir)
     if settings.stages[0].recipe == AUTO:
@@ -147,7 +147,7 @@ def distill_stage(
     existing: str,
     earlier: Sequence[Path] = (),
     begin: Callable[[], None] | None = None,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[float, float], None] | None = None,
 ) -> RunResults | None:
     """Train a student in `output_dir`, from a checkpoint there if there is one, and write its results.
 
@@ -212,7 +212,11 @@ def distill_stage(
     return results
 
 
-def _tell_score(setup: DistillationSetup, split: str, on_epoch: Callable[[int, float], None], epoch: int) -> None:
+def _in_epochs(on_epoch: Callable[[int, float], None], epochs: float, score: float) -> None:
+    on_epoch(math.ceil(epochs - 1e-6), score)
+
+
+def _tell_score(setup: DistillationSetup, split: str, on_epoch: Callable[[float, float], None], epochs: float) -> None:
     task, reported = setup.task, {split: setup.reported[split]}
     assert task.main_metric is not None  # as of all tasks with labels
     batch_size = setup.arguments.per_device_eval_batch_size
@@ -220,7 +224,7 @@ def _tell_score(setup: DistillationSetup, split: str, on_epoch: Callable[[int, f
         task, setup.student, reported, setup.tokenizer, None, batch_size=batch_size, title="student"
     )
     setup.student.train()
-    on_epoch(epoch, scores_of(logits, reported, task)[split][task.main_metric])
+    on_epoch(epochs, scores_of(logits, reported, task)[split][task.main_metric])
 
 
 def _examples(setup: DistillationSetup, trainer: Trainer) -> int:
@@ -292,7 +296,7 @@ def _add_first_batch(report: dict[str, Any], measured: dict[str, Any]) -> None:
 
 
 def _run_stages(
-    settings: DistillSettings, output_dir: Path, on_epoch: Callable[[int, float], None] | None
+    settings: DistillSettings, output_dir: Path, on_epoch: Callable[[float, float], None] | None
 ) -> RunResults | None:
     finished: list[Path] = []
     results_by_stage: list[RunResults | None] = []
@@ -317,7 +321,7 @@ def _run_stages(
                 existing=existing,
                 earlier=earlier,
                 begin=None if finished else partial(begin_run, output_dir, existing, settings.record),
-                on_epoch=_after(settings.stages[:-1], on_epoch) if number == len(settings.stages) else None,
+                on_epoch=_after(finished, on_epoch) if number == len(settings.stages) else None,
             )
         )
         finished.append(folder)
@@ -327,13 +331,14 @@ def _run_stages(
 
 
 def _after(
-    stages: Sequence[StageSettings], on_epoch: Callable[[int, float], None] | None
-) -> Callable[[int, float], None] | None:
-    """Return on_epoch for the stage after these, counting their epochs too."""
+    stages: Sequence[Path], on_epoch: Callable[[float, float], None] | None
+) -> Callable[[float, float], None] | None:
+    """Return on_epoch for the stage after those in these folders, counting the parts of epochs that they took, too."""
     if on_epoch is None:
         return None
-    before = sum(math.ceil(stage.record["trainer"]["num_train_epochs"]) for stage in stages)
-    return lambda epoch, score: on_epoch(before + epoch, score)
+    states = [TrainerState.load_from_json(str(folder / STATE)) for folder in stages]
+    before = sum(state.epoch or 0.0 for state in states)
+    return lambda epochs, score: on_epoch(before + epochs, score)
 
 
 def _continue_from(stage: StageSettings, folder: Path) -> StageSettings:

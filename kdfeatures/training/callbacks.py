@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,13 +21,13 @@ ENTRY = "maps"  # of a log entry: {term: weights}
 
 
 class AfterEpochs(TrainerCallback):
-    """Calls `function` with the number of epochs that there have been, after each."""
+    """Calls `function` after each epoch with how many there have been; at max_steps the last one is in part."""
 
-    def __init__(self, function: Callable[[int], None]) -> None:
+    def __init__(self, function: Callable[[float], None]) -> None:
         self.function = function
 
     def on_epoch_end(self, args, state, control, **kwargs) -> None:
-        self.function(math.ceil(state.epoch - 1e-6))
+        self.function(state.epoch)
 
 
 class Screen(TrainerCallback):

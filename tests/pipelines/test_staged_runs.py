@@ -8,6 +8,9 @@ import torch
 from support.launching import kill
 
 from kdfeatures.cli.main import main
+from kdfeatures.config.compose import composed
+from kdfeatures.config.load import distill_settings
+from kdfeatures.pipelines.distill import run_distillation
 
 SHORT = {
     "tinybert": ["stages.intermediate.trainer.num_train_epochs=1", "stages.prediction.trainer.num_train_epochs=1",
@@ -120,3 +123,16 @@ def test_a_run_that_is_killed_in_its_second_stage_ends_with_the_same_student(wor
     steps = [json.loads((folder / "stages/2-prediction/trainer_state.json").read_text())["global_step"]
              for folder in (whole, killed)]  # fmt: skip
     assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(5, [1]), (10, [2]), (12, [3, 3])])  # an epoch has 10 batches
+def test_epochs_of_stages_are_those_that_were_trained(workspace, tmp_path, steps, epochs):
+    said = []
+    overrides = [
+        *workspace.task[1:], f"teacher.path={workspace.teacher}", "student.layers=1", "trainer.disable_tqdm=true",
+        *(f"+stages.{stage}.trainer.max_steps={steps}" for stage in ("intermediate", "prediction")),
+    ]  # fmt: skip
+    choices = {"task": "files", "recipe": "tinybert"}
+    settings = distill_settings(composed("distill", tmp_path, choices=choices, values={}, overrides=overrides))
+    run_distillation(settings, tmp_path, on_epoch=lambda epoch, score: said.append(epoch))
+    assert said == epochs

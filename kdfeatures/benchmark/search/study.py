@@ -54,7 +54,8 @@ def open_study(folder: Path, settings: SearchSettings, shared: Sequence[str], se
         load_if_exists=True,
     )
     plan = _plan(settings, shared, seed)
-    changed = first_difference(study.user_attrs.get(PLAN, plan), plan, lambda name: True)
+    then = study.user_attrs.get(PLAN, plan) if study.get_trials(deepcopy=False) else plan  # else it holds nothing
+    changed = first_difference(then, plan, lambda name: True)
     if changed:
         raise UserError(f"{folder} holds trials with {changed}; choose another output_dir, or delete the folder.")
     study.set_user_attr(PLAN, plan)

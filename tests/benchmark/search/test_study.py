@@ -77,6 +77,11 @@ def test_trials_of_another_search_are_not_gone_on_with(changed, shared, seed, to
         open_study(tmp_path, settings(**changed), shared, seed)
 
 
+def test_a_search_that_was_refused_before_its_first_trial_leaves_nothing_behind(tmp_path):
+    open_study(tmp_path, settings(reduction=None), ["task=rte"], 2)
+    assert make(tmp_path, 1)[0].user_attrs["plan"]["seed"] == 1
+
+
 def test_the_outcome_is_the_best_trial_that_went_to_its_end(tmp_path):
     study, made = make(tmp_path, 5)
     with next_trial(study, tmp_path, settings(), 1) as trial:
