@@ -68,3 +68,34 @@ def test_the_teacher_is_what_the_shares_are_of(page):
     assert float(teacher["mean of 5"]) == pytest.approx(
         100 * float(rows["mean", "hard", "score"]["mean"]) / float(rows["mean", "hard", "score"]["retained"]), abs=0.06
     )
+
+
+def test_what_was_tried_beside_it_is_that_of_its_rows():
+    with (ROOT / "docs" / "glue-long.csv").open(encoding="utf-8") as stream:
+        rows = {(row["task"], row["arm"], row["times_the_steps"]): row for row in csv.DictReader(stream)}
+    arms = {
+        "as in the table above": ("auto", "1"),
+        "three times the steps": ("auto", "3"),
+        "these, and copies": ("augmented", "3"),
+        "these, after MNLI": ("mnli", "3"),
+    }
+    lines = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| `auto`, seed 1"))
+    header, _, *cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : lines.index("", start)]
+    ]
+    assert [row[0] for row in cells] == list(arms)
+    shown = 0
+    for name, *row in cells:
+        table = dict(zip(header[1:], row, strict=True))
+        of_tasks = {task: rows.get((key, *arms[name])) for task, key in TASKS.items()}
+        for task, found in of_tasks.items():
+            assert table[task] == ("" if found is None else percent(found["score"])), (name, task)
+            shown += found is not None
+        whole = None not in of_tasks.values()
+        score, teacher = (
+            sum(float(found[of]) for found in of_tasks.values()) / 5 if whole else 0.0 for of in ("score", "teacher")
+        )
+        assert table["mean of 5"] == (percent(score) if whole else "")
+        assert table["retained"] == (f"{percent(score / teacher)}%" if whole else "")
+    assert shown == len(rows)
