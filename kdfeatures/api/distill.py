@@ -61,7 +61,8 @@ def distill(
         seed: of weights, batches and the choice of examples.
         split: what is reported.
         existing: what to do when output_dir holds a run: "refuse", "resume" or "overwrite".
-        overrides: anything else in the words of the command line, such as ["cache=auto", "balance=shares"].
+        overrides: anything else in the words of the command line, such as ["cache=auto", "balance=shares"]; what an
+            argument here says is refused.
 
     Returns:
         What results.json holds: `.score`, `.retained`, `.student`, `.teacher`; printed it is a table. Of several

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
+from kdfeatures.hub.models import COMMIT
 
 _commits: dict[tuple[str, str | None], str] = {}
 
