@@ -73,3 +73,11 @@ def test_an_empty_prompt_is_none(tmp_path):
         tmp_path, "config_sentence_transformers.json", {"default_prompt_name": "document", "prompts": {"document": ""}}
     )
     assert read_pooling(str(tmp_path), "teacher.path").mode == "mean"
+
+
+@pytest.mark.parametrize(
+    ("of_pooling", "limit", "written"), [(None, 40, 40), (16, 40, 16), (64, 40, 40), (None, None, None)]
+)
+def test_texts_are_as_long_as_model_and_pooling_take(tmp_path, of_pooling, limit, written):
+    write_modules(tmp_path, Pooling(max_length=of_pooling), width=12, limit=limit)
+    assert json.loads((tmp_path / "sentence_bert_config.json").read_text())["max_seq_length"] == written

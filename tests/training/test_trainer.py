@@ -8,6 +8,7 @@ from support.runs_for_tests import StopAt, small_distiller, small_trainer, weigh
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from kdfeatures.distillation.schedules import Linear, Steps
+from kdfeatures.embeddings.pooling import Pooling, give_vectors
 from kdfeatures.training.trainer import PROJECTIONS
 
 
@@ -210,3 +211,13 @@ def test_a_students_part_called_objective_is_the_students(tmp_path):
     its = set(map(id, distiller.student.parameters()))
     for group in trainer.optimizer.param_groups:
         assert {group["lr"]} == {1e-3 if its & set(map(id, group["params"])) else 0.5}
+
+
+def test_a_saved_student_of_vectors_takes_as_many_tokens_as_it_has_positions(tmp_path):
+    distiller = small_distiller(terms=("hidden",))
+    give_vectors(distiller.student, Pooling())
+    trainer = small_trainer(distiller, tmp_path)
+    trainer.processing_class.model_max_length = 10**30  # as a tokenizer without a limit has it
+    trainer.save_model()
+    limit = json.loads((tmp_path / "sentence_bert_config.json").read_text())["max_seq_length"]
+    assert limit == distiller.student.config.max_position_embeddings

@@ -118,3 +118,19 @@ def test_hidden_states_of_groups_of_one_token_each_are_those_of_the_tokens():
 def test_half_precision_is_averaged_in_full():
     groups, _ = one_to_one()
     assert groups.hidden(torch.randn(2, 5, 4).half(), "teacher").dtype == torch.float32
+
+
+def test_autocast_does_not_average_in_half_precision():
+    torch.manual_seed(0)
+    hidden, states = torch.randn(2, 7, 3), attention(7, MASK_T)
+    states = states._replace(**{name: getattr(states, name).float() for name in ("query", "key", "value")})
+
+    def of_groups():
+        probabilities, means = (GROUPS.attention(states, "teacher", probabilities=form) for form in (True, False))
+        return GROUPS.hidden(hidden, "teacher"), probabilities.query, means.query
+
+    plain = of_groups()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        lowered = of_groups()
+    for one, other in zip(plain, lowered, strict=True):
+        assert torch.equal(one, other)
