@@ -104,13 +104,13 @@ def finished_arm(unit: ArmSchedule) -> Arm:
 
 def _taught_by_the_given(arms: Mapping[tuple[str, str], Arm]) -> dict[str, Mapping[str, Any]]:
     """Return a run of each task whose teacher is the one that was given, and not the student of an earlier stage."""
-    runs = ((task, run) for (task, _), arm in arms.items() for run in arm.runs.values())
-    given = ((task, run) for task, run in runs if run["teacher"] and not _is_own_student(run))
-    return {task: run for task, run in reversed(list(given))}
-
-
-def _is_own_student(run: Mapping[str, Any]) -> bool:
-    return any(stage.get("born_again") for stage in (run["config"].get("stages") or {}).values())
+    taught: dict[str, Mapping[str, Any]] = {}
+    for (task, _), arm in arms.items():
+        for run in arm.runs.values():
+            stages = (run["config"].get("stages") or {}).values()
+            if run["teacher"] and not any(stage.get("born_again") for stage in stages):
+                taught.setdefault(task, run)
+    return taught
 
 
 def _exported(unit: ArmSchedule, row: Mapping[str, Any]) -> list[dict[str, Any]]:

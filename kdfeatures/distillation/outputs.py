@@ -7,7 +7,7 @@ and modules of one's own that return a tensor, a tuple whose first is one, a dic
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from kdfeatures.losses.base import Outputs
 from kdfeatures.losses.labels import IGNORE_INDEX, HardLabel
 
 POSITIONS = ("start_positions", "end_positions")  # the labels of question answering
+SEVERAL = "multi_label_classification"
 PADDED = -1e4  # the logit of a padded position: a probability of 0, and finite differences
 
 
@@ -104,7 +105,7 @@ def meaning_of(model: nn.Module) -> Outputs:
         return "classes"
     if type(model).__name__.endswith("ForQuestionAnswering"):
         return "positions"
-    if getattr(config, "problem_type", None) == "multi_label_classification" and _is_classifier(model):
+    if _problem_of(model) == SEVERAL:
         return "labels"
     return "score" if getattr(config, "num_labels", None) == 1 else "classes"
 
@@ -135,17 +136,14 @@ def check_outputs(
                 hint="load it with the head it was fine-tuned with",
                 term=on_logits[0],
             )
-        sizes = _output_size(student), _output_size(teacher)
-        if None not in sizes and sizes[0] != sizes[1]:
+        unlike = _unlike(student, teacher, is_ordered=name in ordered)
+        if unlike is not None:
             raise ConfigError(
-                f"the term '{on_logits[0]}' compares logits, but the student has {sizes[0]} outputs and the teacher "
-                f"'{name}' {sizes[1]}",
-                hint="load both with the same labels",
+                f"the term '{on_logits[0]}' compares logits, but the student has {unlike.student} and the teacher "
+                f"'{name}' {unlike.teacher}",
+                hint=unlike.hint,
                 term=on_logits[0],
             )
-        _check_meanings(student, teacher, name, on_logits[0])
-        if name not in ordered:
-            _check_order(student, teacher, name, on_logits[0])
     if predicts_vocabulary(student):
         for name, term in objective.terms.items():
             if type(term.loss) is HardLabel:
@@ -172,29 +170,27 @@ def _check_scores(student: nn.Module, objective: Objective, on_outputs: Sequence
             )
 
 
-def _check_meanings(student: nn.Module, teacher: nn.Module, name: str, term: str) -> None:
-    """Refuse a teacher whose outputs mean labels that may be true together, where the student's do not."""
-    of_student, of_teacher = (_problem_of(model) for model in (student, teacher))
-    several = "multi_label_classification"
-    if of_student != of_teacher and several in (of_teacher, of_student) and of_teacher is not None:
-        raise ConfigError(
-            f"the term '{term}' compares logits, but problem_type is {of_student} in the student's config and "
-            f"{of_teacher} in that of the teacher '{name}'",
-            hint="load both with the same",
-            term=term,
-        )
+class _Unlike(NamedTuple):
+    student: str
+    teacher: str
+    hint: str
 
 
-def _check_order(student: nn.Module, teacher: nn.Module, name: str, term: str) -> None:
-    """Refuse equal names of classes in another order."""
-    of_student, of_teacher = (_class_names(model) for model in (student, teacher))
-    if of_student != of_teacher and sorted(of_student) == sorted(of_teacher):
-        raise ConfigError(
-            f"the term '{term}' compares logits, but the teacher '{name}' has the classes {', '.join(of_teacher)} and "
-            f"the student {', '.join(of_student)}",
-            hint="give teacher_columns, or let DistillationTrainer bring them into order",
-            term=term,
-        )
+def _unlike(student: nn.Module, teacher: nn.Module, *, is_ordered: bool) -> _Unlike | None:
+    """Return in what the outputs of two models cannot be compared: their number, their meaning, or their order."""
+    sizes = _output_size(student), _output_size(teacher)
+    if None not in sizes and sizes[0] != sizes[1]:
+        return _Unlike(f"{sizes[0]} outputs", str(sizes[1]), "load both with the same labels")
+    problems = _problem_of(student), _problem_of(teacher)
+    if problems[0] != problems[1] and SEVERAL in problems and problems[1] is not None:
+        own, its = (f"problem_type={problem}" for problem in problems)
+        return _Unlike(own, its, "load both with the same")
+    names = _class_names(student), _class_names(teacher)
+    if not is_ordered and names[0] != names[1] and sorted(names[0]) == sorted(names[1]):
+        own, its = map(", ".join, names)
+        hint = "give teacher_columns, or let DistillationTrainer bring them into order"
+        return _Unlike(f"the classes {own}", its, hint)
+    return None
 
 
 def _class_names(model: nn.Module) -> list[str]:

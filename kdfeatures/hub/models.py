@@ -86,7 +86,7 @@ def check_revision(path: str | None, revision: str | None, section: str) -> None
 def commit_of(path: str) -> str | None:
     """Return the commit that this process read a model at; None for a folder, and for what it has not asked for."""
     name, _, revision = path.partition(SEPARATOR)
-    return _commits.get((constants.ENDPOINT, constants.HF_HUB_CACHE, name, revision or None))
+    return _commits.get(_key(name, revision or None))
 
 
 def without_revision(path: str) -> str:
@@ -154,10 +154,14 @@ def _say_cached(path: str, option: str, commit: str) -> None:
 
 def _commit(name: str, revision: str | None, named: str) -> str:
     """Return the commit that a revision is, of None that of `main` in the cache, and else on the Hub."""
-    key = (constants.ENDPOINT, constants.HF_HUB_CACHE, name, revision)
+    key = _key(name, revision)
     if key not in _commits:
         _commits[key] = _first_commit(name, revision, named)
     return _commits[key]
+
+
+def _key(name: str, revision: str | None) -> tuple[str, str, str, str | None]:
+    return constants.ENDPOINT, constants.HF_HUB_CACHE, name, revision
 
 
 def _first_commit(name: str, revision: str | None, named: str) -> str:

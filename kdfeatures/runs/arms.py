@@ -44,15 +44,11 @@ class Arm:
 
     def logits(self, split: str, seeds: Iterable[int]) -> np.ndarray:
         """Return the student's logits on a split, (seeds, examples, C)."""
-        return np.stack([_arrays(self.folders[seed])[split] for seed in seeds])
+        return np.stack([_array(self.folders[seed], split) for seed in seeds])
 
     def labels(self, split: str, seed: int) -> np.ndarray:
         """Return the labels that a run was held against, (examples,). Raises UserError for one that kept none."""
-        folder = self.folders[seed]
-        arrays = _arrays(folder)
-        if f"labels/{split}" not in arrays:
-            raise UserError(f"{folder}/logits.npz has no labels of {split}; run it anew with this version.")
-        return arrays[f"labels/{split}"]
+        return _array(self.folders[seed], f"labels/{split}")
 
 
 def find_arms(folder: Path) -> list[Arm]:
@@ -134,12 +130,15 @@ def _briefly_named(arms: list[Arm]) -> list[Arm]:
     return arms
 
 
-def _arrays(folder: Path) -> Mapping[str, np.ndarray]:
+def _array(folder: Path, name: str) -> np.ndarray:
+    """Read one array of a run's answers, and no other."""
     try:
         with np.load(folder / "logits.npz") as stored:
-            return dict(stored)
+            if name in stored.files:
+                return stored[name]
     except (OSError, ValueError, BadZipFile) as error:
         raise UserError(
             f"{folder}/logits.npz is not there or damaged, but runs are compared example by example; run it anew, or "
             "move the folder elsewhere."
         ) from error
+    raise UserError(f"{folder}/logits.npz has no {name.replace('/', ' of ')}; run it anew with this version.")

@@ -76,14 +76,15 @@ def difference_of(arm: Arm, baseline: Arm, split: str, *, resamples: int, seed: 
             "run both with the same ones."
         )
     labels = arm.labels(split, seeds[0])
-    for side, run in ((side, run) for side in (arm, baseline) for run in seeds):
-        other = side.labels(split, run)
-        if other.shape != labels.shape or not np.array_equal(other, labels, equal_nan=labels.dtype.kind == "f"):
-            raise UserError(
-                f"{arm.folders[seeds[0]]} and {side.folders[run]} were scored on {split} examples of other labels, or "
-                "in another order, or have their classes in another order (task.labels); compare runs of the same data "
-                "and task."
-            )
+    for side in (arm, baseline):
+        for of_seed in seeds:
+            its_labels = side.labels(split, of_seed)
+            if not np.array_equal(its_labels, labels, equal_nan=labels.dtype.kind == "f"):
+                raise UserError(
+                    f"{arm.folders[seeds[0]]} and {side.folders[of_seed]} were scored on {split} examples of other "
+                    "labels, or in another order, or have their classes in another order (task.labels); compare runs "
+                    "of the same data and task."
+                )
     task = Task.from_config(next(iter(arm.runs.values()))["config"]["task"])
     of_arm, of_baseline = (
         np.stack([task.predictions_from_logits(logits) for logits in side.logits(split, seeds)])

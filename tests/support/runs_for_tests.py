@@ -21,6 +21,15 @@ from kdfeatures.training.build import _weighed_loss
 from kdfeatures.training.length_batched import LengthBatchedTrainer
 from kdfeatures.training.trainer import DistillationTrainer
 
+QUIET = {
+    "use_cpu": True,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "remove_unused_columns": False,
+    "label_names": ["labels"],
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 OF_TRAINER = ("projection_", "tokens_per_batch", "optimizer_")
 PAIRS = (LayerPair(0, 0), LayerPair(1, 2), LayerPair(2, 3))
 
@@ -57,17 +66,11 @@ def small_trainer(model: Distiller, folder: Path, *, examples: int = 48, **setti
     """Return a trainer with everything but `settings` fixed; those of OF_TRAINER are its own."""
     own = {name: settings.pop(name) for name in list(settings) if name.startswith(OF_TRAINER)}
     arguments = {
+        **QUIET,
         "output_dir": str(folder),
-        "use_cpu": True,
         "per_device_train_batch_size": 8,
         "num_train_epochs": 2,
         "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "remove_unused_columns": False,
-        "label_names": ["labels"],
-        "report_to": "none",
-        "disable_tqdm": True,
         "seed": 5,
         "data_seed": 5,
     } | settings
@@ -90,18 +93,12 @@ def plain_trainer(
     torch.manual_seed(0)
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     arguments = {
+        **QUIET,
         "output_dir": str(folder),
-        "use_cpu": True,
         "optim": "sgd",
         "learning_rate": 0.1,
         "max_grad_norm": 0.0,
         "max_steps": 2,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "remove_unused_columns": False,
-        "label_names": ["labels"],
-        "report_to": "none",
-        "disable_tqdm": True,
         "train_sampling_strategy": "group_by_length",
     } | settings
     words = tokenizer()
