@@ -16,10 +16,10 @@ def measured():
         return {(row["task"], row["arm"], row["metric"]): row for row in csv.DictReader(stream)}
 
 
-def tables(page):
-    """Return {row's name: {column: cell}} of a page's first table that has a column of gains over hard labels."""
+def table_with(page, heading):
+    """Return {row's name: {column: cell}} of a page's first table that has this in its header."""
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
-    start = next(n for n, line in enumerate(lines) if "gain over hard labels" in line and line.startswith("|"))
+    start = next(n for n, line in enumerate(lines) if heading in line and line.startswith("|"))
     header, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in lines[start : lines.index("", start)]
@@ -39,7 +39,7 @@ def cell_of(rows, task, arm):
 
 @pytest.mark.parametrize(("page", "arms"), [("README.md", 3), ("docs/results.md", 4)])
 def test_every_figure_is_that_of_the_grid(page, arms):
-    rows, table = measured(), tables(page)
+    rows, table = measured(), table_with(page, "gain over hard labels")
     assert len(table) == arms + 1  # and the teacher
     for name, cells in table.items():
         arm = next((known for start, known in ARMS.items() if name.startswith(start)), None)
@@ -59,7 +59,7 @@ def test_every_figure_is_that_of_the_grid(page, arms):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_the_teacher_is_what_the_shares_are_of(page):
-    rows, teacher = measured(), tables(page)["teacher"]
+    rows, teacher = measured(), table_with(page, "gain over hard labels")["teacher"]
     for task, key in TASKS.items():
         row = rows[key, "hard", "score"]
         score = 100 * float(row["mean"]) / float(row["retained"])
@@ -79,15 +79,10 @@ def test_what_was_tried_beside_it_is_that_of_its_rows():
         "these, and copies": ("augmented", "3"),
         "these, after MNLI": ("mnli", "3"),
     }
-    lines = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("| `auto`, seed 1"))
-    header, _, *cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : lines.index("", start)]
-    ]
-    assert [row[0] for row in cells] == list(arms)
+    tables = table_with("docs/results.md", "`auto`, seed 1")
+    assert list(tables) == list(arms)
     shown = 0
-    for name, *row in cells:
-        table = dict(zip(header[1:], row, strict=True))
+    for name, table in tables.items():
         of_tasks = {task: rows.get((key, *arms[name])) for task, key in TASKS.items()}
         for task, found in of_tasks.items():
             assert table[task] == ("" if found is None else percent(found["score"])), (name, task)

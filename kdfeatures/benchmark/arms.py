@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from kdfeatures.benchmark.equal_steps import check_steps, same_steps
 from kdfeatures.benchmark.grid_run import compose
-from kdfeatures.benchmark.settings import GridRunSettings, key_of
-from kdfeatures.config.compose import quoted
+from kdfeatures.benchmark.settings import GridRunSettings
+from kdfeatures.config.compose import key_of, quoted
 from kdfeatures.config.load import distill_settings
 from kdfeatures.distillation.term import BoundTerm
 from kdfeatures.errors import UserError, nearest

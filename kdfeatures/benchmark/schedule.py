@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from kdfeatures.benchmark.arms import arms_of
 from kdfeatures.benchmark.grid_run import PLAN, GridRun, compose
-from kdfeatures.benchmark.settings import TEACHER, GridRunSettings, key_of
+from kdfeatures.benchmark.settings import TEACHER, GridRunSettings
 from kdfeatures.benchmark.trial_teachers import TrialTeacher, trial_teacher
-from kdfeatures.config.compose import quoted
+from kdfeatures.config.compose import key_of, quoted
 from kdfeatures.data.inputs import SELECTION
 from kdfeatures.errors import UserError
 from kdfeatures.models.configs import load_config

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from kdfeatures.config.compose import key_of
 from kdfeatures.config.paths import conf_dir
 from kdfeatures.config.schema import section
 from kdfeatures.errors import UserError, nearest
@@ -79,12 +79,6 @@ def read_grid(config: Mapping[str, Any]) -> GridSettings:
     grid = section({"": {name: config[name] for name in NAMES if name in config}}, "", GridSettings)
     _check(grid)
     return grid
-
-
-def key_of(override: str) -> str:
-    """Return what an override is of, without the signs before it: trainer.seed, mapping, loss@losses.extra."""
-    parsed = OverridesParser.create().parse_override(override)
-    return parsed.key_or_group if parsed.package is None else f"{parsed.key_or_group}@{parsed.package}"
 
 
 def _plain(value: Any) -> Any:

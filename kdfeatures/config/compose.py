@@ -92,15 +92,19 @@ def _check_known(values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
 def _check_said_once(overrides: Sequence[str], values: Mapping[str, Any]) -> None:
     """Raise UserError for an override of an option that an argument of the call gives, which would win unseen."""
     given = flat(values)
-    parser = OverridesParser.create()
     for override in overrides:
-        parsed = parser.parse_override(override)
-        name = parsed.key_or_group
-        if parsed.package is None and name in given:
+        name = key_of(override)
+        if name in given:
             raise UserError(
                 f"overrides has {override}, but {name} is what the argument '{name.partition('.')[0]}' says, "
                 f"{given[name]}, by default or as you gave it; say it there."
             )
+
+
+def key_of(override: str) -> str:
+    """Return what an override is of, without the signs before it: trainer.seed, mapping, loss@losses.extra."""
+    parsed = OverridesParser.create().parse_override(override)
+    return parsed.key_or_group if parsed.package is None else f"{parsed.key_or_group}@{parsed.package}"
 
 
 def quoted(path: str) -> str:

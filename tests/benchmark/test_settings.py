@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdfeatures.benchmark.settings import key_of
+from kdfeatures.config.compose import key_of
 from kdfeatures.errors import UserError
 
 

@@ -19,10 +19,10 @@ from kdfeatures.benchmark.search.outcome import Outcome, trials_csv
 from kdfeatures.benchmark.search.settings import SearchSettings, check_tasks
 from kdfeatures.benchmark.search.study import import_optuna, open_study
 from kdfeatures.benchmark.search.trials import Trials
-from kdfeatures.benchmark.settings import GridRunSettings, key_of
+from kdfeatures.benchmark.settings import GridRunSettings
 from kdfeatures.cli.commands import glue
 from kdfeatures.cli.commands.glue import PATIENCE, check_units, run_all
-from kdfeatures.config.compose import quoted
+from kdfeatures.config.compose import key_of, quoted
 from kdfeatures.config.paths import NOWHERE
 from kdfeatures.config.schema import plain_config
 from kdfeatures.errors import UserError
